@@ -1,0 +1,128 @@
+/** Requests and responses of the public API (DESIGN section 3). Requests are snake_case, responses camelCase. */
+import { z } from 'zod'
+import { REASON_NAMES, SESSION_STATUSES, STAGES } from './session.ts'
+
+export const LIMITS = {
+  bodyBytes: 1.5 * 1024 * 1024,
+  commandBytes: 64 * 1024,
+  promptBytes: 64 * 1024,
+  envValueBytes: 64 * 1024,
+  envBytes: 256 * 1024,
+  urlChars: 2048,
+  timeoutSeconds: { min: 1, max: 24 * 60 * 60, default: 60 * 60 },
+  idempotencyKeyChars: 255,
+} as const
+
+const encoder = new TextEncoder()
+/** Length of a string in UTF-8 bytes. */
+export function utf8Length(text: string): number {
+  return encoder.encode(text).length
+}
+
+/** A string that PostgreSQL, an environment and an argument list can all hold: no NUL, no lone surrogate. */
+function text(maxBytes: number) {
+  return z
+    .string()
+    .refine((s) => !s.includes('\0'), { error: 'must not contain a NUL character (\\u0000)' })
+    .refine((s) => s.isWellFormed(), { error: 'must be valid Unicode: it contains half of a surrogate pair' })
+    .refine((s) => utf8Length(s) <= maxBytes, {
+      error: (issue) => `must be at most ${maxBytes} bytes of UTF-8, got ${utf8Length(issue.input as string)}`,
+    })
+}
+
+export const CreateSessionRequest = z
+  .strictObject({
+    command: text(LIMITS.commandBytes)
+      .refine((s) => s.trim() !== '', { error: 'must not be empty' })
+      .meta({ description: 'Run as `bash -c`, byte for byte.', example: 'node index.js run' }),
+    code_url: text(LIMITS.urlChars * 4)
+      .optional()
+      .meta({
+        description:
+          'A GitHub tree URL, a .zip, a .tar.gz/.tgz or a git repository. Without it the command runs in an empty folder.',
+      }),
+    prompt: text(LIMITS.promptBytes)
+      .optional()
+      .meta({ description: 'Given to the command as PROMPT and CLISCALE_PROMPT.' }),
+    install_cmd: text(LIMITS.commandBytes)
+      .optional()
+      .meta({
+        description:
+          'Runs before the command. Absent: npm ci or npm install where the code has a package.json. Empty: nothing.',
+      }),
+    code_checksum_sha256: z
+      .string()
+      .regex(/^[0-9a-fA-F]{64}$/, { error: 'must be 64 hexadecimal digits (the SHA-256 of the bytes behind code_url)' })
+      .optional(),
+    env: z.record(z.string(), text(LIMITS.envValueBytes)).optional(),
+    timeout_seconds: z
+      .int()
+      .min(LIMITS.timeoutSeconds.min)
+      .max(LIMITS.timeoutSeconds.max)
+      .optional()
+      .meta({ description: `Counts from the start of the command; ${LIMITS.timeoutSeconds.default} when absent.` }),
+  })
+  .meta({ id: 'CreateSessionRequest' })
+export type CreateSessionRequest = z.infer<typeof CreateSessionRequest>
+
+export const CreateTokenRequest = z
+  .strictObject({ mode: z.enum(['rw', 'ro']).default('rw') })
+  .meta({ id: 'CreateTokenRequest' })
+export type CreateTokenRequest = z.infer<typeof CreateTokenRequest>
+
+const instant = z.iso.datetime()
+
+export const TokenResponse = z
+  .object({ sessionJWT: z.string(), terminalUrl: z.url(), wsUrl: z.url(), tokenExpiresAt: instant })
+  .meta({ id: 'TokenResponse' })
+export type TokenResponse = z.infer<typeof TokenResponse>
+
+export const CreateSessionResponse = TokenResponse.extend({
+  sessionId: z.uuid(),
+  status: z.enum(SESSION_STATUSES),
+}).meta({ id: 'CreateSessionResponse' })
+export type CreateSessionResponse = z.infer<typeof CreateSessionResponse>
+
+export const StageEntry = z
+  .object({ name: z.enum(STAGES), startedAt: instant, endedAt: instant.nullable() })
+  .meta({ id: 'StageEntry' })
+export type StageEntry = z.infer<typeof StageEntry>
+
+export const SessionView = z
+  .object({
+    sessionId: z.uuid(),
+    status: z.enum(SESSION_STATUSES),
+    reason: z.enum(REASON_NAMES).nullable(),
+    detail: z.string().nullable().meta({ description: 'A sentence for a person: what happened and what to do.' }),
+    retryable: z.boolean().nullable().meta({ description: 'Whether the same session started again could succeed.' }),
+    exitCode: z.int().nullable(),
+    signal: z.string().nullable(),
+    stages: z.array(StageEntry),
+    createdAt: instant,
+    startedAt: instant.nullable(),
+    endedAt: instant.nullable(),
+    expiresAt: instant.nullable().meta({ description: 'When the record and its log are removed.' }),
+  })
+  .meta({ id: 'Session' })
+export type SessionView = z.infer<typeof SessionView>
+
+export const SessionList = z
+  .object({ sessions: z.array(SessionView), nextCursor: z.string().nullable() })
+  .meta({ id: 'SessionList' })
+export type SessionList = z.infer<typeof SessionList>
+
+/** Answer of `POST /ws/{id}/redeem` and `GET /ws/{id}/viewer`: who this browser is for this session. */
+export const ViewerResponse = z
+  .object({ sessionId: z.uuid(), viewer: z.uuid(), mode: z.enum(['rw', 'ro']), status: z.enum(SESSION_STATUSES) })
+  .meta({ id: 'Viewer' })
+export type ViewerResponse = z.infer<typeof ViewerResponse>
+
+/** Environment names that a session may not set, with the reason shown to the caller; undefined when it may. */
+export function refusedEnvName(name: string): string | undefined {
+  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) return 'must start with a letter or _ and hold only letters, digits and _'
+  if (name === 'PROMPT') return 'is set from the field "prompt"; use that field'
+  if (name.startsWith('CLISCALE_')) return 'starts with CLISCALE_, which is reserved'
+  if (/^(LD|DYLD)_/.test(name)) return 'would change how programs are loaded, which sessions may not'
+  if (name === 'BASH_ENV' || name === 'ENV') return 'would run a file before the command, which sessions may not'
+  return undefined
+}

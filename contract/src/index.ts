@@ -1,0 +1,6 @@
+export * from './api.ts'
+export * from './errors.ts'
+export * from './internal.ts'
+export * from './session.ts'
+export * from './terminal.ts'
+export * from './tokens.ts'

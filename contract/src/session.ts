@@ -1,0 +1,88 @@
+/**
+ * The words for a session's life: statuses, stages and reasons. The API, the terminal, the CLI and the metrics
+ * print from these lists and from nothing else (DESIGN section 4).
+ */
+
+/** Every status a session can have, in the order of its life; the last five are final. */
+export const SESSION_STATUSES = [
+  'queued',
+  'scheduling',
+  'starting',
+  'running',
+  'succeeded',
+  'failed',
+  'stopped',
+  'expired',
+  'lost',
+] as const
+export type SessionStatus = (typeof SESSION_STATUSES)[number]
+
+const FINAL: ReadonlySet<string> = new Set(['succeeded', 'failed', 'stopped', 'expired', 'lost'])
+export type FinalStatus = 'succeeded' | 'failed' | 'stopped' | 'expired' | 'lost'
+
+/** Whether a status is final: nothing follows it. */
+export function isFinal(status: SessionStatus): status is FinalStatus {
+  return FINAL.has(status)
+}
+
+/** Names in the timeline. `pulling_image` to `installing` happen inside `starting`. */
+export const STAGES = [
+  'queued',
+  'scheduling',
+  'pulling_image',
+  'fetching_code',
+  'verifying',
+  'installing',
+  'running',
+] as const
+export type Stage = (typeof STAGES)[number]
+
+interface ReasonText {
+  /** Whether starting the same session again can help. */
+  readonly retryable: boolean
+  /** One sentence for a person: what went wrong and what to do. */
+  readonly hint: string
+}
+
+/** The closed list of reasons. A success has none. */
+export const REASONS = {
+  bad_code_url: { retryable: false, hint: 'The code_url cannot be used. Check the address and try again.' },
+  code_host_refused: {
+    retryable: false,
+    hint: 'The code_url leads to an address that sessions may not fetch from. Use a public https address.',
+  },
+  download_failed: { retryable: true, hint: 'The code could not be downloaded. Try again in a moment.' },
+  download_timeout: { retryable: true, hint: 'The download took too long. Try again, or use a smaller archive.' },
+  code_too_large: { retryable: false, hint: 'The code is larger than a session may fetch. Use a smaller archive.' },
+  not_an_archive: { retryable: false, hint: 'What was downloaded is not a zip or tar.gz archive. Check the code_url.' },
+  checksum_mismatch: {
+    retryable: false,
+    hint: 'The downloaded bytes do not have the SHA-256 that was asked for. Check code_checksum_sha256.',
+  },
+  archive_refused: { retryable: false, hint: 'The archive breaks a safety rule and nothing of it was unpacked.' },
+  ref_not_found: { retryable: false, hint: 'The branch, tag or commit does not exist in the repository.' },
+  folder_not_found: { retryable: false, hint: 'The folder does not exist in the repository at that ref.' },
+  auth_required: { retryable: false, hint: 'The repository is private or does not exist.' },
+  install_failed: { retryable: false, hint: 'The install command failed. Its output is above.' },
+  exit_nonzero: { retryable: false, hint: 'The command ended with an exit code other than 0.' },
+  killed_by_signal: { retryable: false, hint: 'The command was ended by a signal.' },
+  oom_killed: { retryable: false, hint: 'The command used more memory than it may and was killed.' },
+  disk_full: { retryable: false, hint: 'The session ran out of disk space.' },
+  image_pull: { retryable: true, hint: 'The image could not be pulled.' },
+  unschedulable: { retryable: true, hint: 'No machine with enough room was found in time.' },
+  queue_deadline: { retryable: true, hint: 'The session waited too long to start. Try again.' },
+  launch_failed: { retryable: true, hint: 'The session could not be started. Try again.' },
+  deadline: { retryable: false, hint: 'The command ran longer than timeout_seconds and was ended.' },
+  evicted: { retryable: true, hint: 'The cluster took the machine away. Start the session again.' },
+  node_lost: { retryable: true, hint: 'The machine that ran the session disappeared. Start the session again.' },
+  runner_lost: {
+    retryable: true,
+    hint: 'The processes that ran the session disappeared. Its log is kept up to that point. Start it again.',
+  },
+  stopped_by_user: { retryable: false, hint: 'The session was stopped on request.' },
+  server_stopped: { retryable: true, hint: 'The server was shut down while the session was open. Start it again.' },
+  internal: { retryable: true, hint: 'Something failed inside CLI Scale. Try again.' },
+} as const satisfies Record<string, ReasonText>
+export type Reason = keyof typeof REASONS
+/** All reasons as a list, for schemas. */
+export const REASON_NAMES = Object.keys(REASONS) as [Reason, ...Reason[]]

@@ -1,0 +1,18 @@
+/** Unit tests lie beside their source, integration tests in test/; both run on the TypeScript source. */
+export default {
+  testEnvironment: 'node',
+  testMatch: ['<rootDir>/*/src/**/*.test.ts', '<rootDir>/*/test/**/*.test.ts', '<rootDir>/scripts/**/*.test.mjs'],
+  testPathIgnorePatterns: ['/node_modules/', '/dist/'],
+  modulePathIgnorePatterns: ['<rootDir>/[^/]+/dist/'],
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: {
+    '^.+\\.ts$': [
+      '@swc/jest',
+      { jsc: { target: 'es2022', parser: { syntax: 'typescript' } }, module: { type: 'es6' } },
+    ],
+  },
+  globalSetup: '<rootDir>/test-kit/dist/global-setup.js',
+  globalTeardown: '<rootDir>/test-kit/dist/global-teardown.js',
+  testTimeout: 30_000,
+  workerIdleMemoryLimit: '600MB',
+}

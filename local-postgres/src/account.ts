@@ -1,0 +1,23 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+
+const run = promisify(execFile)
+
+/** A user of the system that PostgreSQL's processes run as. */
+export interface Account {
+  readonly uid: number
+  readonly gid: number
+}
+
+/**
+ * Whom PostgreSQL runs as: undefined for ourselves; when we are root, which PostgreSQL refuses, the system's
+ * `postgres` user or else `nobody`. No user is created.
+ */
+export async function postgresAccount(): Promise<Account | undefined> {
+  if (process.getuid?.() !== 0) return undefined
+  for (const name of ['postgres', 'nobody']) {
+    const ids = await Promise.all([run('id', ['-u', name]), run('id', ['-g', name])]).catch(() => undefined)
+    if (ids !== undefined) return { uid: Number(ids[0].stdout), gid: Number(ids[1].stdout) }
+  }
+  throw new Error('PostgreSQL does not run as root and there is no user "postgres" or "nobody". Start as another user.')
+}

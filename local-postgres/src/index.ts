@@ -1,0 +1,1 @@
+export { type LocalPostgres, type LocalPostgresOptions, type Account, startPostgres } from './server.ts'

@@ -1,0 +1,47 @@
+import pg from 'pg'
+import type { Logger } from './logger.ts'
+
+export interface PoolOptions {
+  readonly connectionString: string
+  readonly max: number
+  /** Shown by PostgreSQL in pg_stat_activity. */
+  readonly applicationName: string
+  readonly logger: Logger
+  /** How long to wait for a connection, in milliseconds. */
+  readonly connectTimeoutMs?: number
+  /** How long one statement may take, in milliseconds. */
+  readonly statementTimeoutMs?: number
+}
+
+/** A pool that survives the loss of its server: a dropped idle connection is logged, not thrown. The caller ends it. */
+export function createPool(options: PoolOptions): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString: options.connectionString,
+    max: options.max,
+    application_name: options.applicationName,
+    connectionTimeoutMillis: options.connectTimeoutMs ?? 5_000,
+    statement_timeout: options.statementTimeoutMs ?? 15_000,
+    idle_in_transaction_session_timeout: 30_000,
+    keepAlive: true,
+  })
+  pool.on('error', (error) =>
+    options.logger.warn({ code: (error as { code?: string }).code }, 'database connection lost'),
+  )
+  return pool
+}
+
+/**
+ * Whether an error says that the database cannot be reached or is not taking work just now, as against a mistake in a
+ * statement. Such a request is answered `store_unavailable` and may be tried again.
+ */
+export function isStoreUnavailable(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  const code = (error as { code?: string }).code ?? ''
+  // Class 08 connection, 53 resources, 57P operator intervention, 25006 read-only (SQLSTATE, PostgreSQL appendix A).
+  if (/^(08|53|57P)/.test(code) || code === '25006') return true
+  if (['ECONNREFUSED', 'ECONNRESET', 'ENOENT', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENOTFOUND'].includes(code))
+    return true
+  return /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Timeout acquiring a connection/.test(
+    error.message,
+  )
+}
