@@ -11,7 +11,9 @@ let system: System
 beforeAll(async () => {
   system = await startSystem()
 })
-afterAll(() => system[Symbol.asyncDispose]())
+afterAll(async () => {
+  await system[Symbol.asyncDispose]()
+})
 
 const sha256 = (bytes: Buffer | string): string => createHash('sha256').update(bytes).digest('hex')
 

@@ -10,7 +10,9 @@ let system: System
 beforeAll(async () => {
   system = await startSystem()
 })
-afterAll(() => system[Symbol.asyncDispose]())
+afterAll(async () => {
+  await system[Symbol.asyncDispose]()
+})
 
 test(`"seq 1 20000; exit 3", ${RUNS} runs, ${AT_ONCE} at a time: each whole in the log and at a viewer, each with code 3`, async () => {
   const whole = { logs: 0, viewer: 0, code: 0 }
