@@ -45,9 +45,15 @@ export function parseEnv<T extends z.ZodObject>(schema: T, env: NodeJS.ProcessEn
   return result.data
 }
 
+/** Looks through optional, default and the like: each makes a new schema without the mark of the one inside. */
 function isSecret(schema: z.ZodObject, name: string): boolean {
-  const field = schema.shape[name] as z.ZodType | undefined
-  return (field?.meta() as { secret?: boolean } | undefined)?.secret === true
+  let field = schema.shape[name] as z.ZodType | undefined
+  while (field !== undefined) {
+    if ((field.meta() as { secret?: boolean } | undefined)?.secret === true) return true
+    const inside = field.def as { innerType?: z.ZodType; in?: z.ZodType }
+    field = inside.innerType ?? inside.in
+  }
+  return false
 }
 
 function secretValue(name: string, env: NodeJS.ProcessEnv, faults: string[]): string | undefined {
