@@ -15,12 +15,15 @@ export interface PoolOptions {
 
 /** A pool that survives the loss of its server: a dropped idle connection is logged, not thrown. The caller ends it. */
 export function createPool(options: PoolOptions): pg.Pool {
+  const statementTimeoutMs = options.statementTimeoutMs ?? 15_000
   const pool = new pg.Pool({
     connectionString: options.connectionString,
     max: options.max,
     application_name: options.applicationName,
     connectionTimeoutMillis: options.connectTimeoutMs ?? 5_000,
-    statement_timeout: options.statementTimeoutMs ?? 15_000,
+    statement_timeout: statementTimeoutMs,
+    // The server's own limit says nothing when the server itself hangs.
+    query_timeout: statementTimeoutMs + 1_000,
     idle_in_transaction_session_timeout: 30_000,
     keepAlive: true,
   })
@@ -38,10 +41,11 @@ export function isStoreUnavailable(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   const code = (error as { code?: string }).code ?? ''
   // Class 08 connection, 53 resources, 57P operator intervention, 25006 read-only (SQLSTATE, PostgreSQL appendix A).
-  if (/^(08|53|57P)/.test(code) || code === '25006') return true
+  // 57014 and 55P03: a statement or a lock that took too long.
+  if (/^(08|53|57P)/.test(code) || ['25006', '57014', '55P03'].includes(code)) return true
   if (['ECONNREFUSED', 'ECONNRESET', 'ENOENT', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENOTFOUND'].includes(code))
     return true
-  return /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Timeout acquiring a connection/.test(
+  return /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Timeout acquiring a connection|Query read timeout|Client was closed and is not queryable/.test(
     error.message,
   )
 }

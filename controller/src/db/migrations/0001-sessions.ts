@@ -1,5 +1,7 @@
 import type { Knex } from 'knex'
 
+export const breaking = false
+
 /**
  * Sessions and what belongs to them (DESIGN section 4). UNLOGGED tables are emptied when one database backend crashes:
  * a missing `token_jti` row means "used or expired", a missing `session_endpoints` row means "wait".
@@ -36,7 +38,7 @@ export async function up(trx: Knex): Promise<void> {
     );
     comment on column sessions.code_url is 'without query: a signed URL is a secret';
     create index sessions_by_owner on sessions (owner, created_at desc, id desc);
-    create index sessions_open on sessions (status) where status in ('queued', 'scheduling', 'starting', 'running');
+    create index sessions_open on sessions (owner, status) where status in ('queued', 'scheduling', 'starting', 'running');
     create index sessions_by_expiry on sessions (expires_at) where expires_at is not null;
 
     create table session_orders (
@@ -71,10 +73,12 @@ export async function up(trx: Knex): Promise<void> {
       owner text not null,
       key text not null,
       body_hmac bytea not null,
-      session_id uuid not null references sessions (id) on delete cascade,
+      -- Deferred: the key is taken before the session is written.
+      session_id uuid not null references sessions (id) on delete cascade deferrable initially deferred,
       created_at timestamptz not null default now(),
       primary key (owner, key)
     );
+    create index idempotency_keys_by_session on idempotency_keys (session_id);
     create index idempotency_keys_by_age on idempotency_keys (created_at);
 
     create unlogged table session_endpoints (

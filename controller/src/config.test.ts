@@ -1,0 +1,83 @@
+import { randomBytes } from 'node:crypto'
+import { describe, expect, test } from '@jest/globals'
+import { ConfigError, describeEnv, parseEnv } from '@cliscale/service-kit'
+import { z } from 'zod'
+import { CONTROLLER_PROCESS_ENV, controllerSettings } from './config.ts'
+import { findOwner } from './identity/api-keys.ts'
+import { generateSigningKey } from './tokens/signer.ts'
+
+const schema = z.object(CONTROLLER_PROCESS_ENV)
+const GOOD = {
+  CLISCALE_DATABASE_URL: 'postgres://user:canary-pw@127.0.0.1/db',
+  CLISCALE_API_KEY: 'cs_key_canary-one,cs_key_canary-two',
+  CLISCALE_DATA_KEY: randomBytes(32).toString('base64'),
+  CLISCALE_SIGNING_KEY: await generateSigningKey(),
+}
+
+function faultsOf(env: Record<string, string>): string {
+  try {
+    parseEnv(schema, env)
+  } catch (error) {
+    return (error as ConfigError).faults.join('\n')
+  }
+  return ''
+}
+
+describe('the configuration', () => {
+  test('has a default for all but the four secrets', () => {
+    const settings = controllerSettings(parseEnv(schema, GOOD), { localFolders: false })
+    expect(settings).toMatchObject({
+      publicUrl: undefined,
+      trustedProxyHops: 0,
+      sessionsPerMinute: 5,
+      maxActiveSessions: 1000,
+      fetchPolicy: { codeHosts: [], unsafeHosts: [], localFolders: false },
+      requireChecksum: false,
+    })
+    expect(faultsOf({}).match(/^CLISCALE_\w+/gm)).toEqual([
+      'CLISCALE_DATABASE_URL',
+      'CLISCALE_API_KEY',
+      'CLISCALE_DATA_KEY',
+      'CLISCALE_SIGNING_KEY',
+    ])
+  })
+
+  test('makes every API key an owner of its own', () => {
+    const { apiKeys } = controllerSettings(parseEnv(schema, GOOD), { localFolders: false })
+    const [one, two] = ['cs_key_canary-one', 'cs_key_canary-two'].map((key) => findOwner(apiKeys, key))
+    expect(one).toMatch(/^key-[0-9a-f]{24}$/)
+    expect(two).not.toBe(one)
+    for (const key of ['', 'cs_key_canary-on', 'cs_key_canary-one ', 'cs_key_canary-one,cs_key_canary-two'])
+      expect(findOwner(apiKeys, key)).toBeUndefined()
+  })
+
+  test('reports every fault at once, and never a secret', () => {
+    const faults = faultsOf({
+      CLISCALE_DATABASE_URL: 'mysql://canary',
+      CLISCALE_API_KEY: 'canary',
+      CLISCALE_DATA_KEY: 'canary',
+      CLISCALE_SIGNING_KEY: '-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----',
+      CLISCALE_PUBLIC_URL: 'https://example.com/path',
+      CLISCALE_TRUSTED_PROXY_HOPS: 'all',
+      CLISCALE_FETCH_UNSAFE_HOSTS: 'localhost',
+      CLISCALE_SESIONS_PER_MINUTE: '3',
+    })
+    expect(faults.match(/^CLISCALE_\w+/gm)?.sort()).toEqual([
+      'CLISCALE_API_KEY',
+      'CLISCALE_DATABASE_URL',
+      'CLISCALE_DATA_KEY',
+      'CLISCALE_FETCH_UNSAFE_HOSTS',
+      'CLISCALE_PUBLIC_URL',
+      'CLISCALE_SESIONS_PER_MINUTE',
+      'CLISCALE_SIGNING_KEY',
+      'CLISCALE_TRUSTED_PROXY_HOPS',
+    ])
+    expect(faults).not.toContain('canary')
+  })
+
+  test('shows its secrets as set', () => {
+    const shown = JSON.stringify(describeEnv(schema, parseEnv(schema, GOOD)))
+    expect(shown).toContain('"CLISCALE_DATABASE_URL":"set"')
+    expect(shown).not.toMatch(/canary|PRIVATE|hash/)
+  })
+})

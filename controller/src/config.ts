@@ -1,0 +1,164 @@
+import { commaList, secret, trueOrFalse, wholeNumber } from '@cliscale/service-kit'
+import type { FetchPolicy } from '@cliscale/contract'
+import { z } from 'zod'
+import { type ApiKey, readApiKeys } from './identity/api-keys.ts'
+import { parseDataKey } from './sessions/data-key.ts'
+import { signingKeyFault, splitPem } from './tokens/signer.ts'
+
+/** The settings that the controller has wherever it runs; the one-machine composition merges them into its own. */
+export const CONTROLLER_ENV = {
+  CLISCALE_DATABASE_URL: secret()
+    .refine((url) => /^postgres(ql)?:\/\//.test(url), { error: 'must start with postgres:// or postgresql://' })
+    .meta({ secret: true, description: 'PostgreSQL 14 or newer, as `postgres://user:password@host/database`.' }),
+  CLISCALE_DATABASE_POOL_SIZE: wholeNumber(2, 200)
+    .default(10)
+    .meta({ description: 'Connections to PostgreSQL that one process may hold.' }),
+  CLISCALE_API_KEY: secret()
+    .transform((text, context) => readApiKeys(text, (message) => context.issues.push(fault(message))))
+    .meta({
+      secret: true,
+      description:
+        'The API key that callers send as `Authorization: Bearer`. Several are separated by commas: each is an owner of its own.',
+    }),
+  CLISCALE_DATA_KEY: secret()
+    .transform((text, context) => {
+      const key = parseDataKey(text)
+      if (key === undefined) context.issues.push(fault('must be 32 bytes as base64 or as 64 hexadecimal digits'))
+      return key ?? Buffer.alloc(0)
+    })
+    .meta({
+      secret: true,
+      description: 'Encrypts work orders while they wait: 32 bytes as base64 or hexadecimal digits.',
+    }),
+  CLISCALE_SIGNING_KEY: secret()
+    .transform((text, context) => {
+      const keys = splitPem(text)
+      if (keys.length === 0) context.issues.push(fault('must hold an RSA private key in PEM'))
+      for (const message of keys.map(signingKeyFault)) if (message !== undefined) context.issues.push(fault(message))
+      return keys
+    })
+    .meta({
+      secret: true,
+      description: 'RSA private keys in PEM that sign tokens. The first signs; all are published, for a rotation.',
+    }),
+  CLISCALE_PUBLIC_URL: z
+    .string()
+    .transform((text, context) => {
+      const origin = publicOrigin(text)
+      if (origin === undefined)
+        context.issues.push(
+          fault('must be an http or https address without a path, such as https://cliscale.example.com'),
+        )
+      return origin ?? ''
+    })
+    .optional()
+    .meta({ description: 'The address that links carry. Absent: scheme and Host of the request.' }),
+  CLISCALE_TRUSTED_PROXY_HOPS: wholeNumber(0, 10)
+    .default(0)
+    .meta({ description: 'How many proxies in front are ours: as many entries of X-Forwarded-For are believed.' }),
+  CLISCALE_SESSIONS_PER_MINUTE: wholeNumber(1, 1_000_000)
+    .default(5)
+    .meta({ description: 'Sessions that one client address (IPv6: one /64) may create in a minute.' }),
+  CLISCALE_MAX_ACTIVE_SESSIONS: wholeNumber(1, 1_000_000)
+    .default(1000)
+    .meta({ description: 'Sessions that one owner may have open at once.' }),
+  CLISCALE_CODE_HOSTS: commaList()
+    .default([])
+    .meta({ description: 'Hosts that code may be fetched from, separated by commas. Empty: every public one.' }),
+  CLISCALE_FETCH_UNSAFE_HOSTS: commaList()
+    .refine((hosts) => hosts.every((host) => /^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$/.test(host)), {
+      error: 'must be a list of host:port',
+    })
+    .default([])
+    .meta({ description: 'A list of host:port for which neither https nor a public address is demanded. For tests.' }),
+  CLISCALE_REQUIRE_CHECKSUM: trueOrFalse()
+    .default(false)
+    .meta({ description: 'Whether a session with code_url must carry code_checksum_sha256.' }),
+  CLISCALE_RETENTION_HOURS: wholeNumber(1, 24 * 365 * 10)
+    .default(24 * 7)
+    .meta({ description: 'How long the record and the log of an ended session are kept.' }),
+  CLISCALE_SESSION_LOG_MAX_BYTES: wholeNumber(64 * 1024, 16 * 1024 ** 3)
+    .default(64 * 1024 * 1024)
+    .meta({ description: 'How much of one session’s output is kept in the database.' }),
+  CLISCALE_QUEUE_LIMIT_SECONDS: wholeNumber(5, 24 * 3600)
+    .default(600)
+    .meta({ description: 'How long a session may wait to be started before it fails with queue_deadline.' }),
+} as const
+
+/** The settings of a controller that runs as a process of its own. */
+export const CONTROLLER_PROCESS_ENV = {
+  ...CONTROLLER_ENV,
+  CLISCALE_LISTEN_ADDRESS: z
+    .string()
+    .default('127.0.0.1')
+    .meta({ description: 'The address that both ports listen on.' }),
+  CLISCALE_PORT: wholeNumber(0, 65535).default(7080).meta({ description: 'The port of the public API.' }),
+  CLISCALE_INTERNAL_PORT: wholeNumber(0, 65535)
+    .default(7082)
+    .meta({ description: 'The port of the internal API, which is never routed from outside.' }),
+  CLISCALE_DATA_DIR: z
+    .string()
+    .optional()
+    .meta({ description: 'A folder for sessions as local processes. Set: sessions run on this machine.' }),
+  CLISCALE_DRAIN_SECONDS: wholeNumber(1, 3600)
+    .default(25)
+    .meta({ description: 'How long the process may take to end in order; keep it under the pod’s grace period.' }),
+  CLISCALE_LOG_LEVEL: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal'], {
+      error: 'must be one of trace, debug, info, warn, error, fatal',
+    })
+    .default('info')
+    .meta({ description: 'The least severe line that is logged.' }),
+} as const
+
+const controllerEnv = z.object(CONTROLLER_ENV)
+export type ControllerEnv = z.infer<typeof controllerEnv>
+
+/** What the controller's parts read of the configuration; made by `controllerSettings`. */
+export interface ControllerSettings {
+  readonly publicUrl: string | undefined
+  readonly trustedProxyHops: number
+  readonly sessionsPerMinute: number
+  readonly maxActiveSessions: number
+  readonly fetchPolicy: FetchPolicy
+  readonly requireChecksum: boolean
+  readonly retentionHours: number
+  readonly sessionLogMaxBytes: number
+  readonly queueLimitSeconds: number
+  readonly apiKeys: readonly ApiKey[]
+  readonly dataKey: Buffer
+}
+
+/** The settings as the controller's parts take them. `localFolders` is for one machine only. */
+export function controllerSettings(env: ControllerEnv, options: { localFolders: boolean }): ControllerSettings {
+  return Object.freeze({
+    publicUrl: env.CLISCALE_PUBLIC_URL,
+    trustedProxyHops: env.CLISCALE_TRUSTED_PROXY_HOPS,
+    sessionsPerMinute: env.CLISCALE_SESSIONS_PER_MINUTE,
+    maxActiveSessions: env.CLISCALE_MAX_ACTIVE_SESSIONS,
+    fetchPolicy: {
+      codeHosts: env.CLISCALE_CODE_HOSTS.map((host) => host.toLowerCase()),
+      unsafeHosts: env.CLISCALE_FETCH_UNSAFE_HOSTS.map((host) => host.toLowerCase()),
+      localFolders: options.localFolders,
+    },
+    requireChecksum: env.CLISCALE_REQUIRE_CHECKSUM,
+    retentionHours: env.CLISCALE_RETENTION_HOURS,
+    sessionLogMaxBytes: env.CLISCALE_SESSION_LOG_MAX_BYTES,
+    queueLimitSeconds: env.CLISCALE_QUEUE_LIMIT_SECONDS,
+    apiKeys: env.CLISCALE_API_KEY,
+    dataKey: env.CLISCALE_DATA_KEY,
+  })
+}
+
+/** Scheme, host and port of an address that has nothing else; undefined when it is not one. */
+function publicOrigin(text: string): string | undefined {
+  if (!URL.canParse(text)) return undefined
+  const url = new URL(text)
+  const plain =
+    url.pathname === '/' && url.search === '' && url.hash === '' && url.username === '' && url.password === ''
+  return plain && /^https?:$/.test(url.protocol) ? url.origin : undefined
+}
+
+function fault(message: string): z.core.$ZodRawIssue {
+  return { code: 'custom', message, input: undefined }
+}

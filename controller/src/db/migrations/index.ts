@@ -1,0 +1,15 @@
+import type { Knex } from 'knex'
+import * as m0001 from './0001-sessions.ts'
+
+/** A step of the schema. `breaking`: the previous release cannot work with it, and refuses to. */
+export interface Migration {
+  readonly name: string
+  readonly breaking: boolean
+  up(trx: Knex): Promise<void>
+  down(trx: Knex): Promise<void>
+  /** `{ transaction: false }` for what cannot run in one, such as `create index concurrently`. */
+  readonly config?: { readonly transaction?: boolean }
+}
+
+/** All migrations in order. Listed in code, so that a file's extension is no part of its name. */
+export const MIGRATIONS: readonly Migration[] = [{ name: '0001-sessions', ...m0001 }]

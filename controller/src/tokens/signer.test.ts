@@ -1,0 +1,58 @@
+import { generateKeyPairSync } from 'node:crypto'
+import { describe, expect, test } from '@jest/globals'
+import { calculateJwkThumbprint, decodeProtectedHeader, jwtVerify } from 'jose'
+import { createSigner, generateSigningKey, splitPem } from './signer.ts'
+
+const [OLD, NEW] = await Promise.all([generateSigningKey(), generateSigningKey()])
+const OPTIONS = { type: 'cliscale-session+jwt', audience: 'cliscale-ws' }
+
+describe('the signer', () => {
+  test('signs RS256 with the first key, whose kid is its RFC 7638 thumbprint', async () => {
+    const signer = await createSigner([NEW, OLD])
+    const token = await signer.sign(
+      { sid: 'x' },
+      { ...OPTIONS, expiresInSeconds: 300, now: new Date(1_800_000_000_000) },
+    )
+    const [first] = signer.jwks().keys
+    const kid = await calculateJwkThumbprint(first!)
+    expect(decodeProtectedHeader(token)).toEqual({ alg: 'RS256', typ: OPTIONS.type, kid })
+    expect(first!.kid).toBe(kid)
+    const { payload } = await jwtVerify(token, signer.keys, { currentDate: new Date(1_800_000_299_000) })
+    expect(payload).toEqual({ iss: 'cliscale', aud: 'cliscale-ws', sid: 'x', iat: 1_800_000_000, exp: 1_800_000_300 })
+  })
+
+  test('publishes no private part', async () => {
+    const { keys } = (await createSigner([NEW])).jwks()
+    expect(keys.map((key) => Object.keys(key).sort())).toEqual([['alg', 'e', 'kid', 'kty', 'n', 'use']])
+  })
+
+  test('keeps tokens of the old key good through a rotation, until it is taken out', async () => {
+    const before = await createSigner([OLD])
+    const during = await createSigner([NEW, OLD])
+    const after = await createSigner([NEW])
+    const token = await before.sign({ sid: 'x' }, OPTIONS)
+    await expect(jwtVerify(token, during.keys)).resolves.toHaveProperty('payload.sid', 'x')
+    await expect(jwtVerify(token, after.keys)).rejects.toThrow(/no applicable key/)
+  })
+
+  test('publishes a key that is named twice once', async () => {
+    expect((await createSigner([NEW, NEW])).jwks().keys).toHaveLength(1)
+  })
+
+  test('refuses short, foreign and broken keys without showing them', async () => {
+    const pem = (type: 'rsa' | 'ed25519') =>
+      (type === 'rsa' ? generateKeyPairSync('rsa', { modulusLength: 1024 }) : generateKeyPairSync('ed25519')).privateKey
+        .export({ type: 'pkcs8', format: 'pem' })
+        .toString()
+    await expect(createSigner([])).rejects.toThrow('there is no signing key')
+    await expect(createSigner([pem('rsa')])).rejects.toThrow('at least 2048 bits, not 1024')
+    await expect(createSigner([pem('ed25519')])).rejects.toThrow('must be an RSA key, not ed25519')
+    await expect(createSigner(['canary'])).rejects.toThrow(/^a signing key is not an unencrypted private key in PEM$/)
+  })
+
+  test('reads several keys from one text, also with escaped line breaks', () => {
+    expect(splitPem(`${NEW}\n${OLD}`)).toEqual([NEW, OLD])
+    expect(splitPem(NEW.replaceAll('\n', '\\n'))).toEqual([NEW])
+    expect(splitPem('nothing')).toEqual([])
+  })
+})

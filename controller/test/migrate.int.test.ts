@@ -1,0 +1,99 @@
+import { describe, expect, test } from '@jest/globals'
+import { createTestDatabase, type TestDatabase } from '@cliscale/test-kit'
+import { migrate } from '../src/db/migrate.ts'
+import { type Migration, MIGRATIONS } from '../src/db/migrations/index.ts'
+import { findSchemaFault } from '../src/db/schema-version.ts'
+
+function step(name: string, sql: string, extra: Partial<Migration> = {}): Migration {
+  return { name, breaking: false, up: (trx) => trx.raw(sql), down: (trx) => trx.raw('select 1'), ...extra }
+}
+
+async function tables(database: TestDatabase): Promise<string[]> {
+  const { rows } = await database.query(
+    "select tablename from pg_tables where schemaname = 'public' and tablename not like 'knex%' order by 1",
+  )
+  return rows.map((row: { tablename: string }) => row.tablename)
+}
+
+const TABLES = [
+  'idempotency_keys',
+  'rate_limits',
+  'session_endpoints',
+  'session_orders',
+  'session_output',
+  'session_viewers',
+  'sessions',
+  'token_jti',
+]
+
+describe('migrations', () => {
+  test('twenty at once on an empty database all pass, and each step runs once', async () => {
+    await using database = await createTestDatabase()
+    const ran = await Promise.all(Array.from({ length: 20 }, () => migrate(database.url)))
+    expect(ran.flat()).toEqual(MIGRATIONS.map((migration) => migration.name))
+    expect(await tables(database)).toEqual(TABLES)
+    expect(await migrate(database.url)).toEqual([])
+  }, 60_000)
+
+  test('can be taken back one at a time, and done again', async () => {
+    await using database = await createTestDatabase(async (url) => void (await migrate(url)))
+    expect(await migrate(database.url, 'rollback')).toEqual(['0001-sessions'])
+    expect(await tables(database)).toEqual([])
+    expect(await migrate(database.url, 'rollback')).toEqual([])
+    expect(await migrate(database.url)).toEqual(['0001-sessions'])
+  })
+
+  test('refuse to be taken back where sessions would be lost', async () => {
+    await using database = await createTestDatabase(async (url) => void (await migrate(url)))
+    await database.query("insert into sessions (id, owner, timeout_seconds) values (gen_random_uuid(), 'a', 60)")
+    await expect(migrate(database.url, 'rollback')).rejects.toThrow('rollback refused: sessions exist')
+    expect(await tables(database)).toEqual(TABLES)
+  })
+
+  test('pass a lock that a killed migrator left behind', async () => {
+    await using database = await createTestDatabase(async (url) => void (await migrate(url)))
+    await database.query('update knex_migrations_lock set is_locked = 1')
+    const later = [...MIGRATIONS, step('0002-later', 'create table later ()')]
+    expect(await migrate(database.url, 'latest', { migrations: later })).toEqual(['0002-later'])
+  })
+
+  test('leave nothing of a step that fails, and go on from there', async () => {
+    await using database = await createTestDatabase(async (url) => void (await migrate(url)))
+    const broken = [...MIGRATIONS, step('0002-broken', 'create table half (); select no_such_function()')]
+    await expect(migrate(database.url, 'latest', { migrations: broken })).rejects.toThrow(/no_such_function/)
+    expect(await tables(database)).toEqual(TABLES)
+    const mended = [...MIGRATIONS, step('0002-broken', 'create table whole ()')]
+    expect(await migrate(database.url, 'latest', { migrations: mended })).toEqual(['0002-broken'])
+  })
+
+  test('may hold a step that cannot run in a transaction', async () => {
+    await using database = await createTestDatabase(async (url) => void (await migrate(url)))
+    const sql = 'create index concurrently sessions_by_reason on sessions (reason)'
+    const later = [...MIGRATIONS, step('0002-index', sql, { config: { transaction: false } })]
+    expect(await migrate(database.url, 'latest', { migrations: later })).toEqual(['0002-index'])
+  })
+
+  test('of an old release let a newer schema be, unless one of its steps is breaking', async () => {
+    await using database = await createTestDatabase(async (url) => void (await migrate(url)))
+    const newer = [...MIGRATIONS, step('0002-newer', 'create table newer ()')]
+    await migrate(database.url, 'latest', { migrations: newer })
+    expect(await migrate(database.url)).toEqual([])
+    expect(await findSchemaFault(database)).toBeUndefined()
+    await expect(migrate(database.url, 'rollback')).rejects.toThrow('0002-newer, is of a newer release')
+
+    const breaking = [...newer, step('0003-rename', 'alter table newer rename to newest', { breaking: true })]
+    await migrate(database.url, 'latest', { migrations: breaking })
+    expect(await findSchemaFault(database, breaking)).toBeUndefined()
+    expect(await findSchemaFault(database)).toMatch(
+      /newer release that this one cannot work with \(0003-rename.breaking\)/,
+    )
+    await expect(migrate(database.url)).rejects.toThrow('install that release')
+  })
+
+  test('are missed by name before serving', async () => {
+    await using database = await createTestDatabase()
+    expect(await findSchemaFault(database)).toMatch(/lacks 0001-sessions; run the migrations first/)
+    await migrate(database.url)
+    expect(await findSchemaFault(database)).toBeUndefined()
+  })
+})
