@@ -1,4 +1,4 @@
-import { access, chmod, cp, mkdir, readFile, rename, rm, symlink } from 'node:fs/promises'
+import { access, chmod, cp, mkdir, readFile, readdir, rename, rm, symlink } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -29,6 +29,7 @@ export async function installBinaries(root: string): Promise<Binaries> {
 
   const draft = `${target}.${process.pid}.draft`
   await mkdir(root, { recursive: true })
+  await rm(draft, { recursive: true, force: true })
   await cp(path.join(source, 'native'), path.join(draft, 'native'), { recursive: true, verbatimSymlinks: true })
   await linkLibraries(draft)
   for (const program of ['initdb', 'postgres']) await chmod(path.join(draft, 'native/bin', program), 0o755)
@@ -38,6 +39,14 @@ export async function installBinaries(root: string): Promise<Binaries> {
     if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error
   })
   return binaries
+}
+
+/** Clears away other versions' programs and unfinished copies. Call it once nothing runs from them any more. */
+export async function removeOtherBinaries(root: string, keep: Binaries): Promise<void> {
+  for (const name of await readdir(root)) {
+    const dir = path.join(root, name)
+    if (!keep.postgres.startsWith(`${dir}${path.sep}`)) await rm(dir, { recursive: true, force: true })
+  }
 }
 
 async function platformPackage(name: string): Promise<string> {
