@@ -11,6 +11,12 @@
  * | GET /internal/sessions/{id}/control | report credential | – | NDJSON of ControlMessage, open until the session ends |
  * | GET /internal/jwks.json | – | – | JWKS |
  *
+ * A claim that is answered 404 `session_not_found` has nothing to run: the session has ended, or is to stop before it
+ * began; the host leaves quietly with exit code 0. 409 `claim_conflict` means that another launch (or another life of this
+ * one, by its nonce) holds the session: the host runs nothing and waits to be removed. `started` is answered 404 when the
+ * session has ended meanwhile: then nothing may run. Exit code 0 of a host says that nothing is left to do or to report;
+ * any other has its launcher start it again.
+ *
  * Each credential travels as `Authorization: Bearer`.
  */
 import { z } from 'zod'

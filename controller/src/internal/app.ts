@@ -1,0 +1,168 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import {
+  AppError,
+  ClaimRequest,
+  type FetchPolicy,
+  SESSION_ID_PATTERN,
+  SessionEvent,
+  type WorkOrder,
+} from '@cliscale/contract'
+import type { Logger } from '@cliscale/service-kit'
+import type pg from 'pg'
+import type { Launcher } from '../launch/launcher.ts'
+import { type ControlStreams, createControlStreams } from './control.ts'
+import { createReportCredential, matchesCredential, sessionOfCredential, sha256 } from './credential.ts'
+import { correctEnd } from './correct-end.ts'
+import { bearer, outputHeaders, readBody, readJson, sendEmpty, sendJson, sendProblem } from './http.ts'
+import type { SessionSignals } from './signals.ts'
+import { appendOutput, applyReport, claimSession, findSession, markStarted } from './store.ts'
+import { MAX_OUTPUT_REPORT_BYTES } from '@cliscale/contract'
+
+export interface InternalAppDeps {
+  readonly pool: pg.Pool
+  readonly launcher: Launcher
+  readonly signals: SessionSignals
+  readonly logger: Logger
+  /** Opens a work order. Throws when it was not sealed for this session. */
+  readonly openOrder: (sessionId: string, ciphertext: Buffer) => WorkOrder
+  /** The public keys, as JWKS. */
+  readonly jwks: () => unknown
+  readonly fetchPolicy: FetchPolicy
+  /** Output kept of one session, in bytes. */
+  readonly outputMaxBytes: number
+  /** How long an ended session is kept. */
+  readonly retentionSeconds: number
+  readonly now?: () => Date
+  readonly pingMs?: number
+}
+
+/** The internal API (contract/src/internal.ts) as a request listener. It owns the control streams; the caller closes it. */
+export interface InternalApp {
+  readonly handler: RequestListener
+  readonly controlStreams: ControlStreams
+  /** Ends the control streams; hosts come back to whoever listens next. */
+  close(): void
+}
+
+/**
+ * Makes the internal API. Hosts tell apart: 401 the credential opens nothing (of this session); 404 there is nothing to
+ * run (ended, or stopped before it began): leave quietly; 409 another launch holds the session: wait to be removed.
+ */
+export function createInternalApp(deps: InternalAppDeps): InternalApp {
+  const controlStreams = createControlStreams(deps)
+  const handler: RequestListener = (request, response) => {
+    route(deps, controlStreams, request, response).catch((error: unknown) =>
+      sendProblem(deps.logger, request, response, error),
+    )
+  }
+  return { handler, controlStreams, close: () => controlStreams.close() }
+}
+
+async function route(
+  deps: InternalAppDeps,
+  controlStreams: ControlStreams,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const path = (request.url ?? '').split('?', 1)[0]!
+  const [, sessionId = '', part = ''] = /^\/internal\/sessions\/([^/]+)\/([a-z]+)$/.exec(path) ?? []
+  switch (`${request.method} ${part === '' ? path : part}`) {
+    case 'POST /internal/claim':
+      return claim(deps, request, response)
+    case 'POST /internal/started':
+      return started(deps, request, response)
+    case 'GET /internal/jwks.json':
+      return sendJson(response, deps.jwks())
+    case 'POST events':
+      return events(deps, sessionId, request, response)
+    case 'POST output':
+      return output(deps, sessionId, request, response)
+    case 'GET control':
+      await authenticate(deps, request, sessionId)
+      return controlStreams.open(sessionId, response)
+    default:
+      throw new AppError('not_found', { detail: 'The internal API has no such call.' })
+  }
+}
+
+async function claim(deps: InternalAppDeps, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const token = bearer(request)
+  const { nonce } = await readJson(request, ClaimRequest, 4096)
+  const launched = await deps.launcher.identify(token)
+  if (launched === undefined) throw unauthorized('The launch identity is not known.')
+  const { credential, hash } = createReportCredential(launched.sessionId)
+  const result = await claimSession(deps.pool, launched, { nonce: sha256(nonce), credential: hash })
+  if (result.outcome === 'nothing') throw nothingToRun()
+  if (result.outcome === 'conflict')
+    throw new AppError('claim_conflict', { detail: 'Another launch, or another nonce, holds this session.' })
+  const order = result.ciphertext === null ? null : await unseal(deps, launched.sessionId, result.ciphertext)
+  sendJson(response, { ...result.claim, reportCredential: credential, order, fetchPolicy: deps.fetchPolicy })
+}
+
+/** An order that can't be opened (the data key was changed) never can be: the session ends, and says why. */
+async function unseal(deps: InternalAppDeps, sessionId: string, ciphertext: Buffer): Promise<WorkOrder> {
+  try {
+    return deps.openOrder(sessionId, ciphertext)
+  } catch (err) {
+    deps.logger.error({ err, sessionId }, 'work order cannot be opened')
+    const detail = 'What the session was to run cannot be read any more. Start it again.'
+    const end = { type: 'ended', status: 'failed', reason: 'internal', detail, exitCode: null, signal: null } as const
+    const now = deps.now?.() ?? new Date()
+    const event = { ...end, at: now.toISOString() }
+    await applyReport(deps.pool, sessionId, event, { retentionSeconds: deps.retentionSeconds, now })
+    throw nothingToRun()
+  }
+}
+
+async function started(deps: InternalAppDeps, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const sessionId = await authenticate(deps, request)
+  // Confirmed only for a session that goes on: after this the user's command runs.
+  if (!(await markStarted(deps.pool, sessionId))) throw nothingToRun()
+  sendEmpty(response)
+}
+
+async function events(
+  deps: InternalAppDeps,
+  sessionId: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  await authenticate(deps, request, sessionId)
+  const event = await readJson(request, SessionEvent, 64 * 1024)
+  const corrected = event.type === 'ended' ? await correctEnd(deps.launcher, sessionId, event) : event
+  const now = deps.now?.() ?? new Date()
+  await applyReport(deps.pool, sessionId, corrected, { retentionSeconds: deps.retentionSeconds, now })
+  sendEmpty(response)
+}
+
+async function output(
+  deps: InternalAppDeps,
+  sessionId: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  await authenticate(deps, request, sessionId)
+  const layout = outputHeaders(request)
+  const bytes = await readBody(request, MAX_OUTPUT_REPORT_BYTES)
+  sendJson(response, { next: await appendOutput(deps.pool, sessionId, { ...layout, bytes }, deps.outputMaxBytes) })
+}
+
+/** The session that the report credential opens; with `expected` it must be that one. */
+async function authenticate(deps: InternalAppDeps, request: IncomingMessage, expected?: string): Promise<string> {
+  const credential = bearer(request)
+  const sessionId = sessionOfCredential(credential)
+  const refused = unauthorized('The report credential does not open this session.')
+  if (sessionId === undefined || !SESSION_ID_PATTERN.test(sessionId)) throw refused
+  if (expected !== undefined && sessionId !== expected) throw refused
+  const row = await findSession(deps.pool, sessionId)
+  if (row === undefined || !matchesCredential(credential, row.report_credential_hash)) throw refused
+  return sessionId
+}
+
+function unauthorized(detail: string): AppError {
+  return new AppError('unauthorized', { detail, headers: { 'www-authenticate': 'Bearer' } })
+}
+
+function nothingToRun(): AppError {
+  return new AppError('session_not_found', { detail: 'There is nothing to run: the session has ended or is to stop.' })
+}

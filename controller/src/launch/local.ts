@@ -1,0 +1,183 @@
+import { createHash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto'
+import { mkdir, readdir } from 'node:fs/promises'
+import path from 'node:path'
+import type { Logger } from '@cliscale/service-kit'
+import { SESSION_ID_PATTERN } from '@cliscale/contract'
+import type { Launched, Launcher } from './launcher.ts'
+import { LocalSession, type SessionDeps } from './local-session.ts'
+import { findMemoryLimiter } from './memory-limit.ts'
+import { createProcessTable, type ProcessTable } from './process-table.ts'
+import { readLaunchRecord, sessionFolder } from './session-folder.ts'
+
+/** sockaddr_un holds 108 bytes on Linux and 104 on macOS, the closing NUL included. */
+const MAX_SOCKET_PATH_BYTES = process.platform === 'linux' ? 107 : 103
+
+export interface LocalLauncherOptions {
+  /** Session folders are kept in `<dataDir>/sessions`. */
+  readonly dataDir: string
+  /** A short folder for sockets, for the owner only; made when absent. */
+  readonly runDir: string
+  /** Entry files of the two programs. */
+  readonly hostProgram: string
+  readonly workProgram: string
+  /** How a host reaches the internal API: `http://…` or `unix:/path`. */
+  readonly controllerUrl: string
+  readonly spoolMaxBytes?: number
+  /** Memory that one session's work may use; no limit when absent or where the system can't keep one. */
+  readonly memoryMaxBytes?: number
+  /** What a session's processes get of our environment: PATH, and LANG when it is set. */
+  readonly environment: { readonly PATH: string; readonly LANG?: string }
+  readonly logger: Logger
+  readonly pollMs?: number
+  /** How long everything of a session has between SIGTERM and SIGKILL, in milliseconds. */
+  readonly termGraceMs?: number
+  readonly processes?: ProcessTable
+}
+
+/**
+ * A launcher whose sessions are processes of this machine: host and work, each detached, known by pid and start time,
+ * recorded in the session's folder. They outlive this process; the next launcher on the same folder finds them.
+ *
+ * It must be the only one on its data folder. The caller closes it.
+ */
+export async function createLocalLauncher(options: LocalLauncherOptions): Promise<Launcher> {
+  const longest = Buffer.byteLength(sessionFolder('/', options.runDir, randomUUID()).workSocket)
+  if (longest > MAX_SOCKET_PATH_BYTES)
+    throw new TypeError(`runDir is too long for Unix sockets by ${longest - MAX_SOCKET_PATH_BYTES} bytes`)
+  const launcher = new LocalLauncher(options, await limiter(options))
+  await launcher.recover()
+  return launcher
+}
+
+async function limiter({ memoryMaxBytes, logger }: LocalLauncherOptions): Promise<SessionDeps['memory']> {
+  if (memoryMaxBytes === undefined) return undefined
+  const found = await findMemoryLimiter(memoryMaxBytes)
+  if (found === undefined) logger.warn('sessions run without a memory limit: this system does not let us set one')
+  return found
+}
+
+class LocalLauncher implements Launcher {
+  readonly #deps: SessionDeps
+  readonly #root: string
+  readonly #sessions = new Map<string, LocalSession>()
+  readonly #listeners = new Set<() => void>()
+  readonly #pollMs: number
+  #timer: NodeJS.Timeout | undefined
+  #polling: Promise<void> = Promise.resolve()
+  #closed = false
+
+  constructor(options: LocalLauncherOptions, memory: SessionDeps['memory']) {
+    this.#root = path.join(options.dataDir, 'sessions')
+    this.#pollMs = options.pollMs ?? 400
+    this.#deps = {
+      options,
+      memory,
+      processes: options.processes ?? createProcessTable(),
+      changed: () => this.#changed(),
+      wake: () => this.#schedule(0),
+    }
+  }
+
+  /** Takes up what an earlier launcher left: running sessions, launches half done, removals half done. */
+  async recover(): Promise<void> {
+    await mkdir(this.#root, { recursive: true, mode: 0o700 })
+    await mkdir(this.#deps.options.runDir, { recursive: true, mode: 0o700 })
+    for (const sessionId of await readdir(this.#root)) {
+      if (!SESSION_ID_PATTERN.test(sessionId)) continue
+      const session = new LocalSession(this.#deps, sessionId)
+      const record = await readLaunchRecord(session.folder.record)
+      this.#sessions.set(sessionId, session)
+      // Without a record nothing was started, but for a crash of the machine that left the file empty.
+      const taken = record === undefined || record.removing ? session.remove() : session.adopt(record)
+      await taken.catch((err: unknown) => this.#deps.options.logger.error({ err, sessionId }, 'session not taken up'))
+    }
+    this.#schedule(0)
+  }
+
+  async launch(sessionId: string): Promise<void> {
+    if (!SESSION_ID_PATTERN.test(sessionId)) throw new TypeError('a session id is a lower-case UUID')
+    if (this.#closed) throw new Error('the launcher is closed')
+    let session = this.#sessions.get(sessionId)
+    if (session === undefined) {
+      session = new LocalSession(this.#deps, sessionId)
+      this.#sessions.set(sessionId, session)
+    }
+    try {
+      const token = `cs_launch_${sessionId}_${randomBytes(32).toString('base64url')}`
+      await session.launch({ token, tokenHash: hash(token).toString('hex'), podUid: randomUUID() })
+    } catch (error) {
+      await session.remove().catch(() => undefined)
+      throw error
+    } finally {
+      this.#schedule(0)
+    }
+  }
+
+  async list(): Promise<readonly Launched[]> {
+    const launched = await Promise.all([...this.#sessions.values()].map((session) => session.describe()))
+    return launched.filter((entry) => entry !== undefined)
+  }
+
+  async identify(token: string): Promise<Launched | undefined> {
+    const sessionId = /^cs_launch_([0-9a-f-]{36})_[\w-]{43}$/.exec(token)?.[1]
+    const session = this.#sessions.get(sessionId ?? '')
+    const expected = session?.record?.tokenHash
+    if (session === undefined || expected === undefined) return undefined
+    return timingSafeEqual(hash(token), Buffer.from(expected, 'hex')) ? await session.describe() : undefined
+  }
+
+  async remove(sessionId: string, podUid?: string): Promise<void> {
+    const session = this.#sessions.get(sessionId)
+    if (session === undefined) return
+    await session.remove(podUid)
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    clearTimeout(this.#timer)
+    this.#listeners.clear()
+    await this.#polling
+    await Promise.all([...this.#sessions.values()].map((session) => session.release()))
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) listener()
+  }
+
+  #schedule(afterMs: number): void {
+    if (this.#closed) return
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      this.#polling = this.#polling.then(() => this.#poll())
+    }, afterMs)
+  }
+
+  async #poll(): Promise<void> {
+    let hurry = false
+    try {
+      const sessions = [...this.#sessions.values()]
+      const marks = sessions.flatMap((session) => session.marks())
+      const alive = await this.#deps.processes.alive(marks)
+      for (const session of sessions) {
+        if (this.#closed) return
+        await session.check(alive)
+        hurry ||= session.settling
+        if (session.gone) this.#sessions.delete(session.sessionId)
+      }
+    } catch (err) {
+      this.#deps.options.logger.error({ err }, 'looking at the sessions failed')
+    }
+    // A timer that was set meanwhile is an earlier one.
+    if (this.#timer === undefined) this.#schedule(hurry ? Math.min(50, this.#pollMs) : this.#pollMs)
+  }
+}
+
+function hash(token: string): Buffer {
+  return createHash('sha256').update(token).digest()
+}

@@ -1,0 +1,208 @@
+import { execFile } from 'node:child_process'
+import { readdir, readFile } from 'node:fs/promises'
+import { promisify } from 'node:util'
+
+const run = promisify(execFile)
+
+/** A process by pid and start: the pid alone may have been given to another program since. */
+export interface ProcessMark {
+  readonly pid: number
+  /** Opaque; equal for the same process only. */
+  readonly start: string
+}
+
+/** How to tell a session's processes from all others. */
+export interface SessionMark {
+  readonly sessionId: string
+  /** Programs of ours whose command line ends with the session's id; used where environments can't be read. */
+  readonly programs: readonly string[]
+}
+
+/** What this machine runs. */
+export interface ProcessTable {
+  /** The mark of a running process; undefined when it has ended (a zombie has). */
+  find(pid: number): Promise<ProcessMark | undefined>
+  /** Which of these still run. */
+  alive(marks: readonly ProcessMark[]): Promise<ReadonlySet<number>>
+  /** Processes of one of our programs for a session: `<program> <sessionId>` ends their command line. */
+  ofProgram(program: string, sessionId: string): Promise<readonly ProcessMark[]>
+  /**
+   * Everything that belongs to a session: processes that carry its id in their environment, their descendants, and
+   * members of their process groups and sessions. Never this process or one that it descends from.
+   */
+  ofSession(session: SessionMark): Promise<readonly ProcessMark[]>
+}
+
+/** The table of this system: /proc on Linux, ps elsewhere. */
+export function createProcessTable(): ProcessTable {
+  return process.platform === 'linux' ? linuxTable() : psTable()
+}
+
+/** Sends a signal to exactly this process. Returns whether there was one. */
+export async function signalProcess(table: ProcessTable, mark: ProcessMark, signal: NodeJS.Signals): Promise<boolean> {
+  if (mark.pid <= 1 || mark.pid === process.pid) return false
+  if ((await table.find(mark.pid))?.start !== mark.start) return false
+  try {
+    process.kill(mark.pid, signal)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
+    throw error
+  }
+}
+
+interface Stat {
+  readonly pid: number
+  readonly parent: number
+  readonly group: number
+  readonly session: number
+  readonly start: string
+  readonly dead: boolean
+}
+
+function linuxTable(): ProcessTable {
+  // Start times count from the boot, so the boot is part of the mark.
+  const boot = readFile('/proc/sys/kernel/random/boot_id', 'utf8').then(
+    (id) => id.trim(),
+    () => '',
+  )
+  const find = async (pid: number): Promise<ProcessMark | undefined> => {
+    const stat = await readStat(pid)
+    return stat === undefined || stat.dead ? undefined : { pid, start: `${await boot}:${stat.start}` }
+  }
+  return {
+    find,
+    alive: async (marks) => {
+      const found = await Promise.all(marks.map((mark) => find(mark.pid)))
+      return new Set(marks.filter((mark, i) => found[i]?.start === mark.start).map((mark) => mark.pid))
+    },
+    ofProgram: async (program, sessionId) => {
+      const stats = await allStats()
+      const commands = await Promise.all(
+        stats.map((stat) => readFile(`/proc/${stat.pid}/cmdline`, 'utf8').catch(() => '')),
+      )
+      const prefix = await boot
+      return stats
+        .filter((_, i) => `\0${commands[i]}`.endsWith(`\0${program}\0${sessionId}\0`))
+        .map((stat) => ({ pid: stat.pid, start: `${prefix}:${stat.start}` }))
+    },
+    ofSession: async ({ sessionId }) => {
+      const stats = await allStats()
+      const marked = await Promise.all(stats.map((stat) => carriesSession(stat.pid, sessionId)))
+      const family = familyOf(stats, new Set(stats.filter((_, i) => marked[i]).map((stat) => stat.pid)))
+      const prefix = await boot
+      return family.map((stat) => ({ pid: stat.pid, start: `${prefix}:${stat.start}` }))
+    },
+  }
+}
+
+async function allStats(): Promise<Stat[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number)
+  const stats = await Promise.all(pids.map(readStat))
+  return stats.filter((stat) => stat !== undefined && !stat.dead) as Stat[]
+}
+
+/** proc(5): the command may hold spaces and brackets, so fields are counted from the last bracket. */
+async function readStat(pid: number): Promise<Stat | undefined> {
+  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined)
+  if (text === undefined) return undefined
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+  const [state, parent, group, session] = fields
+  const start = fields[19]
+  if (state === undefined || start === undefined) return undefined
+  return {
+    pid,
+    parent: Number(parent),
+    group: Number(group),
+    session: Number(session),
+    start,
+    dead: state === 'Z' || state === 'X',
+  }
+}
+
+async function carriesSession(pid: number, sessionId: string): Promise<boolean> {
+  // latin1: an environment is bytes; what we look for is ASCII.
+  const environment = await readFile(`/proc/${pid}/environ`, 'latin1').catch(() => '')
+  return `\0${environment}`.includes(`\0CLISCALE_SESSION_ID=${sessionId}\0`)
+}
+
+/** The marked processes, their descendants, and all in a process group or session that one of them leads. */
+function familyOf(stats: readonly Stat[], marked: Set<number>): Stat[] {
+  const spared = ancestorsOf(process.pid, stats)
+  const family = new Set([...marked].filter((pid) => !spared.has(pid)))
+  for (let grown = true; grown;) {
+    grown = false
+    for (const stat of stats) {
+      if (family.has(stat.pid) || spared.has(stat.pid)) continue
+      if (!family.has(stat.parent) && !family.has(stat.group) && !family.has(stat.session)) continue
+      family.add(stat.pid)
+      grown = true
+    }
+  }
+  return stats.filter((stat) => family.has(stat.pid))
+}
+
+function ancestorsOf(pid: number, stats: readonly Stat[]): Set<number> {
+  const parents = new Map(stats.map((stat) => [stat.pid, stat.parent]))
+  const line = new Set([1])
+  for (let at: number | undefined = pid; at !== undefined && at > 0 && !line.has(at); at = parents.get(at)) line.add(at)
+  return line
+}
+
+function psTable(): ProcessTable {
+  const rows = async (args: readonly string[]): Promise<string[]> => {
+    // ps exits 1 when none of the pids is there.
+    const { stdout } = await run('ps', [...args], { maxBuffer: 16 * 1024 * 1024, env: { LC_ALL: 'C' } }).catch(
+      (error: { code?: unknown; stdout?: string }) => {
+        if (error.code === 1) return { stdout: error.stdout ?? '' }
+        throw error
+      },
+    )
+    return stdout.split('\n').filter((line) => line.trim() !== '')
+  }
+  const marks = async (pids: readonly number[]): Promise<ProcessMark[]> => {
+    if (pids.length === 0) return []
+    const lines = await rows(['-o', 'pid=,stat=,lstart=', '-p', pids.join(',')])
+    return lines.flatMap((line) => {
+      const match = /^\s*(\d+)\s+(\S+)\s+(.*?)\s*$/.exec(line)
+      return match === null || match[2]!.startsWith('Z') ? [] : [{ pid: Number(match[1]), start: match[3]! }]
+    })
+  }
+  const everything = async (): Promise<{ stat: Stat; command: string }[]> =>
+    (await rows(['-axo', 'pid=,ppid=,pgid=,stat=,lstart=,command='])).flatMap(parsePsLine)
+  return {
+    find: async (pid) => (await marks([pid]))[0],
+    alive: async (wanted) => {
+      const found = new Map((await marks(wanted.map((mark) => mark.pid))).map((mark) => [mark.pid, mark.start]))
+      return new Set(wanted.filter((mark) => found.get(mark.pid) === mark.start).map((mark) => mark.pid))
+    },
+    ofProgram: async (program, sessionId) =>
+      (await everything())
+        .filter((row) => row.command.endsWith(`${program} ${sessionId}`))
+        .map(({ stat }) => ({ pid: stat.pid, start: stat.start })),
+    ofSession: async ({ sessionId, programs }) => {
+      const parsed = await everything()
+      const ours = (command: string): boolean => programs.some((program) => command.endsWith(`${program} ${sessionId}`))
+      const family = familyOf(
+        parsed.map((row) => row.stat),
+        new Set(parsed.filter((row) => ours(row.command)).map((row) => row.stat.pid)),
+      )
+      return family.map((stat) => ({ pid: stat.pid, start: stat.start }))
+    },
+  }
+}
+
+function parsePsLine(line: string): { stat: Stat; command: string }[] {
+  const match = /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\S+)\s+(\S+\s+\S+\s+\d+\s+[\d:]+\s+\d+)\s+(.*)$/.exec(line)
+  if (match === null) return []
+  const [, pid, parent, group, state, start, command] = match as unknown as string[]
+  const stat = {
+    pid: Number(pid),
+    parent: Number(parent),
+    group: Number(group),
+    session: 0,
+    start: start!,
+    dead: state!.startsWith('Z'),
+  }
+  return stat.dead ? [] : [{ stat, command: command! }]
+}

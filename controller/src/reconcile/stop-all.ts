@@ -1,0 +1,55 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Reason } from '@cliscale/contract'
+import type { Logger } from '@cliscale/service-kit'
+import type pg from 'pg'
+import type { Launcher } from '../launch/launcher.ts'
+import { endSession, findOpenSessions, requestStopOfAll } from './store.ts'
+
+/** Part of the limit that hosts have to end their sessions; the rest is for killing. */
+const GRACE_SHARE = 0.6
+const LOOK_EVERY_MS = 100
+
+/**
+ * Ends all sessions: asks for it, ends those that nobody claimed, gives hosts a moment, then removes every launch and
+ * ends what is still open. Nothing is launched meanwhile. The database may be away: processes are removed all the same,
+ * and the next start finds out.
+ */
+export async function stopAll(
+  deps: {
+    readonly pool: pg.Pool
+    readonly launcher: Launcher
+    readonly logger: Logger
+    readonly retentionSeconds: number
+  },
+  reason: Reason,
+  limitMs: number,
+): Promise<void> {
+  const { pool, launcher, logger, retentionSeconds } = deps
+  const graceUntil = Date.now() + limitMs * GRACE_SHARE
+  const end = (id: string, unclaimedOnly: boolean): Promise<boolean> =>
+    endSession(pool, id, { status: 'stopped', reason, unclaimedOnly }, retentionSeconds)
+
+  await attempt(logger, graceUntil, async () => {
+    await requestStopOfAll(pool, reason)
+    for (const { id, podUid } of await findOpenSessions(pool)) if (podUid === null) await end(id, true)
+    while (Date.now() < graceUntil && (await findOpenSessions(pool)).length > 0) await sleep(LOOK_EVERY_MS)
+  })
+  const launches = await launcher.list()
+  const ids = [...new Set(launches.map((entry) => entry.sessionId))]
+  const removed = Promise.allSettled(ids.map((id) => launcher.remove(id)))
+  const until = Date.now() + limitMs * (1 - GRACE_SHARE)
+  const results = (await Promise.race([removed, sleep(until - Date.now(), undefined, { ref: false })])) ?? []
+  for (const result of results) if (result.status === 'rejected') logger.error({ err: result.reason }, 'not removed')
+  await attempt(logger, until, async () => {
+    for (const { id } of await findOpenSessions(pool)) await end(id, false)
+  })
+}
+
+/** Runs something that needs the database, which may be away. */
+async function attempt(logger: Logger, until: number, work: () => Promise<void>): Promise<void> {
+  const patience = sleep(Math.max(0, until - Date.now()) + LOOK_EVERY_MS, undefined, { ref: false })
+  const done = work().catch((err: unknown) => {
+    logger.warn({ code: (err as { code?: string }).code }, 'sessions are stopped without the database')
+  })
+  await Promise.race([done, patience])
+}

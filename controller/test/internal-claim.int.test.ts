@@ -1,0 +1,174 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { ClaimResponse } from '@cliscale/contract'
+import type { Launched, Launcher } from '../src/launch/launcher.ts'
+import {
+  call,
+  claimed,
+  createInternalServer,
+  createInternalSystem,
+  type InternalSystem,
+  NONCE,
+  ORDER,
+} from './internal-system.ts'
+
+let system: InternalSystem
+let claimUrl: string
+beforeAll(async () => {
+  system = await createInternalSystem()
+  claimUrl = `${system.internal.url}/internal/claim`
+})
+afterAll(async () => system[Symbol.asyncDispose]())
+
+async function launched(columns: Record<string, unknown> = {}): Promise<{ id: string; token: string }> {
+  const id = await system.store.createSession(columns)
+  await system.local.launcher.launch(id)
+  return { id, token: await system.local.tokenOf(id) }
+}
+
+/** The launcher, but one session has a second pod: what Kubernetes may do. */
+function withSecondPod(sessionId: string, token: string, podUid: string): Launcher {
+  const twin: Launched = { sessionId, podUid, oomKilled: false, address: { host: '127.0.0.1', port: 9 } }
+  const real = system.local.launcher
+  return Object.assign(Object.create(real) as Launcher, {
+    list: async () => [...(await real.list()), twin],
+    identify: async (text: string) => (text === token ? twin : await real.identify(text)),
+    remove: real.remove.bind(real),
+    onChange: real.onChange.bind(real),
+  })
+}
+
+describe('claim', () => {
+  test('gives the order, the policy and a credential, and takes the session', async () => {
+    const { id, token } = await launched({ status: 'scheduling', stage: 'scheduling' })
+    const response = await call(claimUrl, token, { json: { nonce: NONCE } })
+    expect(response.status).toBe(200)
+    const claim = ClaimResponse.parse(await response.json())
+    expect(claim).toMatchObject({ sessionId: id, started: false, order: ORDER, timeoutSeconds: 60 })
+    const row = await system.store.session(id)
+    expect(row).toMatchObject({ status: 'starting', pod_uid: claim.podUid })
+    expect(row['stages'].at(-1).endedAt).not.toBeNull()
+    expect(JSON.stringify(row)).not.toContain(claim.reportCredential)
+    expect(await system.store.count('session_orders', id)).toBe(1)
+  })
+
+  test.each([
+    ['no credential', undefined, { nonce: NONCE }, 401],
+    ['a credential that is none', 'x', { nonce: NONCE }, 401],
+    ['a token of nobody', `cs_launch_${randomUUID()}_${'A'.repeat(43)}`, { nonce: NONCE }, 401],
+    ['a body that is no object', 'own', [], 400],
+    ['a nonce that is too short', 'own', { nonce: 'x' }, 400],
+    ['a field that is not known', 'own', { nonce: NONCE, more: 1 }, 400],
+    ['a body that is too large', 'own', { nonce: 'n'.repeat(5000) }, 413],
+  ])('refuses %s and changes nothing', async (_, credential, body, status) => {
+    const { id, token } = await launched()
+    const headers = credential === undefined ? { authorization: '' } : undefined
+    const response = await call(claimUrl, credential === 'own' ? token : (credential ?? ''), {
+      json: body,
+      ...(headers && { headers }),
+    })
+    expect(response.status).toBe(status)
+    expect(response.headers.get('content-type')).toBe('application/problem+json')
+    expect(await system.store.session(id)).toMatchObject({ status: 'queued', pod_uid: null })
+  })
+
+  test('of two pods that race one wins, and the other is told that there is another', async () => {
+    for (let round = 0; round < 10; round++) {
+      const { id, token } = await launched()
+      const twin = `twin-${id}`
+      await using second = await createInternalServer(system.store, withSecondPod(id, twin, 'other-pod'))
+      const answers = await Promise.all([
+        call(claimUrl, token, { json: { nonce: NONCE } }),
+        call(`${second.url}/internal/claim`, twin, { json: { nonce: `${NONCE}-2` } }),
+      ])
+      expect(answers.map((answer) => answer.status).sort()).toEqual([200, 409])
+      const loser = answers.find((answer) => answer.status === 409)!
+      expect(await loser.json()).toMatchObject({ code: 'claim_conflict' })
+      const winner = ClaimResponse.parse(await answers.find((answer) => answer.status === 200)!.json())
+      expect((await system.store.session(id))['pod_uid']).toBe(winner.podUid)
+      await system.local.launcher.remove(id)
+    }
+  })
+
+  test('one pod that asks twenty times at once gets twenty answers, and the last credential opens', async () => {
+    const { id, token } = await launched()
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, () => call(claimUrl, token, { json: { nonce: NONCE } })),
+    )
+    expect(answers.map((answer) => answer.status)).toEqual(Array(20).fill(200))
+    const credentials = await Promise.all(
+      answers.map(async (a) => ClaimResponse.parse(await a.json()).reportCredential),
+    )
+    const statuses = await Promise.all(
+      credentials.map(async (c) => (await call(`${system.internal.url}/internal/started`, c)).status),
+    )
+    expect(statuses.filter((status) => status === 204)).toHaveLength(1)
+    expect(statuses.filter((status) => status === 401)).toHaveLength(19)
+    expect(await system.store.count('session_orders', id)).toBe(0)
+  })
+
+  test('the same pod with another nonce is another life that must not run it again', async () => {
+    const { token } = await launched()
+    expect((await call(claimUrl, token, { json: { nonce: NONCE } })).status).toBe(200)
+    expect((await call(claimUrl, token, { json: { nonce: `${NONCE}-other` } })).status).toBe(409)
+  })
+
+  test.each([
+    ['has ended', { status: 'stopped', ended_at: new Date() }],
+    ['is to stop before it began', { stop_requested_at: new Date() }],
+  ])('there is nothing to run when the session %s', async (_, columns) => {
+    const { id, token } = await launched(columns)
+    const response = await call(claimUrl, token, { json: { nonce: NONCE } })
+    expect(response.status).toBe(404)
+    expect(await response.json()).toMatchObject({ code: 'session_not_found' })
+    expect((await system.store.session(id))['pod_uid']).toBeNull()
+  })
+
+  test('an order that cannot be opened ends the session with a reason', async () => {
+    const { id, token } = await launched()
+    await system.store.pool.query('update session_orders set ciphertext = $2 where session_id = $1', [
+      id,
+      Buffer.alloc(64),
+    ])
+    expect((await call(claimUrl, token, { json: { nonce: NONCE } })).status).toBe(404)
+    expect(await system.store.session(id)).toMatchObject({ status: 'failed', reason: 'internal' })
+  })
+
+  test('an answer that is lost after the COMMIT costs nothing', async () => {
+    const { id, token } = await launched()
+    let cut = true
+    await using flaky = await createInternalServer(system.store, system.local.launcher, {
+      openOrder: () => {
+        // The order is opened after the COMMIT: the connection goes here.
+        if (cut) flaky.server.closeAllConnections()
+        return ORDER
+      },
+    })
+    await expect(call(`${flaky.url}/internal/claim`, token, { json: { nonce: NONCE } })).rejects.toThrow()
+    const podUid = (await system.store.session(id))['pod_uid']
+    expect(podUid).not.toBeNull()
+    cut = false
+    const again = ClaimResponse.parse(await (await call(claimUrl, token, { json: { nonce: NONCE } })).json())
+    expect(again).toMatchObject({ podUid, started: false, order: ORDER })
+    expect((await call(`${system.internal.url}/internal/started`, again.reportCredential)).status).toBe(204)
+  })
+})
+
+describe('started', () => {
+  test('deletes the order, may be repeated, and a claim after it says so', async () => {
+    const { id, claim } = await claimed(system)
+    for (let i = 0; i < 2; i++) {
+      expect((await call(`${system.internal.url}/internal/started`, claim.reportCredential)).status).toBe(204)
+      expect(await system.store.count('session_orders', id)).toBe(0)
+    }
+    const again = await call(claimUrl, await system.local.tokenOf(id), { json: { nonce: NONCE } })
+    expect(await again.json()).toMatchObject({ started: true, order: null })
+  })
+
+  test('is not confirmed for a session that has ended meanwhile', async () => {
+    const { id, claim } = await claimed(system)
+    await system.store.pool.query(`update sessions set status = 'stopped' where id = $1`, [id])
+    expect((await call(`${system.internal.url}/internal/started`, claim.reportCredential)).status).toBe(404)
+    expect((await system.store.session(id))['order_started_at']).toBeNull()
+  })
+})
