@@ -1,0 +1,73 @@
+/** What the gateway itself says in a terminal: statuses while it waits, and how a session ended. */
+import {
+  encodeBytes,
+  encodeJson,
+  type Exit,
+  isFinal,
+  REASONS,
+  ServerType,
+  type StatusMessage,
+  TTY_PROTOCOL,
+  V1_PROTOCOL,
+} from '@cliscale/contract'
+import type { SessionState } from '../store.ts'
+import { binaryFrame } from './frames.ts'
+
+export type Protocol = typeof V1_PROTOCOL | typeof TTY_PROTOCOL
+
+/** The best protocol that a client offers and a session's kind speaks; undefined when there is none. */
+export function chooseProtocol(offered: readonly string[], kind: SessionState['kind']): Protocol | undefined {
+  if (kind === 'runner' && offered.includes(V1_PROTOCOL)) return V1_PROTOCOL
+  return offered.length === 0 || offered.includes(TTY_PROTOCOL) ? TTY_PROTOCOL : undefined
+}
+
+/** The status of a session for its viewers. `isDialled`: its terminal is known and did not answer. */
+export function statusOf(state: SessionState, isDialled: boolean): StatusMessage {
+  const stage = state.stages.findLast((entry) => entry.name === state.stage)
+  const since = stage?.startedAt ?? state.startedAt?.toISOString() ?? state.createdAt.toISOString()
+  return { status: state.status, stage: state.stage, since, reason: state.reason, hint: hintOf(state, isDialled) }
+}
+
+function hintOf(state: SessionState, isDialled: boolean): string | null {
+  if (state.reason !== null) return state.detail ?? REASONS[state.reason].hint
+  if (isDialled) return 'The terminal does not answer yet; it is tried again.'
+  return state.status === 'running' ? 'The command runs; its terminal is being looked for.' : null
+}
+
+/** How a session ended, from its row. */
+export function exitOf(state: SessionState): Exit {
+  const { startedAt, endedAt, reason } = state
+  return {
+    status: state.status,
+    reason,
+    detail: state.detail,
+    hint: reason === null ? null : REASONS[reason].hint,
+    exitCode: state.exitCode,
+    signal: state.signal,
+    durationMs: startedAt && endedAt ? endedAt.getTime() - startedAt.getTime() : null,
+  }
+}
+
+const encoder = new TextEncoder()
+
+/** A line of the gateway's own on a `tty` terminal, dimmed, so that nobody takes it for the program's. */
+export function lineFrame(text: string): Buffer {
+  return binaryFrame(encodeBytes(ServerType.data, encoder.encode(`\r\n\x1b[2m[cliscale] ${text}\x1b[0m\r\n`)))
+}
+
+/** A status as a frame: STATUS on `cliscale.v1`, a line on `tty`. */
+export function statusFrame(protocol: Protocol, status: StatusMessage, now: number): Buffer {
+  if (protocol === V1_PROTOCOL) return binaryFrame(encodeJson(ServerType.status, status))
+  const seconds = Math.max(0, Math.round((now - Date.parse(status.since)) / 1000))
+  const what = (status.stage ?? status.status).replaceAll('_', ' ')
+  return lineFrame(`${what}, ${seconds} s${status.hint === null ? '' : `: ${status.hint}`}`)
+}
+
+/** How it ended as a frame: EXIT on `cliscale.v1`, a line on `tty`. */
+export function exitFrame(protocol: Protocol, exit: Exit): Buffer {
+  if (protocol === V1_PROTOCOL) return binaryFrame(encodeJson(ServerType.exit, exit))
+  const how = exit.signal ?? (exit.exitCode === null ? null : `exit code ${exit.exitCode}`)
+  const why = exit.detail ?? exit.hint
+  const verb = isFinal(exit.status) ? exit.status : 'ended'
+  return lineFrame(`${verb}${how === null ? '' : ` (${how})`}${why === null ? '' : `: ${why}`}`)
+}

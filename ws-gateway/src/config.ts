@@ -1,0 +1,94 @@
+import { commaList, secret, wholeNumber } from '@cliscale/service-kit'
+import { z } from 'zod'
+import { createPodNetworks } from './attach/pod-networks.ts'
+import type { GatewayDeps } from './gateway.ts'
+
+/** The settings that the gateway has wherever it runs; the one-machine composition merges them into its own. */
+export const GATEWAY_ENV = {
+  CLISCALE_PUBLIC_URL: z
+    .url({ protocol: /^https?$/, error: 'must be an http or https address such as https://cliscale.example.com' })
+    .transform((url) => new URL(url).origin)
+    .optional()
+    .meta({ description: 'The address that links carry. Absent: scheme and Host of the request.' }),
+  CLISCALE_TRUSTED_PROXY_HOPS: wholeNumber(0, 10)
+    .default(0)
+    .meta({ description: 'How many proxies in front are ours: as many entries of X-Forwarded-For are believed.' }),
+  CLISCALE_POD_NETWORKS: commaList()
+    .refine(areNetworks, { error: 'must be a list of networks such as 10.0.0.0/8' })
+    .default([])
+    .meta({
+      description:
+        'Networks that session pods may have addresses in. Empty: every address but loopback, link-local and multicast ones.',
+    }),
+  CLISCALE_VIEWER_TTL_SECONDS: wholeNumber(60, 365 * 24 * 3600)
+    .default(7 * 24 * 3600)
+    .meta({ description: 'How long a browser that has used its link may come back.' }),
+  CLISCALE_MAX_PENDING_UPGRADES: wholeNumber(1, 1_000_000)
+    .default(8192)
+    .meta({ description: 'WebSockets that may be under way to their 101 at once; further ones are answered 503.' }),
+  CLISCALE_MAX_PENDING_UPGRADES_PER_ADDRESS: wholeNumber(1, 1_000_000)
+    .default(4096)
+    .meta({ description: 'The same for one client address. Many people may share one.' }),
+} as const
+
+/** The settings of a gateway that runs as a process of its own. */
+export const GATEWAY_PROCESS_ENV = {
+  ...GATEWAY_ENV,
+  CLISCALE_DATABASE_URL: secret()
+    .refine((url) => /^postgres(ql)?:\/\//.test(url), { error: 'must start with postgres:// or postgresql://' })
+    .meta({ secret: true, description: 'PostgreSQL 14 or newer, as `postgres://user:password@host/database`.' }),
+  CLISCALE_DATABASE_POOL_SIZE: wholeNumber(2, 200)
+    .default(10)
+    .meta({ description: 'Connections to PostgreSQL that one process may hold.' }),
+  CLISCALE_JWKS_URL: z
+    .url({ protocol: /^https?$/, error: 'must be an http or https address' })
+    .meta({ description: 'Where the controller publishes its public keys: …/.well-known/jwks.json.' }),
+  CLISCALE_LISTEN_ADDRESS: z
+    .string()
+    .default('127.0.0.1')
+    .meta({ description: 'The address that the port listens on.' }),
+  CLISCALE_PORT: wholeNumber(0, 65535).default(7081).meta({ description: 'The port of pages and WebSockets.' }),
+  CLISCALE_DRAIN_SECONDS: wholeNumber(1, 3600)
+    .default(25)
+    .meta({ description: 'How long the process may take to end in order; keep it under the pod’s grace period.' }),
+  CLISCALE_LOG_LEVEL: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal'], {
+      error: 'must be one of trace, debug, info, warn, error, fatal',
+    })
+    .default('info')
+    .meta({ description: 'The least severe line that is logged.' }),
+} as const
+
+const gatewayEnv = z.object(GATEWAY_ENV)
+export type GatewayEnv = z.infer<typeof gatewayEnv>
+
+/** The settings as `createGateway` takes them. */
+export function gatewaySettings(
+  env: GatewayEnv,
+): Pick<
+  GatewayDeps,
+  | 'publicUrl'
+  | 'trustedProxyHops'
+  | 'podNetworks'
+  | 'viewerTtlSeconds'
+  | 'maxPendingUpgrades'
+  | 'maxPendingUpgradesPerAddress'
+> {
+  return {
+    publicUrl: env.CLISCALE_PUBLIC_URL,
+    trustedProxyHops: env.CLISCALE_TRUSTED_PROXY_HOPS,
+    podNetworks: env.CLISCALE_POD_NETWORKS,
+    viewerTtlSeconds: env.CLISCALE_VIEWER_TTL_SECONDS,
+    maxPendingUpgrades: env.CLISCALE_MAX_PENDING_UPGRADES,
+    maxPendingUpgradesPerAddress: env.CLISCALE_MAX_PENDING_UPGRADES_PER_ADDRESS,
+  }
+}
+
+function areNetworks(cidrs: readonly string[]): boolean {
+  try {
+    createPodNetworks(cidrs)
+    return true
+  } catch {
+    return false
+  }
+}

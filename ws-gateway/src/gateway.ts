@@ -1,0 +1,169 @@
+import type { ErrorCode } from '@cliscale/contract'
+import type { Logger } from '@cliscale/service-kit'
+import type { Express } from 'express'
+import type { JWTVerifyGetKey } from 'jose'
+import type { Pool } from 'pg'
+import { type AttachLimits, Attachment, type AttachState } from './attach/attachment.ts'
+import { createPodNetworks } from './attach/pod-networks.ts'
+import { SessionHub } from './attach/session-hub.ts'
+import { createFront } from './front.ts'
+import { createApp } from './http/app.ts'
+import { createStore } from './store.ts'
+import { createTokenVerifier } from './tokens/verifier.ts'
+import { createUpgradeHandler, type UpgradeHandler } from './upgrade/handler.ts'
+import { createPendingUpgrades } from './upgrade/pending.ts'
+
+export interface GatewayDeps {
+  /** Of its own: terminals must open when the API is busy. Stays the caller's; end it after `close()`. At least 2 connections. */
+  readonly pool: Pool
+  /** Finds the controller's public keys, such as jose's createRemoteJWKSet. */
+  readonly keys: JWTVerifyGetKey
+  readonly logger: Logger
+  /** Folder with terminal.html and assets/. */
+  readonly publicDir: string
+  /** Where browsers reach us; undefined: scheme and Host of the request. */
+  readonly publicUrl?: string | undefined
+  readonly trustedProxyHops: number
+  /** Networks that pods may have addresses in; see createPodNetworks. One machine: `['127.0.0.0/8']`. */
+  readonly podNetworks: readonly string[]
+  readonly viewerTtlSeconds: number
+  readonly maxPendingUpgrades: number
+  readonly maxPendingUpgradesPerAddress: number
+  readonly limits?: Partial<GatewayLimits>
+  readonly now?: () => number
+}
+
+/** Times in milliseconds. */
+export interface GatewayLimits extends AttachLimits {
+  /** From an upgrade request to its 101. */
+  readonly upgradeMs: number
+  /** Between two looks at the sessions that sockets wait for. */
+  readonly pollMs: number
+  /** Of a client, until its pod is there. */
+  readonly holdBytes: number
+  /** For terminals to end in order when the gateway drains. */
+  readonly drainMs: number
+}
+
+export const DEFAULT_LIMITS: GatewayLimits = {
+  upgradeMs: 10_000,
+  pollMs: 2_000,
+  holdBytes: 64 * 1024,
+  drainMs: 2_000,
+  statusMs: 5_000,
+  dialMs: 5_000,
+  helloMs: 2_000,
+  lingerMs: 10_000,
+  stallMs: 60_000,
+}
+
+export interface GatewayStats {
+  /** Upgrades that have no answer yet. */
+  readonly pending: number
+  /** Terminals that are open now, by state. */
+  readonly open: Readonly<Record<AttachState, number>>
+  /** Since the start: upgrades answered with 101. */
+  readonly accepted: number
+  /** Since the start: upgrades refused, by code. */
+  readonly refused: Readonly<Partial<Record<ErrorCode, number>>>
+}
+
+export interface Gateway {
+  /** Answers HTTP under /ws; everything else is a 404. */
+  readonly app: Express
+  /** For the `upgrade` event of an HTTP server. */
+  readonly handleUpgrade: UpgradeHandler
+  /** Refuses new terminals and ends the open ones in order; resolves when none is left. Readiness is the caller's. */
+  drain(): Promise<void>
+  /** Destroys what is left and stops listening to the database. */
+  close(): Promise<void>
+  stats(): GatewayStats
+}
+
+/** Builds a gateway. It listens nowhere and starts nothing until a terminal is opened. */
+export function createGateway(deps: GatewayDeps): Gateway {
+  const { logger, pool } = deps
+  const limits = { ...DEFAULT_LIMITS, ...deps.limits }
+  const now = deps.now ?? Date.now
+  const store = createStore(pool)
+  const verifier = createTokenVerifier({ keys: deps.keys, now })
+  const front = createFront(deps)
+  const hub = new SessionHub({ pool, store, logger, pollMs: limits.pollMs })
+  const pending = createPendingUpgrades({
+    total: deps.maxPendingUpgrades,
+    perAddress: deps.maxPendingUpgradesPerAddress,
+  })
+  const terminals = new Terminals(limits.drainMs)
+  const podNetworks = createPodNetworks(deps.podNetworks)
+  const attachDeps = { store, hub, podNetworks, logger, limits, now }
+  const refused: Partial<Record<ErrorCode, number>> = {}
+  const handleUpgrade = createUpgradeHandler({
+    store,
+    verifier,
+    front,
+    pending,
+    logger,
+    deadlineMs: limits.upgradeMs,
+    holdBytes: limits.holdBytes,
+    isDraining: () => terminals.isDraining,
+    attach: (client, grant, protocol) => terminals.add(new Attachment(attachDeps, { client, grant, protocol })),
+    onRefused: (code) => (refused[code] = (refused[code] ?? 0) + 1),
+  })
+  return {
+    app: createApp({ ...deps, store, verifier, front }),
+    handleUpgrade,
+    drain: () => terminals.drain(),
+    close: async () => {
+      terminals.destroyAll()
+      await hub[Symbol.asyncDispose]()
+    },
+    stats: () => ({
+      pending: pending.count,
+      open: terminals.countByState(),
+      accepted: terminals.accepted,
+      refused: { ...refused },
+    }),
+  }
+}
+
+/** The terminals that are open. An HTTP server forgets a socket that it has handed out, so somebody must keep them. */
+class Terminals {
+  readonly #drainMs: number
+  readonly #open = new Set<Attachment>()
+  #whenEmpty: (() => void) | undefined
+  isDraining = false
+  accepted = 0
+
+  constructor(drainMs: number) {
+    this.#drainMs = drainMs
+  }
+
+  add(attachment: Attachment): void {
+    this.accepted += 1
+    this.#open.add(attachment)
+    void attachment.run().then(() => {
+      this.#open.delete(attachment)
+      if (this.#open.size === 0) this.#whenEmpty?.()
+    })
+  }
+
+  async drain(): Promise<void> {
+    this.isDraining = true
+    for (const attachment of this.#open) attachment.drain()
+    if (this.#open.size === 0) return
+    const timer = setTimeout(() => this.destroyAll(), this.#drainMs)
+    await new Promise<void>((resolve) => (this.#whenEmpty = resolve))
+    clearTimeout(timer)
+  }
+
+  destroyAll(): void {
+    this.isDraining = true
+    for (const attachment of this.#open) attachment.destroy()
+  }
+
+  countByState(): Record<AttachState, number> {
+    const counts = { waiting: 0, dialling: 0, spliced: 0, replaying: 0, closing: 0, closed: 0 }
+    for (const { state } of this.#open) counts[state] += 1
+    return counts
+  }
+}

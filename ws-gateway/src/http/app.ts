@@ -1,0 +1,174 @@
+/** The gateway's HTTP side: the terminal page, its assets, and the trade of a link for a viewer's cookie. */
+import path from 'node:path'
+import { AppError, MAX_TOKEN_CHARS, SESSION_ID_PATTERN, type ViewerResponse } from '@cliscale/contract'
+import type { Logger } from '@cliscale/service-kit'
+import express, { type Express, type Request, type RequestHandler, type Response } from 'express'
+import { z } from 'zod'
+import { type Front, isOwnOrigin } from '../front.ts'
+import type { Grant, Store } from '../store.ts'
+import { expired, type TokenVerifier } from '../tokens/verifier.ts'
+import { problemHandler, requestIdOf } from './problem.ts'
+import { securityHeaders } from './security-headers.ts'
+import { createViewerSecret, findCookieViewer, viewerCookie, viewerCookies } from './viewer-cookie.ts'
+
+export interface AppDeps {
+  readonly store: Store
+  readonly verifier: TokenVerifier
+  readonly front: Front
+  readonly logger: Logger
+  /** Folder with terminal.html and assets/, built from web/. */
+  readonly publicDir: string
+  readonly viewerTtlSeconds: number
+}
+
+const RedeemRequest = z.strictObject({ token: z.string().min(1).max(MAX_TOKEN_CHARS) })
+const BODY_LIMIT_BYTES = 8 * 1024
+
+/** Starts nothing and opens nothing. */
+export function createApp(deps: AppDeps): Express {
+  const app = express()
+  app.disable('x-powered-by')
+  app.enable('strict routing')
+  app.enable('case sensitive routing')
+  app.use(requestLine(deps.logger), securityHeaders)
+  app.use('/ws/assets', assets(path.join(deps.publicDir, 'assets')), notFound)
+  app.param('id', (_req, _res, next, id: string) => next(SESSION_ID_PATTERN.test(id) ? undefined : nothingHere()))
+  app.route('/ws/:id').get(page(deps.publicDir)).all(only('GET, HEAD'))
+  app
+    .route('/ws/:id/redeem')
+    .post(requireJson, express.json({ limit: BODY_LIMIT_BYTES, strict: false, inflate: false }), redeem(deps))
+    .all(only('POST'))
+  app.route('/ws/:id/viewer').get(viewer(deps)).all(only('GET, HEAD'))
+  app.use(notFound)
+  app.use(problemHandler(deps.logger))
+  return app
+}
+
+function nothingHere(): AppError {
+  return new AppError('not_found', { detail: 'Check the address: a terminal is at /ws/{session id}.' })
+}
+
+const notFound: RequestHandler = (_req, _res, next) => next(nothingHere())
+
+function only(methods: string): RequestHandler {
+  return (_req, _res, next) =>
+    next(
+      new AppError('method_not_allowed', { detail: `Only ${methods} is answered here.`, headers: { Allow: methods } }),
+    )
+}
+
+/** One line for each request; the path alone, because queries carry tokens. */
+function requestLine(logger: Logger): RequestHandler {
+  return (req, res, next) => {
+    const requestId = requestIdOf(req)
+    const startedAt = performance.now()
+    res.locals['requestId'] = requestId
+    res.set('X-Request-Id', requestId)
+    const { method, path: pathname } = req
+    res.once('close', () => {
+      const durationMs = Math.round(performance.now() - startedAt)
+      logger.info({ requestId, method, path: pathname, status: res.statusCode, durationMs }, 'request')
+    })
+    next()
+  }
+}
+
+/** Names that carry a hash of their content never change and may be kept for ever. */
+function assets(dir: string): RequestHandler {
+  return express.static(dir, {
+    index: false,
+    redirect: false,
+    setHeaders: (res, file) => {
+      const isHashed = /[.-][A-Za-z0-9_]{8,}\.[a-z0-9.]+$/.test(path.basename(file))
+      res.setHeader('Cache-Control', isHashed ? 'public, max-age=31536000, immutable' : 'no-cache')
+    },
+  })
+}
+
+/** The same bytes for every session and query: nothing of the request is in it. */
+function page(publicDir: string): RequestHandler {
+  return (req, res, next) => {
+    // A WebSocket whose Upgrade header a proxy has dropped would be told 200 and a page.
+    if (req.headers['sec-websocket-key'] !== undefined || req.headers['sec-websocket-version'] !== undefined) {
+      const detail = 'The request has WebSocket headers but no "Upgrade: websocket"; a proxy in between may drop it.'
+      return next(
+        new AppError('upgrade_required', { detail, headers: { Upgrade: 'websocket', Connection: 'Upgrade' } }),
+      )
+    }
+    res.set('Cache-Control', 'no-cache')
+    res.sendFile('terminal.html', { root: publicDir, lastModified: false, cacheControl: false }, (error) => {
+      if (error === undefined || res.headersSent) return
+      const code = (error as NodeJS.ErrnoException).code
+      next(code === 'ENOENT' ? new Error(`terminal.html is not in ${publicDir}`) : error)
+    })
+  }
+}
+
+const requireJson: RequestHandler = (req, _res, next) => {
+  const hasBody = req.headers['content-length'] !== '0' && req.is('*/*') !== null
+  if (!hasBody) return next(new AppError('body_required', { detail: 'Send {"token": "…"} as JSON.' }))
+  if (!req.is('application/json'))
+    return next(new AppError('unsupported_media_type', { detail: 'Send the body as application/json.' }))
+  next()
+}
+
+function readToken(body: unknown): string {
+  const parsed = RedeemRequest.safeParse(body)
+  if (parsed.success) return parsed.data.token
+  if (typeof body !== 'object' || body === null || Array.isArray(body))
+    throw new AppError('body_not_object', { detail: 'Send {"token": "…"} as JSON.' })
+  const unknown = parsed.error.issues.some((issue) => issue.code === 'unrecognized_keys')
+  if (unknown) throw new AppError('unknown_field', { detail: 'The body has one field, "token".' })
+  throw new AppError('invalid_field', {
+    detail: `"token" must be a string of 1 to ${MAX_TOKEN_CHARS} characters.`,
+    errors: [{ path: 'token', message: `must be a string of 1 to ${MAX_TOKEN_CHARS} characters` }],
+  })
+}
+
+function requireOwnOrigin(deps: AppDeps, req: Request): void {
+  if (isOwnOrigin(deps.front, req, { missingIsOwn: true })) return
+  throw new AppError('origin_refused', { detail: 'Open the link itself; other pages may not use it.' })
+}
+
+function redeem(deps: AppDeps): RequestHandler<{ id: string }> {
+  return async (req, res) => {
+    requireOwnOrigin(deps, req)
+    const sessionId = req.params.id
+    const claims = await deps.verifier.verify(readToken(req.body), sessionId)
+    const { secret, hash } = createViewerSecret()
+    const ttlSeconds = deps.viewerTtlSeconds
+    const used = await deps.store.redeemToken({ jti: claims.jti, sessionId, secretHash: hash, ttlSeconds })
+    if (used === undefined)
+      throw new AppError('link_used', {
+        detail: 'A link opens one browser once. Ask whoever sent it for a new one: POST /api/sessions/{id}/token.',
+      })
+    if (!used.live) throw expired()
+    const { grant } = used
+    if (grant === undefined) throw new AppError('session_not_found', { detail: 'The session has been removed.' })
+    const isSecure = deps.front.isSecure(req)
+    res.append('Set-Cookie', viewerCookie({ viewer: grant.viewer, sessionId, secret, isSecure, ttlSeconds }))
+    sendViewer(res, grant)
+  }
+}
+
+function viewer(deps: AppDeps): RequestHandler<{ id: string }> {
+  return async (req, res) => {
+    requireOwnOrigin(deps, req)
+    const wanted = req.query['viewer']
+    const cookies = viewerCookies(req.headers.cookie, typeof wanted === 'string' ? wanted : undefined)
+    const grant = await findCookieViewer(deps.store, req.params.id, cookies)
+    if (grant === undefined)
+      throw new AppError('token_invalid', { detail: 'This browser has no access to the session. Open a fresh link.' })
+    sendViewer(res, grant)
+  }
+}
+
+function sendViewer(res: Response, grant: Grant): void {
+  const body: ViewerResponse = {
+    sessionId: grant.session.id,
+    viewer: grant.viewer,
+    mode: grant.mode,
+    status: grant.session.status,
+  }
+  res.set('Cache-Control', 'no-store').json(body)
+}

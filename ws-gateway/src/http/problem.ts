@@ -1,0 +1,88 @@
+/** Faults as problem documents (RFC 9457), for Express and for a bare socket. */
+import { randomUUID } from 'node:crypto'
+import { type IncomingMessage, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import { AppError, isAppError, type Problem, toProblem } from '@cliscale/contract'
+import type { Logger } from '@cliscale/service-kit'
+import type { ErrorRequestHandler } from 'express'
+
+/** The caller's request id where it is short and plain, else a fresh one. */
+export function requestIdOf(req: IncomingMessage): string {
+  const given = req.headers['x-request-id']
+  return typeof given === 'string' && /^[A-Za-z0-9_.-]{1,64}$/.test(given) ? given : randomUUID()
+}
+
+/** Faults of Express and its body parser, by their `type` or status. */
+function toAppError(error: unknown): unknown {
+  if (isAppError(error)) return error
+  const { type, status } = (error ?? {}) as { type?: string; status?: number }
+  if (type === 'entity.too.large') return new AppError('body_too_large', { detail: 'The body may have 8 KiB.' })
+  if (type === 'entity.parse.failed') return new AppError('json_invalid', { detail: 'The body must be JSON.' })
+  if (type === 'encoding.unsupported' || type === 'charset.unsupported')
+    return new AppError('unsupported_media_type', { detail: 'Send the body as application/json in UTF-8, not packed.' })
+  if (status !== undefined && status >= 400 && status < 500)
+    return new AppError('bad_request', { detail: 'The request cannot be read.' })
+  return error
+}
+
+/** Last handler of the app. Only a fault of ours is logged with its stack. */
+export function problemHandler(logger: Logger): ErrorRequestHandler {
+  return (error, req, res, _next) => {
+    const fault = toAppError(error)
+    const problem = toProblem(fault, res.locals['requestId'] ?? requestIdOf(req))
+    logFault(logger, fault, problem)
+    if (res.headersSent) return void res.destroy()
+    if (isAppError(fault) && fault.headers) res.set(fault.headers)
+    res
+      .status(problem.status)
+      .set('Cache-Control', 'no-store')
+      .type('application/problem+json')
+      .send(JSON.stringify(problem))
+  }
+}
+
+function logFault(logger: Logger, fault: unknown, problem: Problem): void {
+  if (problem.status < 500) return
+  const err = isAppError(fault) ? (fault.cause ?? fault) : fault
+  logger[isAppError(fault) ? 'warn' : 'error'](
+    { err, code: problem.code, requestId: problem.instance },
+    'request failed',
+  )
+}
+
+/** How long a refused client may take to read its answer and leave, in milliseconds. */
+const REFUSAL_LINGER_MS = 2_000
+
+/**
+ * Answers an upgrade with a problem document instead of a 101, and closes. What the client still sends is read and
+ * dropped, because unread bytes would make the kernel reset the connection and lose the answer.
+ *
+ * @returns the code that was answered.
+ */
+export function refuseUpgrade(options: {
+  socket: Socket
+  error: unknown
+  requestId: string
+  logger: Logger
+}): Problem['code'] {
+  const { socket } = options
+  const problem = toProblem(options.error, options.requestId)
+  logFault(options.logger, options.error, problem)
+  if (socket.destroyed) return problem.code
+  const body = JSON.stringify(problem)
+  const headers = {
+    'Content-Type': 'application/problem+json',
+    'Content-Length': String(Buffer.byteLength(body)),
+    'Cache-Control': 'no-store',
+    'X-Content-Type-Options': 'nosniff',
+    'X-Request-Id': options.requestId,
+    ...(isAppError(options.error) ? options.error.headers : {}),
+    Connection: 'close',
+  }
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  socket.end(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\n${lines.join('')}\r\n${body}`)
+  socket.resume()
+  const timer = setTimeout(() => socket.destroy(), REFUSAL_LINGER_MS)
+  socket.once('close', () => clearTimeout(timer))
+  return problem.code
+}
