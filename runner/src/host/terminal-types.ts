@@ -1,9 +1,10 @@
-import type { AttachClaims, Exit, StatusMessage, TerminalSize } from '@cliscale/contract'
+import type { AttachClaims, Exit, Mode, StatusMessage, TerminalSize } from '@cliscale/contract'
+import type { TerminalLimits } from './terminal/limits.ts'
 
 export interface SessionTerminalOptions {
   /** Folder of the journal; what an earlier life of this host wrote there is read back first. */
   readonly spoolDir: string
-  /** Output bytes that the journal keeps; output beyond it still reaches viewers that keep up. */
+  /** What the journal may take on disk (its records); output beyond it still reaches viewers that keep up. */
   readonly spoolMaxBytes: number
   readonly listen: { readonly host: string; readonly port: number }
   /** Checks the assertion of an upgrade; rejects when it does not open this session. */
@@ -12,7 +13,22 @@ export interface SessionTerminalOptions {
   readonly onInput: (bytes: Uint8Array) => void
   /** The size that rules now changed. */
   readonly onResize: (size: TerminalSize) => void
+  /** Told of a fault of the disk, once for each kind. The session goes on with what can be kept. */
+  readonly onFault?: (error: Error) => void
+  /** Told when a connection of a viewer has ended, for the log. */
+  readonly onViewerLeft?: (event: ViewerEvent) => void
   readonly now?: () => number
+  readonly limits?: Partial<TerminalLimits>
+}
+
+/** One connection of a viewer, from 101 to its end. */
+export interface ViewerEvent {
+  readonly viewer: string
+  readonly mode: Mode
+  readonly protocol: string
+  readonly sentBytes: number
+  readonly durationMs: number
+  readonly closeCode: number
 }
 
 /**
@@ -28,25 +44,31 @@ export interface SessionTerminal extends AsyncDisposable {
   readonly size: TerminalSize
   /** How the session ended, also when an earlier life of the host wrote it. */
   readonly ended: Exit | undefined
-  /** Epoch of the offsets, kept with the journal. Must be set once, after the claim, before viewers get a HELLO. */
+  /**
+   * Epoch of the offsets, kept with the journal. Set it once, after the claim; viewers get no HELLO before.
+   * @throws TypeError when the journal belongs to another epoch.
+   */
   setEpoch(epoch: string): void
   /**
    * Appends work's output that starts at work's own `offset`. Bytes that are there already are dropped.
-   * @throws TypeError on a gap.
+   * @throws TypeError on a gap, and after `end`.
    */
   appendWork(offset: number, bytes: Uint8Array): void
-  /** Appends bytes of the host itself, such as the line of a stage. */
+  /** Appends bytes of the host itself, such as the line of a stage. @throws TypeError after `end`. */
   appendHost(text: string): void
   /** Resolves when the screen has caught up enough to take more (it may lag by 1 MiB). Await between appends. */
   ready(): Promise<void>
   setStatus(status: StatusMessage): void
-  /** Journals how it ended; viewers get EXIT after the last byte, then Close 1000. Later viewers get the same. */
+  /**
+   * Journals how it ended; viewers get EXIT after the last byte, then Close 1000. Later viewers get the same. The
+   * first call counts.
+   */
   end(exit: Exit): void
   /** Output from an offset, at most `maxBytes`, all of one size; undefined at the head, or when it is not kept. */
   readOutput(from: number, maxBytes: number): Promise<OutputChunk | undefined>
-  /** Puts one viewer out (Close 4401). */
+  /** Puts one viewer out (Close 4401) and keeps it out for the life of this process. */
   revoke(viewer: string): void
-  /** Resolves when every connected viewer has got everything, or after `limitMs`. */
+  /** Resolves when every connected viewer has got everything (after `end`: has closed), or after `limitMs`. */
   drained(limitMs: number): Promise<void>
   /** Closes viewers with 1012 and stops listening. */
   [Symbol.asyncDispose](): Promise<void>

@@ -1,0 +1,33 @@
+/** Bounds of one session's viewers. Tests shorten the times. */
+export interface TerminalLimits {
+  readonly viewers: number
+  /** Upgrades whose assertion is being checked. */
+  readonly pendingUpgrades: number
+  readonly verifyMs: number
+  /** How long a viewer may be connected without its first message. */
+  readonly helloMs: number
+  readonly heartbeatMs: number
+  readonly pingMs: number
+  /** A viewer from whom nothing has come for so long is dropped. */
+  readonly silenceMs: number
+  readonly resizeDebounceMs: number
+  /** How long the viewer whose size rules may be away before another one's does. */
+  readonly driverGraceMs: number
+  readonly inputBytesPerSecond: number
+  /** How long a viewer that is put out, or left at the end, may take to close. */
+  readonly closeMs: number
+}
+
+export const DEFAULT_LIMITS: TerminalLimits = {
+  viewers: 32,
+  pendingUpgrades: 64,
+  verifyMs: 10_000,
+  helloMs: 30_000,
+  heartbeatMs: 15_000,
+  pingMs: 20_000,
+  silenceMs: 45_000,
+  resizeDebounceMs: 100,
+  driverGraceMs: 2_000,
+  inputBytesPerSecond: 64 * 1024,
+  closeMs: 2_000,
+}

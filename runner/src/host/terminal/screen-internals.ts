@@ -1,0 +1,67 @@
+import type { Terminal } from '@xterm/headless'
+
+/**
+ * What @xterm/headless 6.0.0 knows and does not publish, and what addon-serialize 0.14 therefore drops. The version is
+ * pinned; `readInternals` throws when the shape changes, and the screen's tests cover each field.
+ */
+interface Internals {
+  readonly _core: {
+    readonly _inputHandler: {
+      readonly _parser: { readonly currentState: number }
+      readonly _utf8Decoder: { readonly interim: Uint8Array }
+      readonly _windowTitle: string
+    }
+    readonly _charsetService: { readonly glevel: number; readonly _charsets: (Record<string, string> | undefined)[] }
+    readonly coreMouseService: { readonly activeEncoding: string }
+    readonly coreService: {
+      readonly isCursorHidden: boolean
+      readonly decPrivateModes: { readonly cursorStyle?: string; readonly cursorBlink?: boolean }
+    }
+    readonly buffer: { readonly scrollTop: number; readonly scrollBottom: number }
+  }
+}
+
+function internals(terminal: Terminal): Internals['_core'] {
+  return (terminal as unknown as Internals)._core
+}
+
+/** Whether the parser is in the middle of an escape sequence, and how many bytes of a UTF-8 character it holds. */
+export function pendingInput(terminal: Terminal): { inSequence: boolean; utf8Bytes: number } {
+  const { _parser, _utf8Decoder } = internals(terminal)._inputHandler
+  return { inSequence: _parser.currentState !== 0, utf8Bytes: _utf8Decoder.interim.findLastIndex((b) => b !== 0) + 1 }
+}
+
+const MOUSE_ENCODINGS: Readonly<Record<string, string>> = { SGR: '\x1b[?1006h', SGR_PIXELS: '\x1b[?1016h' }
+const CURSOR_STYLES: Readonly<Record<string, number>> = { block: 1, underline: 3, bar: 5 }
+
+/** Sequences for the state that addon-serialize 0.14 does not write, to be appended to what it writes. */
+export function droppedState(terminal: Terminal): string {
+  const core = internals(terminal)
+  const { cursorStyle, cursorBlink } = core.coreService.decPrivateModes
+  const style = cursorStyle === undefined ? undefined : CURSOR_STYLES[cursorStyle]
+  return [
+    margins(terminal),
+    core._charsetService._charsets
+      .slice(0, 2)
+      .map((set, g) => (isLineDrawing(set) ? `\x1b${'()'[g]}0` : ''))
+      .join(''),
+    core._charsetService.glevel === 1 ? '\x0e' : '',
+    MOUSE_ENCODINGS[core.coreMouseService.activeEncoding] ?? '',
+    style === undefined ? '' : `\x1b[${cursorBlink === false ? style + 1 : style} q`,
+    core.coreService.isCursorHidden ? '\x1b[?25l' : '',
+    core._inputHandler._windowTitle ? `\x1b]0;${core._inputHandler._windowTitle}\x07` : '',
+  ].join('')
+}
+
+function isLineDrawing(charset: Record<string, string> | undefined): boolean {
+  return charset?.['q'] === '\u2500'
+}
+
+/** The scroll region, and the cursor again, because setting the region moves it home. */
+function margins(terminal: Terminal): string {
+  const { scrollTop, scrollBottom } = internals(terminal).buffer
+  if (scrollTop === 0 && scrollBottom === terminal.rows - 1) return ''
+  const { cursorX, cursorY } = terminal.buffer.active
+  const top = terminal.modes.originMode ? scrollTop : 0
+  return `\x1b[${scrollTop + 1};${scrollBottom + 1}r\x1b[${cursorY - top + 1};${cursorX + 1}H`
+}

@@ -1,0 +1,292 @@
+import type { WebSocket } from 'ws'
+import {
+  type AttachClaims,
+  clampSize,
+  encodeBytes,
+  encodeJson,
+  encodeSnapshot,
+  type Exit,
+  type Hello,
+  MAX_REPLAY_BYTES,
+  type Mode,
+  ServerType,
+  type StatusMessage,
+  type TerminalSize,
+  TTY_PROTOCOL,
+  V1_PROTOCOL,
+  VIEWER_WINDOW_BYTES,
+} from '@cliscale/contract'
+import type { Snapshot } from './checkpoint.ts'
+import { decodeClientMessage, isOffset } from './client-messages.ts'
+import { exitLine } from './exit-line.ts'
+import { InputBudget } from './input-budget.ts'
+import type { TerminalLimits } from './limits.ts'
+import type { OutputLog } from './output-log.ts'
+import type { Screen } from './screen.ts'
+
+/** Fixed, because ttyd's own title shows the command line to every viewer. */
+const TTY_TITLE = 'CLI Scale'
+const CHUNK_BYTES = 64 * 1024
+/** What may wait in this process for a socket before sending stops; `tty` viewers have nothing but this. */
+const SOCKET_BUFFER_BYTES = { [V1_PROTOCOL]: 1024 * 1024, [TTY_PROTOCOL]: 256 * 1024 } as const
+const RESET = Buffer.from('\x1bc')
+
+export type ViewerProtocol = typeof V1_PROTOCOL | typeof TTY_PROTOCOL
+
+export interface ViewerDeps {
+  readonly log: OutputLog
+  readonly screen: Screen
+  readonly limits: TerminalLimits
+  /** Milliseconds of a clock that never goes back. */
+  readonly clock: () => number
+  readonly onInput: (viewer: Viewer, bytes: Buffer) => void
+  readonly onSize: (viewer: Viewer, size: TerminalSize) => void
+}
+
+/**
+ * One connection of a viewer. It pulls from the log at its own speed; what it holds in memory is bounded by its window
+ * and the socket's buffer, whatever the command prints.
+ *
+ * States: `new` → first message → `greeted` (waits for the epoch) → `live` → `closing`.
+ */
+export class Viewer {
+  readonly viewer: string
+  readonly mode: Mode
+  readonly protocol: ViewerProtocol
+  /** Output bytes sent. */
+  sentBytes = 0
+  readonly #deps: ViewerDeps
+  readonly #socket: WebSocket
+  readonly #budget: InputBudget
+  #state: 'new' | 'greeted' | 'live' | 'closing' = 'new'
+  #position = 0
+  #acked = 0
+  #size: TerminalSize | undefined
+  #paused = false
+  #awaitingSnapshot = false
+  #socketFull = false
+  #status: StatusMessage | undefined
+  #wish: { epoch: unknown; have: unknown } = { epoch: undefined, have: undefined }
+  #heardAt: number
+  #pingedAt: number
+  #beatAt: number
+  readonly #openedAt: number
+  #throttle: NodeJS.Timeout | undefined
+  #closeTimer: NodeJS.Timeout | undefined
+
+  constructor(socket: WebSocket, claims: AttachClaims, deps: ViewerDeps) {
+    this.#socket = socket
+    this.#deps = deps
+    this.viewer = claims.viewer
+    this.mode = claims.mode
+    this.protocol = socket.protocol === V1_PROTOCOL ? V1_PROTOCOL : TTY_PROTOCOL
+    this.#openedAt = this.#heardAt = this.#pingedAt = this.#beatAt = deps.clock()
+    this.#budget = new InputBudget(deps.limits.inputBytesPerSecond, deps.clock)
+    socket.on('message', (data) => this.#onMessage(data as Buffer))
+    socket.on('ping', (data) => this.#heard(data.length))
+    socket.on('pong', (data) => this.#heard(data.length))
+    // ws closes with the code that fits (1002, 1007, 1008, 1009); what is left is that it ends.
+    socket.on('error', () => this.#closing(deps.limits.closeMs))
+    socket.once('close', () => this.#leave())
+  }
+
+  /** Whether everything up to the head has left this process; true for one that has not said its first message. */
+  get isIdle(): boolean {
+    if (this.#state === 'closing') return false
+    return this.#state === 'new' || (this.#position === this.#deps.log.head && this.#socket.bufferedAmount === 0)
+  }
+
+  /** Sends what may be sent now. */
+  pump(): void {
+    if (this.#state === 'greeted') this.#greet()
+    this.#sendStatus()
+    while (this.#maySend()) {
+      const { log } = this.#deps
+      if (log.head - this.#position > MAX_REPLAY_BYTES) return this.#jump()
+      const chunk = log.read(this.#position, Math.min(CHUNK_BYTES, this.#room()))
+      if (!chunk) {
+        if (this.#position < log.head) return this.#jump()
+        this.#sendSize(log.size)
+        if (log.exit) this.#finish(log.exit)
+        return
+      }
+      this.#sendSize(chunk.size)
+      this.#position += chunk.bytes.length
+      this.sentBytes += chunk.bytes.length
+      this.#send(encodeBytes(ServerType.data, chunk.bytes))
+    }
+  }
+
+  /** Shows a status as soon as the socket takes it; an older one that still waits is replaced. */
+  setStatus(status: StatusMessage): void {
+    if (this.protocol !== V1_PROTOCOL) return
+    this.#status = status
+    this.#sendStatus()
+  }
+
+  /** Heartbeat, ping, and the end of viewers that are gone. Call about every second. */
+  tick(): void {
+    const { clock, limits } = this.#deps
+    const now = clock()
+    if (this.#state === 'closing') return
+    if (now - this.#heardAt > limits.silenceMs) return this.#socket.terminate()
+    if (this.#state === 'new' && now - this.#openedAt > limits.helloMs) return this.close(1008, 'no first message')
+    if (now - this.#pingedAt >= limits.pingMs) {
+      this.#pingedAt = now
+      this.#socket.ping()
+    }
+    if (this.protocol !== V1_PROTOCOL || this.#state !== 'live' || now - this.#beatAt < limits.heartbeatMs) return
+    this.#beatAt = now
+    if (!this.#isSocketFull()) this.#send(Uint8Array.of(ServerType.heartbeat))
+  }
+
+  /** Closes by a handshake that has a deadline; nothing that still comes from the viewer counts. */
+  close(code: number, reason: string, limitMs = this.#deps.limits.closeMs): void {
+    if (this.#state === 'closing') return
+    this.#closing(limitMs)
+    this.#socket.close(code, reason)
+  }
+
+  /** Ends the connection without a handshake. */
+  terminate(): void {
+    this.#socket.terminate()
+  }
+
+  #closing(limitMs: number): void {
+    this.#leave()
+    // A throttled viewer's answer to the close must be read.
+    this.#socket.resume()
+    this.#closeTimer = setTimeout(() => this.#socket.terminate(), limitMs)
+  }
+
+  #leave(): void {
+    this.#state = 'closing'
+    this.#stopTimers()
+  }
+
+  #stopTimers(): void {
+    clearTimeout(this.#throttle)
+    clearTimeout(this.#closeTimer)
+  }
+
+  #heard(bytes: number): void {
+    this.#heardAt = this.#deps.clock()
+    const waitMs = this.#budget.take(bytes)
+    if (waitMs === 0 || this.#state === 'closing') return
+    this.#socket.pause()
+    clearTimeout(this.#throttle)
+    this.#throttle = setTimeout(() => this.#socket.resume(), waitMs)
+  }
+
+  #onMessage(data: Buffer): void {
+    if (this.#state === 'closing') return
+    this.#heard(data.length)
+    const message = decodeClientMessage(data)
+    if (this.#state === 'new') {
+      if (message.type !== 'hello') return this.close(1002, 'the first message must be JSON')
+      this.#state = 'greeted'
+      this.#wish = { epoch: message.value['epoch'], have: message.value['have'] }
+      this.#wantSize(message.value)
+      return this.pump()
+    }
+    switch (message.type) {
+      case 'input':
+        if (this.mode === 'rw' && !this.#deps.log.exit) this.#deps.onInput(this, message.bytes)
+        return
+      case 'resize':
+        return this.#wantSize(message.value)
+      case 'pause':
+        this.#paused = true
+        return
+      case 'resume':
+        this.#paused = false
+        return this.pump()
+      case 'ack':
+        if (message.seq > this.#position || message.seq <= this.#acked) return
+        this.#acked = message.seq
+        return this.pump()
+    }
+  }
+
+  #wantSize(value: Readonly<Record<string, unknown>>): void {
+    if (this.mode !== 'rw' || (value['columns'] === undefined && value['rows'] === undefined)) return
+    this.#deps.onSize(this, clampSize(value, this.#deps.log.size))
+  }
+
+  /** Answers the first message: HELLO, or ttyd's title and preferences. A `cliscale.v1` viewer waits for the epoch. */
+  #greet(): void {
+    const { log } = this.#deps
+    if (this.protocol === TTY_PROTOCOL) {
+      this.#state = 'live'
+      this.#send(encodeBytes(ServerType.title, Buffer.from(TTY_TITLE)))
+      this.#send(encodeJson(ServerType.preferences, {}))
+      return
+    }
+    const { epoch } = log
+    if (epoch === undefined) return
+    this.#state = 'live'
+    const { have } = this.#wish
+    if (this.#wish.epoch === epoch && isOffset(have) && have <= log.head) this.#position = this.#acked = have
+    this.#size = log.read(this.#position, 1)?.size ?? log.size
+    const hello: Hello = { epoch, seq: this.#position, ...this.#size, role: this.mode, viewer: this.viewer }
+    this.#send(encodeJson(ServerType.hello, hello))
+  }
+
+  #room(): number {
+    return this.protocol === V1_PROTOCOL ? VIEWER_WINDOW_BYTES - (this.#position - this.#acked) : CHUNK_BYTES
+  }
+
+  #maySend(): boolean {
+    if (this.#state !== 'live' || this.#paused || this.#awaitingSnapshot) return false
+    return this.#room() > 0 && !this.#isSocketFull()
+  }
+
+  #isSocketFull(): boolean {
+    this.#socketFull = this.#socket.bufferedAmount > SOCKET_BUFFER_BYTES[this.protocol]
+    return this.#socketFull
+  }
+
+  #send(message: Uint8Array): void {
+    this.#socket.send(message, { binary: true }, () => {
+      if (this.#socketFull && !this.#isSocketFull()) this.pump()
+    })
+  }
+
+  #sendStatus(): void {
+    if (!this.#status || this.#state === 'closing' || this.#isSocketFull()) return
+    this.#send(encodeJson(ServerType.status, this.#status))
+    this.#status = undefined
+  }
+
+  #sendSize(size: TerminalSize): void {
+    if (this.#size?.columns === size.columns && this.#size.rows === size.rows) return
+    this.#size = size
+    if (this.protocol === V1_PROTOCOL) this.#send(encodeJson(ServerType.size, size))
+  }
+
+  /** Goes on from a snapshot, because what lies between is too much or no longer there. */
+  #jump(): void {
+    this.#awaitingSnapshot = true
+    void this.#deps.screen.snapshot().then((snapshot) => {
+      this.#awaitingSnapshot = false
+      if (!this.#maySend()) return
+      if (snapshot.seq > this.#position) this.#sendSnapshot(snapshot)
+      else this.#position = this.#deps.log.nextReadable(this.#position)
+      this.pump()
+    })
+  }
+
+  #sendSnapshot(snapshot: Snapshot): void {
+    this.#sendSize(snapshot.size)
+    this.#position = this.#acked = snapshot.seq
+    if (this.protocol === V1_PROTOCOL) this.#send(encodeSnapshot(snapshot.seq, snapshot.bytes))
+    else this.#send(encodeBytes(ServerType.data, Buffer.concat([RESET, snapshot.bytes])))
+  }
+
+  #finish(exit: Exit): void {
+    if (this.protocol === V1_PROTOCOL) this.#send(encodeJson(ServerType.exit, exit))
+    else this.#send(encodeBytes(ServerType.data, Buffer.from(exitLine(exit))))
+    // What lies in the socket's buffer may be much for a slow line: it gets the time that a silent viewer gets.
+    this.close(1000, 'the session has ended', this.#deps.limits.silenceMs)
+  }
+}
