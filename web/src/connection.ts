@@ -1,0 +1,388 @@
+import type { SessionStatus } from '@cliscale/contract/session'
+import { isFinal } from '@cliscale/contract/session'
+import { CLOSE } from '@cliscale/contract/errors'
+import {
+  ClientType,
+  decodeServerMessage,
+  encodeClientHello,
+  encodeJson,
+  type Exit,
+  type Hello,
+  type Mode,
+  type ServerMessage,
+  type StatusMessage,
+  type TerminalSize,
+} from '@cliscale/contract/terminal'
+import { reconnectDelayMs } from './backoff.ts'
+import type { ConnectionState, DropCause, Stop } from './connection-state.ts'
+import { inputMessages } from './input.ts'
+import { type Mark, Position } from './protocol/position.ts'
+import type { Viewer, ViewerAnswer, ViewerApi } from './viewer-api.ts'
+
+/** A server that says nothing for this long is gone (it sends a heartbeat every 15 s), in milliseconds. */
+export const SILENCE_LIMIT_MS = 40_000
+/** A socket that does not open in this time is given up, in milliseconds. */
+export const OPEN_LIMIT_MS = 15_000
+/** What was worked off is acknowledged at the latest after this pause, in milliseconds. */
+export const IDLE_ACK_MS = 250
+/** A connection that held this long starts the next back-off from the beginning, in milliseconds. */
+const STABLE_MS = 5_000
+/** A page that comes to the foreground doubts a connection that was silent for longer than a heartbeat, in ms. */
+const DOUBT_MS = 20_000
+
+/** The part of WebSocket that is used; messages are ArrayBuffers. */
+export interface Socket {
+  onopen: (() => void) | null
+  onmessage: ((event: { data: unknown }) => void) | null
+  onclose: ((event: { code: number }) => void) | null
+  send(message: Uint8Array<ArrayBuffer>): void
+  close(): void
+}
+
+/** Where output goes. `parsed` is called when the bytes were worked off; bytes come in the order they must be drawn. */
+export interface Screen {
+  reset(): void
+  write(bytes: Uint8Array, parsed: () => void): void
+  snapshot(bytes: Uint8Array, parsed: () => void): void
+  resize(size: TerminalSize): void
+  title(text: string): void
+}
+
+export interface Clock {
+  now(): number
+  random(): number
+  setTimeout(callback: () => void, ms: number): unknown
+  clearTimeout(timer: unknown): void
+}
+
+export interface ConnectionDeps {
+  readonly token: string | undefined
+  readonly api: ViewerApi
+  readonly openSocket: (viewer: string) => Socket
+  /** The viewer id that outlives a reload of this tab. */
+  readonly memory: { viewer: string | undefined }
+  readonly screen: Screen
+  readonly clock: Clock
+  /** The size that the window has room for now. */
+  readonly windowSize: () => TerminalSize | undefined
+  readonly onState: (state: ConnectionState) => void
+  readonly onMode: (mode: Mode) => void
+  /** Every STATUS, in order, with what the server's clock is ahead of ours by. */
+  readonly onStatus: (status: StatusMessage, clockOffsetMs: number) => void
+}
+
+/**
+ * One viewer's way to one session: gets in, attaches, goes on after every drop at the offset it has, and stops when
+ * the session ended or only a person can help. States and transitions: `ConnectionState`. Owns one socket and its
+ * timers; `close` ends both.
+ */
+export class Connection {
+  readonly #deps: ConnectionDeps
+  readonly #position = new Position()
+  readonly #timers = new Map<'attempt' | 'silence' | 'ack' | 'open', unknown>()
+  #token: string | undefined
+  #state: ConnectionState = { kind: 'connecting' }
+  #socket: Socket | undefined
+  #viewer: Viewer | undefined
+  #status: StatusMessage | undefined
+  #mode: Mode = 'rw'
+  #attempt = 0
+  #attachedAt: number | undefined
+  #heardAt = 0
+  #closed = false
+
+  constructor(deps: ConnectionDeps) {
+    this.#deps = deps
+    this.#token = deps.token
+  }
+
+  get state(): ConnectionState {
+    return this.#state
+  }
+
+  /** Whether what is typed now reaches the session. */
+  get writable(): boolean {
+    return this.#attachedAt !== undefined && this.#mode === 'rw' && this.#state.kind !== 'ended'
+  }
+
+  /** Gets in and attaches. */
+  start(): void {
+    void this.#enter()
+  }
+
+  /** Ends the socket and all timers; nothing is reported afterwards. */
+  close(): void {
+    this.#closed = true
+    this.#dropSocket()
+    this.#stopTimer('attempt')
+  }
+
+  /** Connects now instead of later: the button, `online`, or the page coming to the foreground. */
+  wake(): void {
+    if (this.#state.kind === 'reconnecting') {
+      this.#stopTimer('attempt')
+      this.#again()
+    } else if (this.#socket !== undefined && this.#deps.clock.now() - this.#heardAt > DOUBT_MS) {
+      this.#lost('silence')
+    }
+  }
+
+  /** Goes on after a stop that a person may lift (`canResume`). */
+  resume(): void {
+    if (this.#state.kind !== 'stopped') return
+    this.#attempt = 0
+    this.#again()
+  }
+
+  /** Sends what was typed. False when it cannot reach the session: read-only, not attached, or ended. */
+  input(bytes: Uint8Array): boolean {
+    const socket = this.#socket
+    if (!this.writable || socket === undefined) return false
+    for (const message of inputMessages(bytes)) socket.send(message)
+    return true
+  }
+
+  /** Tells the session the size of a read-write viewer's window. */
+  resize(size: TerminalSize): void {
+    if (this.writable) this.#socket?.send(encodeJson(ClientType.resize, size))
+  }
+
+  // --- getting in
+
+  async #enter(): Promise<void> {
+    this.#set({ kind: 'connecting' })
+    const answer = await this.#askToEnter()
+    if (this.#closed) return
+    if (answer.kind === 'unreachable') return this.#retryLater('network')
+    if (answer.kind === 'refused') return this.#stop(answer.why)
+    this.#token = undefined
+    this.#admit(answer.viewer)
+    this.#open(answer.viewer)
+  }
+
+  /** A refused link still opens when this browser holds the session's cookie: it may be the one that used it. */
+  async #askToEnter(): Promise<ViewerAnswer> {
+    const { api, memory } = this.#deps
+    if (this.#token === undefined) {
+      const known = await api.find(memory.viewer)
+      return known.kind === 'refused' && memory.viewer !== undefined ? await api.find(undefined) : known
+    }
+    const redeemed = await api.redeem(this.#token)
+    if (redeemed.kind !== 'refused') return redeemed
+    const known = await api.find(memory.viewer)
+    return known.kind === 'viewer' ? known : redeemed
+  }
+
+  #admit(viewer: Viewer): void {
+    this.#viewer = viewer
+    this.#deps.memory.viewer = viewer.viewer
+    this.#setMode(viewer.mode)
+  }
+
+  // --- the socket
+
+  #again(): void {
+    if (this.#viewer === undefined) void this.#enter()
+    else this.#open(this.#viewer)
+  }
+
+  #open(viewer: Viewer): void {
+    this.#dropSocket()
+    this.#set({ kind: 'connecting' })
+    let opened = false
+    const socket = this.#deps.openSocket(viewer.viewer)
+    this.#socket = socket
+    this.#startTimer('open', OPEN_LIMIT_MS, () => this.#lost('network'))
+    socket.onopen = () => {
+      opened = true
+      this.#stopTimer('open')
+      this.#heard()
+      socket.send(encodeClientHello({ ...this.#deps.windowSize(), ...this.#position.resume }))
+    }
+    socket.onmessage = ({ data }) => {
+      this.#heard()
+      if (data instanceof ArrayBuffer) this.#receive(new Uint8Array(data))
+    }
+    socket.onclose = ({ code }) => {
+      const wasStable = this.#dropSocket()
+      if (wasStable) this.#attempt = 0
+      if (opened) this.#onClose(code)
+      // The browser does not tell a script why an upgrade was refused; the same question over HTTP does.
+      else void this.#check('no_access')
+    }
+  }
+
+  #onClose(code: number): void {
+    const status = this.#status
+    if (this.#state.kind === 'ended') return
+    if (code === CLOSE.token) return void this.#check('revoked')
+    if (code === CLOSE.idle) return this.#stop('idle')
+    if (code === CLOSE.takenOver) return this.#stop('taken_over')
+    if (status !== undefined && isFinal(status.status) && (code === CLOSE.normal || code === CLOSE.sessionGone)) {
+      return this.#end(exitOf(status))
+    }
+    if (code === CLOSE.sessionGone) return this.#stop('gone')
+    if (code === CLOSE.restart) return this.#retryLater('restart')
+    this.#retryLater(code === 1006 ? 'network' : 'server')
+  }
+
+  /** Asks whether this browser is still let in. Refused: `why`; let in or no answer: the network's fault, try again. */
+  async #check(why: Stop): Promise<void> {
+    const answer = await this.#deps.api.find(this.#viewer?.viewer)
+    if (this.#closed || this.#socket !== undefined) return
+    if (answer.kind === 'refused') return this.#stop(answer.why === 'not_found' ? 'not_found' : why)
+    if (answer.kind === 'viewer') this.#admit(answer.viewer)
+    this.#retryLater(answer.kind === 'viewer' ? 'server' : 'network')
+  }
+
+  /** Lets go of the socket without waiting for its close. True when it had been attached for a while. */
+  #dropSocket(): boolean {
+    const socket = this.#socket
+    const { clock } = this.#deps
+    const wasStable = this.#attachedAt !== undefined && clock.now() - this.#attachedAt >= STABLE_MS
+    this.#socket = undefined
+    this.#attachedAt = undefined
+    for (const name of ['silence', 'ack', 'open'] as const) this.#stopTimer(name)
+    if (socket !== undefined) {
+      socket.onopen = socket.onmessage = socket.onclose = null
+      socket.close()
+    }
+    return wasStable
+  }
+
+  #lost(cause: DropCause): void {
+    if (this.#dropSocket()) this.#attempt = 0
+    if (this.#state.kind !== 'ended') this.#retryLater(cause)
+  }
+
+  #retryLater(cause: DropCause): void {
+    const { clock } = this.#deps
+    const delay = reconnectDelayMs(this.#attempt, clock.random())
+    this.#attempt += 1
+    this.#startTimer('attempt', delay, () => this.#again())
+    this.#set({ kind: 'reconnecting', at: clock.now() + delay, cause })
+  }
+
+  #stop(why: Stop): void {
+    this.#stopTimer('attempt')
+    this.#set({ kind: 'stopped', why })
+  }
+
+  #end(exit: Exit): void {
+    this.#stopTimer('attempt')
+    this.#set({ kind: 'ended', exit })
+  }
+
+  // --- what the server says
+
+  #heard(): void {
+    this.#heardAt = this.#deps.clock.now()
+    this.#startTimer('silence', SILENCE_LIMIT_MS, () => this.#lost('silence'))
+  }
+
+  #receive(bytes: Uint8Array): void {
+    let message: ServerMessage
+    try {
+      message = decodeServerMessage(bytes)
+    } catch {
+      this.#dropSocket()
+      this.#stop('protocol')
+      return
+    }
+    this.#handle(message)
+  }
+
+  #handle(message: ServerMessage): void {
+    const { screen } = this.#deps
+    switch (message.type) {
+      case 'hello':
+        return this.#onHello(message.hello)
+      case 'data':
+        return screen.write(message.bytes, this.#whenParsed(this.#position.received(message.bytes.length)))
+      case 'snapshot':
+        return screen.snapshot(message.bytes, this.#whenParsed(this.#position.snapshot(message.seq)))
+      case 'size':
+        return screen.resize(message.size)
+      case 'title':
+        return screen.title(message.title)
+      case 'status':
+        return this.#onStatus(message.status)
+      case 'exit':
+        return this.#end(message.exit)
+      default:
+        // Preferences, heartbeats, and messages of a later version.
+        return
+    }
+  }
+
+  #onHello(hello: Hello): void {
+    this.#attachedAt = this.#deps.clock.now()
+    this.#setMode(hello.role)
+    if (this.#position.hello(hello)) this.#deps.screen.reset()
+    this.#deps.screen.resize({ columns: hello.columns, rows: hello.rows })
+    this.#showProgress()
+  }
+
+  #onStatus(status: StatusMessage): void {
+    this.#status = status
+    this.#deps.onStatus(status, this.#viewer?.clockOffsetMs ?? 0)
+    this.#showProgress()
+  }
+
+  #showProgress(): void {
+    if (this.#state.kind === 'ended') return
+    const status = this.#status
+    if (status !== undefined && isWaiting(status.status)) this.#set({ kind: 'waiting', status })
+    else if (this.#attachedAt !== undefined) this.#set({ kind: 'live', status })
+  }
+
+  #whenParsed(mark: Mark): () => void {
+    return () => {
+      if (this.#position.parsed(mark)) this.#acknowledge()
+      else if (!this.#timers.has('ack')) this.#startTimer('ack', IDLE_ACK_MS, () => this.#acknowledge())
+    }
+  }
+
+  #acknowledge(): void {
+    this.#stopTimer('ack')
+    if (this.#attachedAt === undefined || this.#state.kind === 'ended') return
+    const seq = this.#position.takeAck()
+    if (seq !== undefined) this.#socket?.send(encodeJson(ClientType.ack, { seq }))
+  }
+
+  // --- small things
+
+  #set(state: ConnectionState): void {
+    this.#state = state
+    if (!this.#closed) this.#deps.onState(state)
+  }
+
+  #setMode(mode: Mode): void {
+    this.#mode = mode
+    this.#deps.onMode(mode)
+  }
+
+  #startTimer(name: 'attempt' | 'silence' | 'ack' | 'open', ms: number, callback: () => void): void {
+    this.#stopTimer(name)
+    const timer = this.#deps.clock.setTimeout(() => {
+      this.#timers.delete(name)
+      callback()
+    }, ms)
+    this.#timers.set(name, timer)
+  }
+
+  #stopTimer(name: 'attempt' | 'silence' | 'ack' | 'open'): void {
+    if (this.#timers.has(name)) this.#deps.clock.clearTimeout(this.#timers.get(name))
+    this.#timers.delete(name)
+  }
+}
+
+function isWaiting(status: SessionStatus): boolean {
+  return status === 'queued' || status === 'scheduling' || status === 'starting'
+}
+
+/** A session that failed before it had a terminal says so by STATUS alone. */
+function exitOf(status: StatusMessage): Exit {
+  const { reason, hint } = status
+  return { status: status.status, reason, hint, detail: null, exitCode: null, signal: null, durationMs: null }
+}

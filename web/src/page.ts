@@ -1,0 +1,295 @@
+import { V1_PROTOCOL, type Mode, type StatusMessage } from '@cliscale/contract/terminal'
+import { logCommand } from './address.ts'
+import { Connection, type Screen, type Socket } from './connection.ts'
+import type { ConnectionState } from './connection-state.ts'
+import { readSettings, type Settings, writeSettings } from './settings-store.ts'
+import { addStatus, type SeenStage } from './stages.ts'
+import { statusWords } from './status-words.ts'
+import { createKeyHandler } from './terminal/keys.ts'
+import { TerminalView } from './terminal/terminal-view.ts'
+import { documentTitle } from './title.ts'
+import { copyText } from './ui/clipboard.ts'
+import { confirmPaste } from './ui/confirm-paste.ts'
+import { byId, setText } from './ui/dom.ts'
+import { hideEndPanel, showEndPanel, showStopPanel } from './ui/end-panel.ts'
+import { setFavicon, tabLook } from './ui/favicon.ts'
+import { showClock, showMode, showSessionId, showStatus } from './ui/header.ts'
+import { setUpLogMenu } from './ui/log-menu.ts'
+import { Overlay, stopCard } from './ui/overlay.ts'
+import { takeProgramClipboard } from './ui/program-clipboard.ts'
+import { SearchBar } from './ui/search-bar.ts'
+import { setUpSettings } from './ui/settings-panel.ts'
+import { toast } from './ui/toast.ts'
+import { createViewerApi } from './viewer-api.ts'
+
+export interface PageOptions {
+  readonly sessionId: string | undefined
+  readonly token: string | undefined
+  /** `/ws/<id>`, under which everything of this session lies. */
+  readonly sessionPath: string
+  /** The curl line for a new link. */
+  readonly newLink: string
+}
+
+/** How often counted seconds are looked at, in milliseconds. */
+const TICK_MS = 250
+/** Output that comes this soon after attaching, without a pause, counts as what was missed, in milliseconds. */
+const REPLAY_LIMIT_MS = 5_000
+
+/** The terminal page: puts connection, terminal and what stands around it together. */
+export class Page {
+  readonly #options: PageOptions
+  readonly #isMac = /Mac|iPhone|iPad/.test(navigator.platform)
+  readonly #darkScheme = matchMedia('(prefers-color-scheme: dark)')
+  readonly #overlay = new Overlay()
+  readonly #view: TerminalView
+  readonly #search: SearchBar
+  readonly #connection: Connection
+  #settings = readSettings(localStorageOrNone())
+  #state: ConnectionState = { kind: 'connecting' }
+  #stages: SeenStage[] = []
+  #mode: Mode = 'ro'
+  #title = ''
+  #hasOutput = false
+  #replayUntil = 0
+
+  constructor(options: PageOptions) {
+    this.#options = options
+    this.#showTheme()
+    this.#view = this.#createView()
+    this.#search = new SearchBar(this.#view, () => this.#isDark())
+    this.#connection = this.#createConnection()
+  }
+
+  /** Connects, and starts to listen to the window. */
+  start(): void {
+    const { sessionId } = this.#options
+    this.#view.open()
+    this.#setUpControls()
+    setInterval(() => this.#show(), TICK_MS)
+    if (sessionId === undefined) return this.#onState({ kind: 'stopped', why: 'not_found' })
+    showSessionId(sessionId)
+    setUpLogMenu(this.#view.terminal, sessionId, logCommand(location.origin, sessionId))
+    this.#connection.start()
+    this.#view.terminal.focus()
+  }
+
+  #createView(): TerminalView {
+    return new TerminalView({
+      parent: byId('terminal'),
+      settings: this.#settings,
+      dark: this.#isDark(),
+      reducedMotion: matchMedia('(prefers-reduced-motion: reduce)').matches,
+      links: {
+        note: (text) => this.#note('link-note', text && `${this.#isMac ? '⌘' : 'Ctrl'}-click opens ${text}`),
+        onPlainClick: () => {},
+      },
+      onInput: (bytes) => this.#onInput(bytes),
+      onRoom: (room) => this.#connection.resize(room),
+      onMisfit: (size) => this.#note('size-note', size && `${size.columns} × ${size.rows}, set by another viewer`),
+      confirmPaste,
+      onTitle: (title) => this.#setTitle(title),
+      onIdle: () => (this.#replayUntil = Math.min(this.#replayUntil, Date.now() + 300)),
+    })
+  }
+
+  #createConnection(): Connection {
+    const { sessionPath, token } = this.#options
+    return new Connection({
+      token,
+      api: createViewerApi(sessionPath, (input, init) => fetch(input, init), Date.now),
+      openSocket: (viewer) => openSocket(sessionPath, viewer),
+      memory: viewerMemory(sessionPath),
+      screen: this.#screen(),
+      clock: {
+        now: Date.now,
+        random: Math.random,
+        setTimeout: (callback, ms) => setTimeout(callback, ms),
+        clearTimeout: (timer) => clearTimeout(timer as number),
+      },
+      windowSize: () => this.#view.room,
+      onState: (state) => this.#onState(state),
+      onMode: (mode) => this.#setMode(mode),
+      onStatus: (status, offset) => this.#onStatus(status, offset),
+    })
+  }
+
+  #screen(): Screen {
+    const { queue } = this.#view
+    const seen = (): void => {
+      if (this.#hasOutput) return
+      this.#hasOutput = true
+      this.#show()
+    }
+    return {
+      reset: () => queue.reset(),
+      resize: (size) => queue.resize(size),
+      write: (bytes, parsed) => {
+        seen()
+        queue.write(bytes, parsed)
+      },
+      snapshot: (bytes, parsed) => {
+        seen()
+        queue.snapshot(bytes, parsed)
+      },
+      title: (text) => this.#setTitle(text),
+    }
+  }
+
+  #setUpControls(): void {
+    const { terminal } = this.#view
+    terminal.attachCustomKeyEventHandler(
+      createKeyHandler(
+        {
+          copySelection: () => this.#copySelection(),
+          openSearch: () => this.#search.open(),
+          leave: (backwards) => byId(backwards ? 'session-id' : 'open-search').focus(),
+        },
+        this.#isMac,
+        Date.now,
+      ),
+    )
+    takeProgramClipboard(terminal, {
+      allowed: () => this.#mode === 'rw',
+      replaying: () => Date.now() < this.#replayUntil,
+    })
+    setUpSettings(this.#settings, this.#isMac, (settings) => this.#apply(settings))
+    this.#darkScheme.addEventListener('change', () => this.#apply(this.#settings))
+    byId('open-search').addEventListener('click', () => this.#search.open())
+    byId('reconnect').addEventListener('click', () => this.#connection.wake())
+    window.addEventListener('online', () => this.#connection.wake())
+    document.addEventListener('visibilitychange', () => {
+      if (document.visibilityState === 'visible') this.#connection.wake()
+    })
+    window.addEventListener('keydown', (event) => {
+      const isFind = event.key.toLowerCase() === 'f' && (this.#isMac ? event.metaKey : event.ctrlKey)
+      if (!isFind || event.shiftKey || event.altKey) return
+      event.preventDefault()
+      this.#search.open()
+    })
+  }
+
+  #onState(state: ConnectionState): void {
+    const before = this.#state
+    this.#state = state
+    if (state.kind === 'live' && before.kind !== 'live') this.#replayUntil = Date.now() + REPLAY_LIMIT_MS
+    if (state.kind === 'ended' && before.kind !== 'ended') this.#onEnd(state)
+    else if (state.kind === 'stopped' && this.#hasOutput) {
+      showStopPanel(stopCard(state.why, this.#options.newLink, () => this.#connection.resume()))
+    } else if (before.kind === 'stopped') hideEndPanel()
+    const look = tabLook(state)
+    setFavicon(look.icon)
+    document.title = documentTitle(look.sign, this.#title)
+    this.#show()
+  }
+
+  #onEnd(state: Extract<ConnectionState, { kind: 'ended' }>): void {
+    showEndPanel(state.exit)
+    this.#view.setEnded()
+  }
+
+  #onStatus(status: StatusMessage, offsetMs: number): void {
+    this.#stages = addStatus(this.#stages, status, offsetMs)
+    this.#show()
+  }
+
+  /** Brings everything that counts or depends on the state up to date. Cheap when nothing changed. */
+  #show(): void {
+    const now = Date.now()
+    const stage = this.#stages.at(-1)
+    showStatus(statusWords(this.#state, now, stage?.startedAt), this.#state)
+    showClock(this.#state, this.#stages.find(({ name }) => name === 'running')?.startedAt, now)
+    if (this.#hasOutput || this.#state.kind === 'ended') this.#overlay.hide()
+    else this.#overlay.show(this.#state, this.#stages, Date.now, this.#options.newLink, () => this.#connection.resume())
+  }
+
+  #onInput(bytes: Uint8Array): void {
+    if (this.#connection.input(bytes) || this.#mode === 'ro') return
+    if (this.#state.kind !== 'ended') toast('Not connected: what you type is not sent')
+  }
+
+  #setMode(mode: Mode): void {
+    this.#mode = mode
+    showMode(mode)
+    this.#view.setMode(mode)
+  }
+
+  #setTitle(title: string): void {
+    this.#title = title
+    document.title = documentTitle(tabLook(this.#state).sign, title)
+  }
+
+  #copySelection(): boolean {
+    const { terminal } = this.#view
+    if (!terminal.hasSelection()) return false
+    void copyText(terminal.getSelection()).then((copied) => {
+      if (!copied) toast('The browser does not let this page copy')
+    })
+    terminal.clearSelection()
+    return true
+  }
+
+  #apply(settings: Settings): void {
+    this.#settings = settings
+    writeSettings(localStorageOrNone(), settings)
+    this.#showTheme()
+    this.#view.applySettings(settings, this.#isDark())
+  }
+
+  #showTheme(): void {
+    document.documentElement.dataset['theme'] = this.#isDark() ? 'dark' : 'light'
+  }
+
+  #isDark(): boolean {
+    const { theme } = this.#settings
+    return theme === 'auto' ? this.#darkScheme.matches : theme === 'dark'
+  }
+
+  #note(id: string, text: string | undefined): void {
+    const note = byId(id)
+    note.hidden = text === undefined
+    if (text !== undefined) setText(note, text)
+  }
+}
+
+/** Chromium counts ws: and wss: of the same host as 'self' in connect-src; the address must be absolute. */
+function openSocket(sessionPath: string, viewer: string): Socket {
+  const url = new URL(sessionPath, location.href)
+  url.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:'
+  url.searchParams.set('viewer', viewer)
+  const socket = new WebSocket(url, V1_PROTOCOL)
+  socket.binaryType = 'arraybuffer'
+  return socket as unknown as Socket
+}
+
+/** Kept for the tab: two links of one session in two tabs stay two viewers. */
+function viewerMemory(sessionPath: string): { viewer: string | undefined } {
+  const key = `cliscale.viewer:${sessionPath}`
+  let held: string | undefined
+  return {
+    get viewer() {
+      try {
+        return sessionStorage.getItem(key) ?? held
+      } catch {
+        return held
+      }
+    },
+    set viewer(viewer) {
+      held = viewer
+      try {
+        if (viewer !== undefined) sessionStorage.setItem(key, viewer)
+      } catch {
+        // It still holds until the page is reloaded.
+      }
+    },
+  }
+}
+
+/** A browser may refuse even to name its storage. */
+function localStorageOrNone(): Pick<Storage, 'getItem' | 'setItem'> {
+  try {
+    return localStorage
+  } catch {
+    return { getItem: () => null, setItem: () => {} }
+  }
+}

@@ -1,0 +1,160 @@
+import { REASONS } from '@cliscale/contract/session'
+import type { Exit } from '@cliscale/contract/terminal'
+import { canResume, type ConnectionState, type Stop } from './connection-state.ts'
+import { formatDuration } from './duration.ts'
+import { STAGE_WORDS, stageOf } from './stages.ts'
+
+/** How the pill looks. */
+export type Tone = 'busy' | 'live' | 'warn' | 'good' | 'bad' | 'off'
+
+export interface StatusWords {
+  readonly tone: Tone
+  /** What the pill shows. */
+  readonly text: string
+  /** What a screen reader is told; without counting seconds, so that it is told once. */
+  readonly spoken: string
+}
+
+const STOP_WORDS: Readonly<Record<Stop, string>> = {
+  link_used: 'link already used',
+  expired: 'expired',
+  no_access: 'no access',
+  revoked: 'no access',
+  not_found: 'no such session',
+  gone: 'session gone',
+  idle: 'paused',
+  taken_over: 'opened elsewhere',
+  protocol: 'cannot be shown',
+}
+
+/** The words for a state at a time (ms since 1970); `stageSince` is when the current stage began. */
+export function statusWords(state: ConnectionState, now: number, stageSince: number | undefined): StatusWords {
+  switch (state.kind) {
+    case 'connecting':
+      return { tone: 'busy', text: 'connecting', spoken: 'connecting' }
+    case 'waiting': {
+      const stage = stageOf(state.status)
+      const word = stage === undefined ? 'starting' : STAGE_WORDS[stage]
+      const seconds = stageSince === undefined ? '' : ` · ${Math.max(0, Math.floor((now - stageSince) / 1000))} s`
+      return { tone: 'busy', text: `${word}${seconds}`, spoken: `waiting: ${word}` }
+    }
+    case 'live':
+      return { tone: 'live', text: 'live', spoken: 'live' }
+    case 'reconnecting': {
+      const seconds = Math.max(1, Math.ceil((state.at - now) / 1000))
+      return { tone: 'warn', text: `reconnecting in ${seconds} s`, spoken: 'connection lost, reconnecting' }
+    }
+    case 'ended':
+      return endedWords(state.exit)
+    case 'stopped':
+      return { tone: 'off', text: STOP_WORDS[state.why], spoken: STOP_WORDS[state.why] }
+  }
+}
+
+function endedWords(exit: Exit): StatusWords {
+  const outcome = exitWords(exit)
+  return { tone: exit.status === 'succeeded' ? 'good' : 'bad', text: `ended · ${outcome}`, spoken: `ended: ${outcome}` }
+}
+
+/** How it ended, in two or three words. */
+export function exitWords(exit: Exit): string {
+  if (exit.status === 'succeeded') return 'exit code 0'
+  if (exit.status === 'stopped') return 'stopped'
+  if (exit.status === 'expired') return 'time limit'
+  if (exit.signal !== null) return exit.signal
+  if (exit.exitCode !== null) return `exit code ${exit.exitCode}`
+  return exit.status === 'lost' ? 'lost' : 'failed'
+}
+
+/** What the panel under an ended session says. */
+export interface EndWords {
+  readonly good: boolean
+  readonly headline: string
+  /** Exit code, signal, duration: what is known. */
+  readonly facts: readonly string[]
+  /** What went wrong and what to do; undefined when nothing did. */
+  readonly help: string | undefined
+}
+
+const HEADLINES: Readonly<Record<string, string>> = {
+  succeeded: 'Finished',
+  failed: 'Failed',
+  stopped: 'Stopped',
+  expired: 'Time limit reached',
+  lost: 'Lost',
+}
+
+/** The words of the panel. The server's own sentences win over the catalogue's. */
+export function endWords(exit: Exit): EndWords {
+  const facts: string[] = []
+  if (exit.exitCode !== null) facts.push(`exit code ${exit.exitCode}`)
+  if (exit.signal !== null) facts.push(`signal ${exit.signal}`)
+  if (exit.durationMs !== null) facts.push(`ran ${formatDuration(exit.durationMs)}`)
+  const hint = exit.hint ?? (exit.reason === null ? undefined : REASONS[exit.reason]?.hint)
+  const sentences = [...new Set([exit.detail, hint])].filter((text) => typeof text === 'string' && text !== '')
+  return {
+    good: exit.status === 'succeeded',
+    headline: HEADLINES[exit.status] ?? 'Ended',
+    facts,
+    help: sentences.length === 0 ? undefined : sentences.join(' '),
+  }
+}
+
+/** What the page says where it cannot go on by itself. */
+export interface StopHelp {
+  readonly headline: string
+  readonly body: string
+  /** Whether the curl line for a new link helps. */
+  readonly offersLink: boolean
+  /** Whether a button that connects again helps. */
+  readonly offersResume: boolean
+}
+
+const NEW_LINK = 'Ask whoever gave it to you for a new one, or make one with your API key:'
+const STOP_HELP: Readonly<Record<Stop, Omit<StopHelp, 'offersResume'>>> = {
+  link_used: {
+    headline: 'This link was used before',
+    body: `A link opens the terminal once, in one browser; the session itself goes on. ${NEW_LINK}`,
+    offersLink: true,
+  },
+  expired: {
+    headline: 'This link has expired',
+    body: `It was not opened in time; the session itself goes on. ${NEW_LINK}`,
+    offersLink: true,
+  },
+  no_access: {
+    headline: 'This browser has no access to this session',
+    body: `A session opens by a link with a one-time token. ${NEW_LINK}`,
+    offersLink: true,
+  },
+  revoked: {
+    headline: 'Your access to this session has ended',
+    body: `It expired or was taken back. ${NEW_LINK}`,
+    offersLink: true,
+  },
+  not_found: {
+    headline: 'There is no such session',
+    body: 'Check the address. The record of a session is removed some time after its end.',
+    offersLink: false,
+  },
+  gone: {
+    headline: 'This session is gone',
+    body: 'Its record and its output are no longer kept.',
+    offersLink: false,
+  },
+  idle: { headline: 'Paused', body: 'Nothing happened here for a long time. The session goes on.', offersLink: false },
+  taken_over: {
+    headline: 'Opened elsewhere',
+    body: 'This terminal was taken over by another window. The session goes on.',
+    offersLink: false,
+  },
+  protocol: {
+    headline: 'The server sent something this page cannot read',
+    body: 'The page may be older than the server. Reload it, or connect again.',
+    offersLink: false,
+  },
+}
+
+export function stopHelp(why: Stop): StopHelp {
+  return { ...STOP_HELP[why], offersResume: canResume(why) }
+}

@@ -1,0 +1,91 @@
+import { beforeEach, describe, expect, test } from '@jest/globals'
+import { createKeyHandler } from './keys.ts'
+
+describe('keys', () => {
+  let log: string[]
+  let selected: boolean
+  let now: number
+  const press = (isMac = false) =>
+    createKeyHandler(
+      {
+        copySelection: () => {
+          log.push('copy')
+          return selected
+        },
+        openSearch: () => log.push('search'),
+        leave: (backwards) => log.push(backwards ? 'leave back' : 'leave'),
+      },
+      isMac,
+      () => now,
+    )
+  const key = (spec: string) => {
+    const parts = spec.split('-')
+    return {
+      type: 'keydown',
+      key: parts.at(-1) ?? '',
+      ctrlKey: parts.includes('Ctrl'),
+      metaKey: parts.includes('Cmd'),
+      shiftKey: parts.includes('Shift'),
+      altKey: parts.includes('Alt'),
+      preventDefault: () => log.push('prevented'),
+    }
+  }
+
+  beforeEach(() => {
+    log = []
+    selected = false
+    now = 0
+  })
+
+  test('Ctrl-C interrupts without a selection and copies with one', () => {
+    expect(press()(key('Ctrl-c'))).toBe(true)
+    selected = true
+    expect(press()(key('Ctrl-c'))).toBe(false)
+  })
+
+  test('Ctrl-Shift-C copies and never reaches the program', () => {
+    expect(press()(key('Ctrl-Shift-C'))).toBe(false)
+    expect(log).toEqual(['prevented', 'copy'])
+  })
+
+  test('Ctrl-Shift-V is left to the browser, Ctrl-V to the program', () => {
+    expect(press()(key('Ctrl-Shift-V'))).toBe(false)
+    expect(press()(key('Ctrl-v'))).toBe(true)
+    expect(log).toEqual([])
+  })
+
+  test('Ctrl-F searches; on a Mac Cmd-F does and Ctrl-F stays the program’s', () => {
+    expect(press()(key('Ctrl-f'))).toBe(false)
+    expect(press(true)(key('Cmd-f'))).toBe(false)
+    expect(press(true)(key('Ctrl-f'))).toBe(true)
+    expect(log).toEqual(['prevented', 'search', 'prevented', 'search'])
+  })
+
+  test('on a Mac Cmd-C copies and Ctrl-C interrupts', () => {
+    selected = true
+    expect(press(true)(key('Cmd-c'))).toBe(false)
+    expect(press(true)(key('Ctrl-c'))).toBe(true)
+  })
+
+  test('Esc then Tab leaves, with Shift backwards; Esc itself reaches the program', () => {
+    const handle = press()
+    expect(handle(key('Escape'))).toBe(true)
+    expect(handle(key('Tab'))).toBe(false)
+    expect(handle(key('Escape'))).toBe(true)
+    handle(key('Shift'))
+    expect(handle(key('Shift-Tab'))).toBe(false)
+    expect(log).toEqual(['prevented', 'leave', 'prevented', 'leave back'])
+  })
+
+  test('Tab alone, after another key, or too late stays in the terminal', () => {
+    const handle = press()
+    expect(handle(key('Tab'))).toBe(true)
+    handle(key('Escape'))
+    handle(key('a'))
+    expect(handle(key('Tab'))).toBe(true)
+    handle(key('Escape'))
+    now = 5_000
+    expect(handle(key('Tab'))).toBe(true)
+    expect(log).toEqual([])
+  })
+})

@@ -1,0 +1,65 @@
+import type { IBufferRange, ILinkHandler, Terminal } from '@xterm/xterm'
+import { WebLinksAddon } from '@xterm/addon-web-links'
+import { ask } from '../ui/dialog.ts'
+import { make } from '../ui/dom.ts'
+
+export interface LinkPlaces {
+  /** Shows where a link under the pointer leads; undefined hides it. */
+  readonly note: (text: string | undefined) => void
+  /** Called with a plain click on a link. */
+  readonly onPlainClick: () => void
+}
+
+/**
+ * Links open with Ctrl or Cmd only, after showing where they lead, in a tab without ties to this one. Only http and
+ * https. Covers addresses in the text and OSC 8 links, whose text may claim another address.
+ */
+export function addLinks(terminal: Terminal, places: LinkPlaces): void {
+  const open = (event: MouseEvent, uri: string, shown: string | undefined): void => {
+    if (!event.ctrlKey && !event.metaKey) return places.onPlainClick()
+    void confirmLink(uri, shown)
+  }
+  const handler: ILinkHandler = {
+    activate: (event, uri, range) => open(event, uri, textOf(terminal, range)),
+    hover: (_event, uri) => places.note(uri),
+    leave: () => places.note(undefined),
+    allowNonHttpProtocols: false,
+  }
+  terminal.options.linkHandler = handler
+  terminal.loadAddon(
+    new WebLinksAddon((event, uri) => open(event, uri, undefined), {
+      hover: (_event, uri) => places.note(uri),
+      leave: () => places.note(undefined),
+    }),
+  )
+}
+
+async function confirmLink(uri: string, shown: string | undefined): Promise<void> {
+  const url = URL.canParse(uri) ? new URL(uri) : undefined
+  if (url === undefined || (url.protocol !== 'https:' && url.protocol !== 'http:')) return
+  const body = [
+    make('p', {}, 'This link was printed by the program in the session. It leads to:'),
+    make('p', { class: 'link-target' }, make('strong', {}, url.host), make('span', {}, url.href)),
+  ]
+  if (shown !== undefined && claimsAnotherPlace(shown, url)) {
+    body.push(make('p', { class: 'warning' }, `Its text says something else: “${shown}”`))
+  }
+  await ask({ title: 'Open this link?', body, confirm: 'Open', href: url.href })
+}
+
+/** Whether a link's text looks like an address that is not the one it leads to. */
+export function claimsAnotherPlace(shown: string, url: URL): boolean {
+  const text = shown.trim()
+  const host = /^(?:[a-z][a-z0-9+.-]*:\/\/)?([^\s/?#@]+@)?((?:[a-z0-9-]+\.)+[a-z]{2,})/i.exec(text)?.[2]
+  return host !== undefined && host.toLowerCase() !== url.hostname.toLowerCase()
+}
+
+/** The text in the cells of a link; rows and columns of a range count from 1, both ends belong to it. */
+function textOf(terminal: Terminal, { start, end }: IBufferRange): string {
+  let text = ''
+  for (let row = start.y; row <= end.y; row++) {
+    const line = terminal.buffer.active.getLine(row - 1)
+    text += line?.translateToString(true, row === start.y ? start.x - 1 : 0, row === end.y ? end.x : undefined) ?? ''
+  }
+  return text.slice(0, 200)
+}

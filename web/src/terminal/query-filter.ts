@@ -1,0 +1,62 @@
+import type { IDisposable, Terminal } from '@xterm/xterm'
+
+/** Modes whose switching on makes xterm.js report the focus at once, as if typed. */
+const FOCUS_MODE = 1004
+const FOCUS_REPORTS: ReadonlySet<string> = new Set(['\u001b[I', '\u001b[O'])
+
+/**
+ * Keeps xterm.js from answering a program's questions: the session host answers each once, and an answer of every
+ * viewer, or to a replayed question, would reach the program as typed junk (xterm.js sends them through `onData`).
+ * `allows` says whether a piece of `onData` is a person's; the rest is handled before it is made.
+ */
+export function swallowQueries(terminal: Terminal): { allows(data: string): boolean; dispose(): void } {
+  const { parser } = terminal
+  const swallow = (): boolean => true
+  let focusReportDue = false
+  const handlers: IDisposable[] = [
+    // DA1, DA2, DA3; DSR and CPR, plain and DEC; DECRQM, ANSI and DEC; XTVERSION; window reports; DECREQTPARM.
+    parser.registerCsiHandler({ final: 'c' }, swallow),
+    parser.registerCsiHandler({ prefix: '>', final: 'c' }, swallow),
+    parser.registerCsiHandler({ prefix: '=', final: 'c' }, swallow),
+    parser.registerCsiHandler({ final: 'n' }, swallow),
+    parser.registerCsiHandler({ prefix: '?', final: 'n' }, swallow),
+    parser.registerCsiHandler({ intermediates: '$', final: 'p' }, swallow),
+    parser.registerCsiHandler({ prefix: '?', intermediates: '$', final: 'p' }, swallow),
+    parser.registerCsiHandler({ prefix: '>', final: 'q' }, swallow),
+    parser.registerCsiHandler({ prefix: '?', final: 'u' }, swallow),
+    parser.registerCsiHandler({ final: 't' }, isWindowReport),
+    parser.registerCsiHandler({ final: 'x' }, swallow),
+    // DECRQSS and XTGETTCAP.
+    parser.registerDcsHandler({ intermediates: '$', final: 'q' }, swallow),
+    parser.registerDcsHandler({ intermediates: '+', final: 'q' }, swallow),
+    // Colour questions; setting a colour is passed on.
+    ...[4, 10, 11, 12].map((code) => parser.registerOscHandler(code, (body) => asksColour(body))),
+    parser.registerCsiHandler({ prefix: '?', final: 'h' }, (params) => {
+      focusReportDue = params.includes(FOCUS_MODE)
+      // The report, if any, is made while this sequence is handled; a later one is a person's.
+      if (focusReportDue) queueMicrotask(() => (focusReportDue = false))
+      return false
+    }),
+  ]
+  return {
+    allows(data) {
+      if (!focusReportDue || !FOCUS_REPORTS.has(data)) return true
+      focusReportDue = false
+      return false
+    },
+    dispose() {
+      for (const handler of handlers) handler.dispose()
+    },
+  }
+}
+
+/** XTWINOPS that ask: 11 and 13 to 21. The others (title stack, resizing) stay as xterm.js has them. */
+function isWindowReport(params: (number | number[])[]): boolean {
+  const operation = params[0]
+  return typeof operation === 'number' && (operation === 11 || (operation >= 13 && operation <= 21))
+}
+
+/** Whether an OSC 4, 10, 11 or 12 asks for a colour: one of its parts is a lone question mark. */
+export function asksColour(body: string): boolean {
+  return body.split(';').includes('?')
+}

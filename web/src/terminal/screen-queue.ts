@@ -1,0 +1,117 @@
+import type { TerminalSize } from '@cliscale/contract/terminal'
+import type { Screen } from '../connection.ts'
+
+/** What the queue needs of a terminal. `write` is asynchronous, `resize` acts at once. */
+export interface TerminalPort {
+  readonly size: TerminalSize
+  write(bytes: Uint8Array, parsed: () => void): void
+  resize(size: TerminalSize): void
+}
+
+/** A reset or size that no output follows is carried out after this, in milliseconds. */
+const SETTLE_MS = 50
+/** RIS as a part of the output: the old screen stays until the new one is parsed, so nothing flashes. */
+const RESET = '\u001bc'
+/** Synchronized output: what a snapshot draws appears at once. */
+const SYNC_BEGIN = '\u001b[?2026h'
+const SYNC_END = '\u001b[?2026l'
+
+interface Step {
+  readonly size: TerminalSize | undefined
+  readonly bytes: Uint8Array
+  readonly parsed: () => void
+}
+
+/**
+ * Puts writes, resets and sizes into a terminal in the order they came. xterm.js parses later than it is told to
+ * write but resizes at once; a size must not overtake the bytes that were laid out for the one before.
+ */
+export class ScreenQueue implements Pick<Screen, 'reset' | 'write' | 'snapshot' | 'resize'> {
+  readonly #port: TerminalPort
+  readonly #defer: (callback: () => void, ms: number) => void
+  readonly #onIdle: () => void
+  readonly #encoder = new TextEncoder()
+  #steps: Step[] = []
+  #unparsed = 0
+  #reset = false
+  #size: TerminalSize | undefined
+  #settling = false
+
+  /** `onIdle` is called each time everything that was put in has been parsed. */
+  constructor(port: TerminalPort, defer: (callback: () => void, ms: number) => void, onIdle: () => void = () => {}) {
+    this.#port = port
+    this.#defer = defer
+    this.#onIdle = onIdle
+  }
+
+  get idle(): boolean {
+    return this.#unparsed === 0 && this.#steps.length === 0
+  }
+
+  reset(): void {
+    this.#reset = true
+    this.#settleLater()
+  }
+
+  resize(size: TerminalSize): void {
+    this.#size = size
+    this.#settleLater()
+  }
+
+  write(bytes: Uint8Array, parsed: () => void): void {
+    const prefix = this.#reset ? RESET : ''
+    this.#push(prefix === '' ? bytes : this.#join(prefix, bytes, ''), parsed)
+  }
+
+  snapshot(bytes: Uint8Array, parsed: () => void): void {
+    this.#push(this.#join(RESET + SYNC_BEGIN, bytes, SYNC_END), parsed)
+  }
+
+  #push(bytes: Uint8Array, parsed: () => void): void {
+    this.#steps.push({ size: this.#size, bytes, parsed })
+    this.#reset = false
+    this.#size = undefined
+    this.#pump()
+  }
+
+  #pump(): void {
+    for (let step = this.#steps[0]; step !== undefined; step = this.#steps[0]) {
+      const { size, bytes, parsed } = step
+      if (size !== undefined && !sameSize(size, this.#port.size)) {
+        if (this.#unparsed > 0) return
+        this.#port.resize(size)
+      }
+      this.#steps.shift()
+      this.#unparsed += 1
+      this.#port.write(bytes, () => {
+        this.#unparsed -= 1
+        parsed()
+        this.#pump()
+        if (this.idle) this.#onIdle()
+      })
+    }
+  }
+
+  #settleLater(): void {
+    if (this.#settling) return
+    this.#settling = true
+    this.#defer(() => {
+      this.#settling = false
+      if (this.#reset || this.#size !== undefined) this.write(new Uint8Array(0), () => {})
+    }, SETTLE_MS)
+  }
+
+  #join(head: string, bytes: Uint8Array, tail: string): Uint8Array {
+    const before = this.#encoder.encode(head)
+    const after = this.#encoder.encode(tail)
+    const out = new Uint8Array(before.length + bytes.length + after.length)
+    out.set(before)
+    out.set(bytes, before.length)
+    out.set(after, before.length + bytes.length)
+    return out
+  }
+}
+
+function sameSize(a: TerminalSize, b: TerminalSize): boolean {
+  return a.columns === b.columns && a.rows === b.rows
+}

@@ -1,0 +1,222 @@
+import { FitAddon } from '@xterm/addon-fit'
+import { SearchAddon } from '@xterm/addon-search'
+import { Unicode11Addon } from '@xterm/addon-unicode11'
+import { Terminal } from '@xterm/xterm'
+import { DEFAULT_SIZE, type Mode, type TerminalSize } from '@cliscale/contract/terminal'
+import { encodeBinary, encodeText } from '../input.ts'
+import { cleanPaste } from '../paste.ts'
+import type { Settings } from '../settings-store.ts'
+import { addLinks, type LinkPlaces } from './links.ts'
+import { shrunkFontSize } from './plan-size.ts'
+import { swallowQueries } from './query-filter.ts'
+import { useFastRenderer } from './renderer.ts'
+import { ScreenQueue } from './screen-queue.ts'
+import { DARK, LIGHT } from './themes.ts'
+
+export const SCROLLBACK_LINES = 10_000
+/** A window that is being dragged tells the session its size after this pause, in milliseconds. */
+const RESIZE_PAUSE_MS = 100
+/** A session of another size than the window is shrunk or framed when no new size came for this long, in ms. */
+const SETTLE_PAUSE_MS = 500
+const FONTS =
+  'ui-monospace, "SF Mono", "Cascadia Mono", "JetBrains Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace'
+
+export interface TerminalViewOptions {
+  readonly parent: HTMLElement
+  readonly settings: Settings
+  readonly dark: boolean
+  readonly reducedMotion: boolean
+  readonly links: LinkPlaces
+  /** What a person typed or pasted, or did with the mouse. */
+  readonly onInput: (bytes: Uint8Array) => void
+  /** The window has room for another size; called once after a drag. */
+  readonly onRoom: (room: TerminalSize) => void
+  /** The session's size and the window's room differ, or agree again. */
+  readonly onMisfit: (session: TerminalSize | undefined) => void
+  /** Asks whether a paste of several lines may go on. */
+  readonly confirmPaste: (text: string, bracketed: boolean) => Promise<boolean>
+  readonly onTitle: (title: string) => void
+  readonly onIdle: () => void
+}
+
+/** The terminal on the page: xterm.js with its add-ons, the order of its output, and how it fits the window. */
+export class TerminalView {
+  readonly terminal: Terminal
+  readonly search = new SearchAddon({ highlightLimit: 5_000 })
+  readonly queue: ScreenQueue
+  readonly #options: TerminalViewOptions
+  readonly #fit = new FitAddon()
+  #fontSize: number
+  #readOnly = true
+  #ended = false
+  #room: TerminalSize | undefined
+  #roomTimer: ReturnType<typeof setTimeout> | undefined
+  #settleTimer: ReturnType<typeof setTimeout> | undefined
+
+  constructor(options: TerminalViewOptions) {
+    this.#options = options
+    this.#fontSize = options.settings.fontSize
+    this.terminal = createTerminal(options)
+    this.queue = new ScreenQueue(this.#port(), (callback, ms) => setTimeout(callback, ms), options.onIdle)
+    this.terminal.loadAddon(this.#fit)
+    this.terminal.loadAddon(this.search)
+    this.terminal.loadAddon(new Unicode11Addon())
+    this.terminal.unicode.activeVersion = '11'
+    const filter = swallowQueries(this.terminal)
+    const send = (data: string, encode: (data: string) => Uint8Array): void => {
+      if (filter.allows(data)) options.onInput(encode(data))
+    }
+    this.terminal.onData((data) => send(data, encodeText))
+    this.terminal.onBinary((data) => send(data, encodeBinary))
+    this.terminal.onTitleChange(options.onTitle)
+  }
+
+  /** The size that the window has room for at the chosen text size; undefined while nothing is laid out. */
+  get room(): TerminalSize | undefined {
+    return this.#room
+  }
+
+  setMode(mode: Mode): void {
+    this.#readOnly = mode === 'ro'
+    this.terminal.options.disableStdin = this.#readOnly
+    this.terminal.options.cursorInactiveStyle = this.#readOnly ? 'none' : 'outline'
+  }
+
+  /** After the end nothing lays itself out for this screen any more: it takes the rows there are. */
+  setEnded(): void {
+    this.#ended = true
+    this.terminal.options.disableStdin = true
+    this.terminal.options.cursorBlink = false
+    this.terminal.write('\u001b[?25l')
+    this.#measure()
+  }
+
+  applySettings(settings: Settings, dark: boolean): void {
+    const { options } = this.terminal
+    options.theme = dark ? DARK : LIGHT
+    if (options.screenReaderMode !== settings.screenReader) options.screenReaderMode = settings.screenReader
+    if (settings.fontSize === this.#fontSize) return
+    this.#fontSize = settings.fontSize
+    this.#onWindow()
+  }
+
+  /** Pastes text as if it came from the clipboard by the keyboard. */
+  async paste(raw: string): Promise<void> {
+    if (this.#readOnly || this.#ended) return
+    const text = cleanPaste(raw)
+    if (text === '') return
+    if (await this.#options.confirmPaste(text, this.terminal.modes.bracketedPasteMode)) this.terminal.paste(text)
+  }
+
+  /** Puts the terminal into the page. From here on the callbacks of the options are called. */
+  open(): void {
+    const { parent } = this.#options
+    this.terminal.open(parent)
+    useFastRenderer(this.terminal, (renderer) => (parent.dataset['renderer'] = renderer))
+    // Before xterm.js: it would send the clipboard unread.
+    parent.addEventListener('paste', (event) => this.#takeText(event, event.clipboardData), { capture: true })
+    parent.addEventListener('drop', (event) => this.#takeText(event, event.dataTransfer), { capture: true })
+    new ResizeObserver(() => this.#onWindow()).observe(parent)
+    this.#measure()
+  }
+
+  #takeText(event: Event, data: DataTransfer | null): void {
+    event.preventDefault()
+    event.stopPropagation()
+    void this.paste(data?.getData('text/plain') ?? '')
+  }
+
+  #port() {
+    const { terminal } = this
+    return {
+      get size(): TerminalSize {
+        return { columns: terminal.cols, rows: terminal.rows }
+      },
+      write: (bytes: Uint8Array, parsed: () => void) => terminal.write(bytes, parsed),
+      resize: ({ columns, rows }: TerminalSize) => {
+        terminal.resize(columns, rows)
+        this.#arrange()
+      },
+    }
+  }
+
+  // --- fitting
+
+  #onWindow(): void {
+    clearTimeout(this.#roomTimer)
+    this.#roomTimer = setTimeout(() => this.#measure(), RESIZE_PAUSE_MS)
+  }
+
+  /** Learns what the window has room for at the chosen text size, and tells when that changed. */
+  #measure(): void {
+    this.#setFont(this.#fontSize)
+    const proposed = this.#fit.proposeDimensions()
+    if (proposed === undefined || Number.isNaN(proposed.cols)) return
+    const room = { columns: proposed.cols, rows: proposed.rows }
+    const changed = room.columns !== this.#room?.columns || room.rows !== this.#room.rows
+    this.#room = room
+    if (this.#ended) this.terminal.resize(this.terminal.cols, room.rows)
+    if (changed && !this.#ended) this.#options.onRoom(room)
+    this.#arrange()
+  }
+
+  /** Places the session's screen in the window: a margin when it is smaller, smaller text when it is larger. */
+  #arrange(): void {
+    clearTimeout(this.#settleTimer)
+    const room = this.#room
+    if (room === undefined) return
+    const { cols: columns, rows } = this.terminal
+    const fits = columns <= room.columns && rows <= room.rows
+    const agrees = columns === room.columns && rows === room.rows
+    if (fits) this.#setFont(this.#fontSize)
+    this.#hold(!agrees)
+    if (agrees) this.#showMisfit(undefined)
+    else this.#settleTimer = setTimeout(() => this.#settle(room, { columns, rows }), SETTLE_PAUSE_MS)
+  }
+
+  #settle(room: TerminalSize, session: TerminalSize): void {
+    this.#setFont(shrunkFontSize(session, room, this.#fontSize))
+    this.#hold(true)
+    this.#showMisfit(this.#ended ? undefined : session)
+  }
+
+  #showMisfit(session: TerminalSize | undefined): void {
+    this.#options.parent.classList.toggle('letterbox', session !== undefined)
+    this.#options.onMisfit(session)
+  }
+
+  #setFont(size: number): void {
+    if (this.terminal.options.fontSize !== size) this.terminal.options.fontSize = size
+  }
+
+  /** Gives the terminal's element the size of its cells, or lets it fill the window. */
+  #hold(exact: boolean): void {
+    const { element } = this.terminal
+    const screen = element?.querySelector<HTMLElement>('.xterm-screen')
+    if (element === undefined || screen === null || screen === undefined) return
+    element.style.width = exact ? `calc(${screen.style.width} + 14px)` : ''
+    element.style.height = exact ? screen.style.height : ''
+  }
+}
+
+function createTerminal({ settings, dark, reducedMotion, links }: TerminalViewOptions): Terminal {
+  const terminal = new Terminal({
+    cols: DEFAULT_SIZE.columns,
+    rows: DEFAULT_SIZE.rows,
+    allowProposedApi: true,
+    fontFamily: FONTS,
+    fontSize: settings.fontSize,
+    lineHeight: 1.2,
+    scrollback: SCROLLBACK_LINES,
+    minimumContrastRatio: 4.5,
+    cursorBlink: !reducedMotion,
+    macOptionIsMeta: true,
+    screenReaderMode: settings.screenReader,
+    smoothScrollDuration: 0,
+    disableStdin: true,
+    rightClickSelectsWord: false,
+    theme: dark ? DARK : LIGHT,
+  })
+  addLinks(terminal, links)
+  return terminal
+}

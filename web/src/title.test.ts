@@ -1,0 +1,24 @@
+import { describe, expect, test } from '@jest/globals'
+import { cleanTitle, documentTitle, MAX_TITLE_CHARS } from './title.ts'
+
+describe('cleanTitle', () => {
+  test('drops C0, DEL and C1', () => {
+    expect(cleanTitle('a\x00\x07\x1b]b\x7f\u0085\u009bc')).toBe('a]bc')
+  })
+  test('drops bidi overrides, isolates and zero-width characters', () => {
+    expect(cleanTitle('pay\u202epal\u2066.com\u200b\ufeff')).toBe('paypal.com')
+  })
+  test('is cut after 80 characters, never inside a surrogate pair', () => {
+    const cut = cleanTitle('😀'.repeat(100))
+    expect(Array.from(cut)).toHaveLength(MAX_TITLE_CHARS)
+    expect(cut.isWellFormed()).toBe(true)
+  })
+  test('mends half a surrogate pair', () => {
+    expect(cleanTitle('a\ud800b').isWellFormed()).toBe(true)
+  })
+})
+
+test('documentTitle starts with the sign and our name', () => {
+  expect(documentTitle('✓', 'npm test')).toBe('✓ CLI Scale · npm test')
+  expect(documentTitle('', '\u202e')).toBe('CLI Scale')
+})

@@ -1,0 +1,20 @@
+/** Characters of a program's title that are shown. */
+export const MAX_TITLE_CHARS = 80
+const PREFIX = 'CLI Scale'
+
+// Controls, and what can turn or hide text: bidi marks and overrides, zero-width characters, line separators, BOM.
+// oxlint-disable-next-line no-control-regex -- control characters are the point
+const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g
+
+/** A title that a program chose, made safe to show: no controls, no direction tricks, at most 80 characters. */
+export function cleanTitle(raw: string): string {
+  const chars = Array.from(raw.toWellFormed().replace(UNSAFE, ''))
+  return chars.slice(0, MAX_TITLE_CHARS).join('').trim()
+}
+
+/** How the tab names the session. The sign and our own name come first, so that a program cannot pose as another page. */
+export function documentTitle(sign: string, raw: string): string {
+  const title = cleanTitle(raw)
+  const head = sign === '' ? PREFIX : `${sign} ${PREFIX}`
+  return title === '' ? head : `${head} · ${title}`
+}

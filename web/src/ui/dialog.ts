@@ -1,0 +1,46 @@
+import { make } from './dom.ts'
+
+export interface Question {
+  readonly title: string
+  readonly body: readonly (Node | string)[]
+  readonly confirm: string
+  /** With an address the confirming button is a link that opens it in a tab without ties to this one. */
+  readonly href?: string
+}
+
+/** Asks in a modal dialog; Escape and "Cancel" say no. Only one is open at a time: a second question gets false. */
+export function ask(question: Question): Promise<boolean> {
+  if (document.querySelector('dialog[open]') !== null) return Promise.resolve(false)
+  const before = document.activeElement
+  const cancel = make('button', { type: 'button', class: 'button' }, 'Cancel')
+  const confirm = confirmButton(question)
+  const dialog = make(
+    'dialog',
+    { class: 'dialog', 'aria-labelledby': 'dialog-title' },
+    make('h2', { id: 'dialog-title' }, question.title),
+    ...question.body,
+    make('div', { class: 'dialog-buttons' }, cancel, confirm),
+  )
+  document.body.append(dialog)
+  return new Promise((resolve) => {
+    let answer = false
+    confirm.addEventListener('click', () => {
+      answer = true
+      // Later, so that a link's own click is done first.
+      setTimeout(() => dialog.close())
+    })
+    cancel.addEventListener('click', () => dialog.close())
+    dialog.addEventListener('close', () => {
+      dialog.remove()
+      if (before instanceof HTMLElement) before.focus()
+      resolve(answer)
+    })
+    dialog.showModal()
+    cancel.focus()
+  })
+}
+
+function confirmButton({ confirm, href }: Question): HTMLElement {
+  if (href === undefined) return make('button', { type: 'button', class: 'button primary' }, confirm)
+  return make('a', { class: 'button primary', href, target: '_blank', rel: 'noopener noreferrer' }, confirm)
+}

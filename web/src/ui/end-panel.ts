@@ -1,0 +1,33 @@
+import type { Exit } from '@cliscale/contract/terminal'
+import { endWords } from '../status-words.ts'
+import { byId, make } from './dom.ts'
+
+/** The strip under the output once the session has ended. It takes room of its own and covers nothing. */
+export function showEndPanel(exit: Exit): void {
+  const words = endWords(exit)
+  const mark = make(
+    'span',
+    { class: words.good ? 'mark good' : 'mark bad', 'aria-hidden': 'true' },
+    words.good ? '✓' : '✗',
+  )
+  const facts = words.facts.map((fact) => make('span', { class: 'fact' }, fact))
+  const line = make('p', { class: 'end-line' }, make('strong', {}, words.headline), ...facts)
+  const text = make('div', { class: 'end-text' }, line)
+  if (words.help !== undefined) text.append(make('p', { class: 'end-help' }, words.help))
+  show(mark, text)
+}
+
+/** The same strip for a page that has output but can't go on. */
+export function showStopPanel(card: HTMLElement): void {
+  show(card)
+}
+
+export function hideEndPanel(): void {
+  byId('end').hidden = true
+}
+
+function show(...content: HTMLElement[]): void {
+  const panel = byId('end')
+  panel.replaceChildren(...content)
+  panel.hidden = false
+}

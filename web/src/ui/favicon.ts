@@ -1,0 +1,32 @@
+import ended from '../icons/ended.svg'
+import failed from '../icons/failed.svg'
+import running from '../icons/running.svg'
+import waiting from '../icons/waiting.svg'
+import type { ConnectionState } from '../connection-state.ts'
+
+interface TabLook {
+  readonly icon: string
+  /** Stands before our name in the tab's title. */
+  readonly sign: string
+}
+
+/** What the tab shows for a state: the icon and the sign say the same, for those who see only one. */
+export function tabLook(state: ConnectionState): TabLook {
+  switch (state.kind) {
+    case 'live':
+      return { icon: running, sign: '▶' }
+    case 'ended':
+      return state.exit.status === 'succeeded' ? { icon: ended, sign: '✓' } : { icon: failed, sign: '✗' }
+    case 'reconnecting':
+      return { icon: waiting, sign: '↻' }
+    case 'stopped':
+      return { icon: waiting, sign: '' }
+    default:
+      return { icon: waiting, sign: '…' }
+  }
+}
+
+export function setFavicon(address: string): void {
+  const link = document.querySelector<HTMLLinkElement>('link[rel="icon"]')
+  if (link !== null && link.getAttribute('href') !== address) link.href = address
+}

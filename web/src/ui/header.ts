@@ -1,0 +1,39 @@
+import type { Mode } from '@cliscale/contract/terminal'
+import type { ConnectionState } from '../connection-state.ts'
+import { formatClock, formatDuration } from '../duration.ts'
+import type { StatusWords } from '../status-words.ts'
+import { copyText } from './clipboard.ts'
+import { byId, setText } from './dom.ts'
+import { toast } from './toast.ts'
+
+/** The session's id as it is shown: its first block. A click copies the whole. */
+export function showSessionId(sessionId: string): void {
+  const button = byId('session-id')
+  setText(button.firstElementChild as HTMLElement, sessionId.slice(0, 8))
+  button.setAttribute('aria-label', `Session ${sessionId}, copy`)
+  button.addEventListener('click', () => {
+    void copyText(sessionId).then((copied) => toast(copied ? 'Session id copied' : `Session id: ${sessionId}`))
+  })
+}
+
+/** Says the state. What a screen reader is told changes only with the state, not with each second. */
+export function showStatus(words: StatusWords, state: ConnectionState): void {
+  byId('pill').dataset['tone'] = words.tone
+  setText(byId('pill-text'), words.text)
+  setText(byId('announce'), words.spoken)
+  byId('reconnect').hidden = state.kind !== 'reconnecting'
+  document.body.dataset['state'] = state.kind
+}
+
+export function showMode(mode: Mode): void {
+  byId('view-only').hidden = mode !== 'ro'
+}
+
+/** The time since the command started, or how long it ran. */
+export function showClock(state: ConnectionState, runningSince: number | undefined, now: number): void {
+  const clock = byId('clock')
+  const ran = state.kind === 'ended' ? state.exit.durationMs : null
+  if (ran !== null) setText(clock, formatDuration(ran))
+  else if (runningSince !== undefined && state.kind !== 'ended') setText(clock, formatClock(now - runningSince))
+  clock.hidden = clock.textContent === ''
+}

@@ -1,0 +1,80 @@
+import type { ConnectionState } from '../connection-state.ts'
+import { formatDuration } from '../duration.ts'
+import { type SeenStage, STAGE_WORDS } from '../stages.ts'
+import { stopHelp, statusWords } from '../status-words.ts'
+import { commandLine } from './command-line.ts'
+import { byId, make, setText } from './dom.ts'
+
+/** The card in the middle of an empty terminal: the stages with their seconds, or why there is nothing to see. */
+export class Overlay {
+  readonly #element = byId('overlay')
+  #key = ''
+  #ticking: (() => void)[] = []
+
+  hide(): void {
+    this.#element.hidden = true
+  }
+
+  /** Shows a state. The card is built anew only when its content changes; seconds are counted in place. */
+  show(
+    state: ConnectionState,
+    stages: readonly SeenStage[],
+    now: () => number,
+    newLink: string,
+    resume: () => void,
+  ): void {
+    this.#element.hidden = false
+    const key = JSON.stringify([state.kind, state.kind === 'stopped' ? state.why : stages])
+    if (key !== this.#key) {
+      this.#key = key
+      this.#ticking = []
+      const card =
+        state.kind === 'stopped' ? stopCard(state.why, newLink, resume) : this.#progressCard(state, stages, now)
+      this.#element.replaceChildren(card)
+    }
+    for (const tick of this.#ticking) tick()
+  }
+
+  #progressCard(state: ConnectionState, stages: readonly SeenStage[], now: () => number): HTMLElement {
+    const list = make('ol', { class: 'stages' }, ...stages.map((stage) => this.#stageItem(stage, now)))
+    const words = statusWords(state, now(), undefined)
+    if (stages.at(-1)?.endedAt !== undefined || stages.length === 0) {
+      list.append(make('li', { class: 'stage now' }, make('i', { 'aria-hidden': 'true' }), sentence(words.spoken)))
+    }
+    const isRunning = stages.at(-1)?.name === 'running'
+    const title = isRunning ? 'Running, nothing printed yet' : 'Getting the session ready'
+    const hint = state.kind === 'waiting' && state.status.hint !== null ? [make('p', {}, state.status.hint)] : []
+    return make('div', { class: 'card' }, make('h1', {}, title), list, ...hint)
+  }
+
+  #stageItem(stage: SeenStage, now: () => number): HTMLElement {
+    const seconds = make('span', { class: 'seconds' })
+    const done = stage.endedAt !== undefined
+    const tick = (): void => {
+      const ms = (stage.endedAt ?? now()) - stage.startedAt
+      setText(seconds, done ? formatDuration(ms) : `${Math.max(0, Math.floor(ms / 1000))} s`)
+    }
+    tick()
+    if (!done) this.#ticking.push(tick)
+    const mark = make('i', { 'aria-hidden': 'true' })
+    const word = make('span', {}, sentence(STAGE_WORDS[stage.name] ?? stage.name))
+    return make('li', { class: done ? 'stage done' : 'stage now' }, mark, word, seconds)
+  }
+}
+
+/** The card of a page that can't go on by itself. */
+export function stopCard(why: Parameters<typeof stopHelp>[0], newLink: string, resume: () => void): HTMLElement {
+  const help = stopHelp(why)
+  const card = make('div', { class: 'card stop' }, make('h1', {}, help.headline), make('p', {}, help.body))
+  if (help.offersLink) card.append(commandLine(newLink))
+  if (help.offersResume) {
+    const button = make('button', { type: 'button', class: 'button primary' }, 'Connect again')
+    button.addEventListener('click', resume)
+    card.append(button)
+  }
+  return card
+}
+
+function sentence(words: string): string {
+  return words.charAt(0).toUpperCase() + words.slice(1)
+}

@@ -1,0 +1,33 @@
+import type { Terminal } from '@xterm/xterm'
+import { parseOsc52 } from '../osc52.ts'
+import { copyText } from './clipboard.ts'
+import { toast } from './toast.ts'
+
+export interface ClipboardRules {
+  /** A read-only viewer's clipboard is never touched. */
+  readonly allowed: () => boolean
+  /** Output from before this page was attached says what was, not what is: it copies nothing. */
+  readonly replaying: () => boolean
+}
+
+/**
+ * OSC 52: a program may put text on the clipboard, never read it. Right after a person did something here the text
+ * is copied and said so; otherwise the person is asked, because a program could hide a command in a later paste.
+ */
+export function takeProgramClipboard(terminal: Terminal, rules: ClipboardRules): void {
+  terminal.parser.registerOscHandler(52, (body) => {
+    const request = parseOsc52(body)
+    if (request.kind === 'copy' && !rules.replaying()) offer(request.text, rules.allowed())
+    return true
+  })
+}
+
+function offer(text: string, allowed: boolean): void {
+  if (!allowed) return
+  const count = `${text.length} character${text.length === 1 ? '' : 's'}`
+  const copy = (done: string): void => {
+    void copyText(text).then((copied) => toast(copied ? done : 'The browser does not let this page copy'))
+  }
+  if (navigator.userActivation?.isActive === true && document.hasFocus()) copy(`The program copied ${count}`)
+  else toast(`The program wants to copy ${count}`, { label: 'Copy', run: () => copy('Copied') })
+}

@@ -1,0 +1,86 @@
+import type { ISearchOptions } from '@xterm/addon-search'
+import type { TerminalView } from '../terminal/terminal-view.ts'
+import { byId, setText } from './dom.ts'
+
+const COLOURS = {
+  dark: { match: '#5c4a16', active: '#b8860b', ruler: '#d5a021' },
+  light: { match: '#ffe9a8', active: '#ffc83d', ruler: '#c98f00' },
+} as const
+
+/** The search bar: matches are counted and marked over the whole scrollback. */
+export class SearchBar {
+  readonly #view: TerminalView
+  readonly #isDark: () => boolean
+  readonly #form = byId<HTMLFormElement>('search')
+  readonly #text = byId<HTMLInputElement>('search-text')
+
+  constructor(view: TerminalView, isDark: () => boolean) {
+    this.#view = view
+    this.#isDark = isDark
+    view.search.onDidChangeResults(({ resultIndex, resultCount }) => this.#count(resultIndex, resultCount))
+    this.#text.addEventListener('input', () => this.#find('next', true))
+    this.#form.addEventListener('submit', (event) => {
+      event.preventDefault()
+      this.#find('next')
+    })
+    this.#form.addEventListener('keydown', (event) => this.#onKey(event))
+    byId('search-previous').addEventListener('click', () => this.#find('previous'))
+    byId('search-close').addEventListener('click', () => this.close())
+  }
+
+  open(): void {
+    this.#form.hidden = false
+    const selected = this.#view.terminal.getSelection()
+    if (selected !== '' && !selected.includes('\n')) this.#text.value = selected
+    this.#text.focus()
+    this.#text.select()
+    if (this.#text.value !== '') this.#find('next', true)
+  }
+
+  close(): void {
+    this.#form.hidden = true
+    this.#view.search.clearDecorations()
+    this.#view.terminal.focus()
+  }
+
+  #onKey(event: KeyboardEvent): void {
+    if (event.key === 'Escape') this.close()
+    else if (event.key === 'Enter' && event.shiftKey) this.#find('previous')
+    else if (event.key.toLowerCase() === 'f' && (event.ctrlKey || event.metaKey)) this.#text.select()
+    else return
+    event.preventDefault()
+    event.stopPropagation()
+  }
+
+  #find(direction: 'next' | 'previous', incremental = false): void {
+    const { search } = this.#view
+    if (this.#text.value === '') {
+      search.clearDecorations()
+      this.#view.terminal.clearSelection()
+      setText(byId('search-count'), '')
+      return
+    }
+    const options = this.#options(incremental)
+    if (direction === 'next') search.findNext(this.#text.value, options)
+    else search.findPrevious(this.#text.value, options)
+  }
+
+  #count(index: number, count: number): void {
+    if (this.#text.value === '') return
+    const total = count >= 5_000 ? `${count}+` : String(count)
+    setText(byId('search-count'), count === 0 ? 'no match' : index < 0 ? total : `${index + 1} of ${total}`)
+  }
+
+  #options(incremental: boolean): ISearchOptions {
+    const { match, active, ruler } = COLOURS[this.#isDark() ? 'dark' : 'light']
+    return {
+      incremental,
+      decorations: {
+        matchBackground: match,
+        activeMatchBackground: active,
+        matchOverviewRuler: ruler,
+        activeMatchColorOverviewRuler: active,
+      },
+    }
+  }
+}

@@ -1,0 +1,35 @@
+import { clampFontSize, type Settings, type ThemeChoice } from '../settings-store.ts'
+import { byId, make, setText } from './dom.ts'
+
+/** The settings popover. `onChange` gets the whole of what holds now. */
+export function setUpSettings(initial: Settings, isMac: boolean, onChange: (settings: Settings) => void): void {
+  let settings = initial
+  const change = (part: Partial<Settings>): void => {
+    settings = { ...settings, ...part }
+    setText(byId('font-size'), String(settings.fontSize))
+    onChange(settings)
+  }
+  const resize = (by: number) => () => change({ fontSize: clampFontSize(settings.fontSize + by) })
+  setText(byId('font-size'), String(settings.fontSize))
+  byId('font-smaller').addEventListener('click', resize(-1))
+  byId('font-larger').addEventListener('click', resize(1))
+  for (const input of document.querySelectorAll<HTMLInputElement>('input[name="theme"]')) {
+    input.checked = input.value === settings.theme
+    input.addEventListener('change', () => change({ theme: input.value as ThemeChoice }))
+  }
+  const reader = byId<HTMLInputElement>('screen-reader')
+  reader.checked = settings.screenReader
+  reader.addEventListener('change', () => change({ screenReader: reader.checked }))
+  showKeys(isMac)
+}
+
+function showKeys(isMac: boolean): void {
+  const keys: [string, string][] = [
+    ['Leave the terminal', 'Esc, then Tab'],
+    ['Search', isMac ? '⌘F' : 'Ctrl-F'],
+    ['Copy', isMac ? '⌘C' : 'Ctrl-Shift-C'],
+    ['Paste', isMac ? '⌘V' : 'Ctrl-Shift-V'],
+    ['Open a link', isMac ? '⌘-click' : 'Ctrl-click'],
+  ]
+  byId('keys').replaceChildren(...keys.flatMap(([what, key]) => [make('dt', {}, what), make('dd', {}, key)]))
+}
