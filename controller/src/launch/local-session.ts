@@ -10,6 +10,7 @@ import {
   type LaunchRecord,
   makeSessionFolder,
   readEndpoint,
+  removeTree,
   type SessionFolder,
   sessionFolder,
   writeAtomically,
@@ -29,6 +30,8 @@ type Program = 'host' | 'work'
 
 /** Waits before a host that died is started again; the last one repeats. */
 const RESTART_DELAYS_MS = [0, 200, 1_000, 5_000]
+/** Wait before a removal that failed is tried again. */
+const REMOVE_RETRY_MS = 5_000
 /** A host that lived this long has recovered. */
 const HEALTHY_AFTER_MS = 30_000
 /** How long a new host is asked for its port often. */
@@ -60,6 +63,7 @@ export class LocalSession {
   #hostStartedAt = 0
   #failures = 0
   #restartAt: number | undefined
+  #removeAt = 0
   #pending = 0
   #queue: Promise<void> = Promise.resolve()
 
@@ -168,7 +172,9 @@ export class LocalSession {
   }
 
   #removeInBackground(): void {
+    if (Date.now() < this.#removeAt) return
     this.remove().catch((err: unknown) => {
+      this.#removeAt = Date.now() + REMOVE_RETRY_MS
       this.#deps.options.logger.error({ err, sessionId: this.sessionId }, 'session could not be cleared away')
     })
   }
@@ -267,8 +273,8 @@ export class LocalSession {
     if (record?.cgroup) await this.#deps.memory?.remove(record.cgroup)
     await rm(folder.workSocket, { force: true })
     // The record goes last: without it nobody would know that something is left.
-    for (const part of [folder.workspace, folder.home, folder.spool]) await rm(part, { recursive: true, force: true })
-    await rm(folder.root, { recursive: true, force: true })
+    for (const part of [folder.workspace, folder.home, folder.spool]) await removeTree(part)
+    await removeTree(folder.root)
     this.record = undefined
     this.#child = undefined
     this.#exit = undefined

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { chmod, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import type { Address } from './launcher.ts'
 import type { ProcessMark } from './process-table.ts'
@@ -87,6 +87,24 @@ export async function readEndpoint(file: string): Promise<Address | undefined> {
   return typeof port === 'number' && Number.isInteger(port) && port > 0 && port < 65_536
     ? { host: '127.0.0.1', port }
     : undefined
+}
+
+/** Removes a folder with all that is in it, also folders that their owner may not write (a Go module cache has such). */
+export async function removeTree(dir: string): Promise<void> {
+  try {
+    await rm(dir, { recursive: true, force: true })
+  } catch (error) {
+    if (!['EACCES', 'EPERM', 'ENOTEMPTY'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+    await openFolders(dir)
+    await rm(dir, { recursive: true, force: true })
+  }
+}
+
+async function openFolders(dir: string): Promise<void> {
+  await chmod(dir, 0o700)
+  for (const entry of await readdir(dir, { withFileTypes: true })) {
+    if (entry.isDirectory()) await openFolders(path.join(dir, entry.name))
+  }
 }
 
 async function readJson(file: string): Promise<unknown> {

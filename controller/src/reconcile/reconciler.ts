@@ -46,7 +46,7 @@ const TIMINGS: ReconcilerTimings = {
   everyMs: 2_000,
   stopGraceSeconds: 15,
   lostGraceMs: 5_000,
-  lingerSeconds: 60,
+  lingerSeconds: 90,
   launchSeconds: 10,
   pruneEveryMs: 60_000,
 }

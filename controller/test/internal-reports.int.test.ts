@@ -1,0 +1,233 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import net from 'node:net'
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { OUTPUT_HEADERS, type SessionEvent } from '@cliscale/contract'
+import { call, claimed, createInternalServer, createInternalSystem, type InternalSystem } from './internal-system.ts'
+
+const CAP = 100_000
+let system: InternalSystem
+beforeAll(async () => {
+  system = await createInternalSystem({ outputMaxBytes: CAP })
+})
+afterAll(async () => system[Symbol.asyncDispose]())
+
+const sessionUrl = (id: string, part: string): string => `${system.internal.url}/internal/sessions/${id}/${part}`
+const ended: SessionEvent = {
+  type: 'ended',
+  at: new Date().toISOString(),
+  status: 'failed',
+  reason: 'exit_nonzero',
+  detail: 'The command ended with exit code 3.',
+  exitCode: 3,
+  signal: null,
+}
+
+function output(id: string, credential: string, offset: number | string, bytes: Uint8Array): Promise<Response> {
+  const headers = {
+    [OUTPUT_HEADERS.offset]: String(offset),
+    [OUTPUT_HEADERS.columns]: '80',
+    [OUTPUT_HEADERS.rows]: '24',
+  }
+  return call(sessionUrl(id, 'output'), credential, { body: bytes, headers })
+}
+async function next(response: Promise<Response>): Promise<number> {
+  const answer = await response
+  expect(answer.status).toBe(200)
+  return ((await answer.json()) as { next: number }).next
+}
+async function stored(id: string): Promise<Buffer> {
+  const { rows } = await system.store.pool.query<{ data: Buffer }>(
+    'select data from session_output where session_id = $1 order by start_offset',
+    [id],
+  )
+  return Buffer.concat(rows.map((row) => row.data))
+}
+
+describe('credentials', () => {
+  test('every call refuses none, a wrong one, another session’s and a replaced one', async () => {
+    const first = await claimed(system)
+    const other = await claimed(system)
+    const token = await system.local.tokenOf(first.id)
+    const again = await call(`${system.internal.url}/internal/claim`, token, { json: { nonce: 'nonce-of-this-spool' } })
+    expect(again.status).toBe(200)
+    const wrong = ['', 'x', token, first.claim.reportCredential, other.claim.reportCredential]
+    wrong.push(`cs_report_${first.id}_${'A'.repeat(43)}`, `cs_report_${randomUUID()}_${'A'.repeat(43)}`)
+    for (const credential of wrong) {
+      const calls = [
+        call(sessionUrl(first.id, 'events'), credential, { json: ended }),
+        output(first.id, credential, 0, Buffer.from('x')),
+        call(sessionUrl(first.id, 'control'), credential, { method: 'GET' }),
+      ]
+      expect((await Promise.all(calls)).map((answer) => answer.status)).toEqual([401, 401, 401])
+    }
+    expect((await call(`${system.internal.url}/internal/started`, first.claim.reportCredential)).status).toBe(401)
+    expect(await system.store.session(first.id)).toMatchObject({ status: 'starting', output_bytes: '0' })
+  })
+
+  test('an address that is none is 404, and the keys need no credential', async () => {
+    const paths = [
+      '/internal',
+      '/internal/claim/',
+      '/internal/sessions/x',
+      '/internal/sessions/%2e%2e%2fclaim/x',
+      '/api/sessions',
+    ]
+    for (const path of paths) expect((await call(`${system.internal.url}${path}`, 'x')).status).toBe(404)
+    expect((await call(sessionUrl('not-a-uuid', 'events'), 'x', { json: ended })).status).toBe(401)
+    const keys = await fetch(`${system.internal.url}/internal/jwks.json`)
+    expect([keys.status, await keys.json()]).toEqual([200, { keys: [] }])
+  })
+})
+
+describe('events', () => {
+  test('each counts once, in order, and nothing follows the end', async () => {
+    const { id, claim } = await claimed(system)
+    const report = async (event: SessionEvent): Promise<void> => {
+      for (let i = 0; i < 2; i++) {
+        const answer = await call(sessionUrl(id, 'events'), claim.reportCredential, { json: event })
+        expect(answer.status).toBe(204)
+      }
+    }
+    const at = (): string => new Date().toISOString()
+    await report({ type: 'stage', name: 'verifying', at: at() })
+    await report({ type: 'stage', name: 'fetching_code', at: at() })
+    expect(await system.store.session(id)).toMatchObject({ status: 'starting', stage: 'verifying' })
+    await report({ type: 'running', at: at() })
+    await report({ type: 'stage', name: 'installing', at: at() })
+    await report(ended)
+    await report({ ...ended, status: 'succeeded', reason: null, exitCode: 0 } as SessionEvent)
+    await report({ type: 'running', at: at() })
+    const row = await system.store.session(id)
+    expect(row).toMatchObject({ status: 'failed', reason: 'exit_nonzero', exit_code: 3, signal: null })
+    expect(row['stages'].map((entry: { name: string }) => entry.name)).toEqual(['queued', 'verifying', 'running'])
+    expect(row['stages'].every((entry: { endedAt: string | null }) => entry.endedAt !== null)).toBe(true)
+    expect(row['expires_at'].getTime() - Date.now()).toBeGreaterThan(3_500_000)
+    expect(row['ended_at'] >= row['started_at']).toBe(true)
+  })
+
+  test('the end takes the order and the endpoint with it', async () => {
+    const { id, claim } = await claimed(system)
+    await system.store.pool.query(
+      `insert into session_endpoints values ($1, '127.0.0.1', 1, $2) on conflict do nothing`,
+      [id, claim.podUid],
+    )
+    await call(sessionUrl(id, 'events'), claim.reportCredential, { json: ended })
+    expect(await system.store.count('session_orders', id)).toBe(0)
+    expect(await system.store.count('session_endpoints', id)).toBe(0)
+  })
+
+  test('ten reports of the end that meet are one end', async () => {
+    const { id, claim } = await claimed(system)
+    const reports = Array.from({ length: 10 }, (_, i) =>
+      call(sessionUrl(id, 'events'), claim.reportCredential, { json: { ...ended, exitCode: i + 1 } }),
+    )
+    expect(new Set((await Promise.all(reports)).map((answer) => answer.status))).toEqual(new Set([204]))
+    const { exit_code, updated_at } = await system.store.session(id)
+    await call(sessionUrl(id, 'events'), claim.reportCredential, { json: { ...ended, exitCode: 99 } })
+    expect(await system.store.session(id)).toMatchObject({ exit_code, updated_at })
+  })
+
+  test.each([
+    ['no JSON', '{', 400],
+    ['a type that is not known', '{"type":"paused"}', 400],
+    ['a stage that is not known', `{"type":"stage","name":"dreaming","at":"${new Date().toISOString()}"}`, 400],
+    ['a time that is none', '{"type":"running","at":"soon"}', 400],
+    ['a detail that is too long', JSON.stringify({ ...ended, detail: 'x'.repeat(2001) }), 400],
+    ['a body that is too large', `"${'x'.repeat(70_000)}"`, 413],
+  ])('%s is refused and changes nothing', async (_, body, status) => {
+    const { id, claim } = await claimed(system)
+    const answer = await call(sessionUrl(id, 'events'), claim.reportCredential, { body: Buffer.from(body) })
+    expect(answer.status).toBe(status)
+    expect((await system.store.session(id))['status']).toBe('starting')
+  })
+})
+
+describe('output', () => {
+  test('bytes that are sent twice, overlap or race are kept once', async () => {
+    const { id, claim } = await claimed(system)
+    const all = randomBytes(60_000)
+    const send = (from: number, to: number): Promise<number> =>
+      next(output(id, claim.reportCredential, from, all.subarray(from, to)))
+    expect(await send(0, 10_000)).toBe(10_000)
+    expect(await send(0, 10_000)).toBe(10_000)
+    expect(await send(5_000, 15_000)).toBe(15_000)
+    expect(await send(2_000, 3_000)).toBe(15_000)
+    await Promise.all(Array.from({ length: 8 }, () => send(15_000, 40_000)))
+    expect(await send(40_000, 60_000)).toBe(60_000)
+    expect(await send(60_000, 60_000)).toBe(60_000)
+    expect((await stored(id)).equals(all)).toBe(true)
+    expect((await system.store.session(id))['output_bytes']).toBe('60000')
+  })
+
+  test('a gap changes nothing and says what is wanted', async () => {
+    const { id, claim } = await claimed(system)
+    expect(await next(output(id, claim.reportCredential, 0, Buffer.from('abc')))).toBe(3)
+    expect(await next(output(id, claim.reportCredential, 4, Buffer.from('e')))).toBe(3)
+    expect((await stored(id)).toString()).toBe('abc')
+  })
+
+  test('beyond the cap bytes are acknowledged, and one line says that they are not kept', async () => {
+    const { id, claim } = await claimed(system)
+    const all = randomBytes(CAP + 50_000)
+    for (let at = 0; at < all.length;) {
+      at = await next(output(id, claim.reportCredential, at, all.subarray(at, at + 30_001)))
+    }
+    expect((await system.store.session(id))['output_bytes']).toBe(String(all.length))
+    const kept = await stored(id)
+    expect(kept.subarray(0, CAP).equals(all.subarray(0, CAP))).toBe(true)
+    expect(
+      kept
+        .subarray(CAP)
+        .toString()
+        .match(/the log is full/g),
+    ).toHaveLength(1)
+  })
+
+  test('output that ends at the cap has no such line', async () => {
+    const { id, claim } = await claimed(system)
+    const all = randomBytes(CAP)
+    for (let at = 0; at < CAP;) at = await next(output(id, claim.reportCredential, at, all.subarray(at, at + 50_000)))
+    expect((await stored(id)).equals(all)).toBe(true)
+  })
+
+  test('output that arrives after the end is kept', async () => {
+    const { id, claim } = await claimed(system)
+    await call(sessionUrl(id, 'events'), claim.reportCredential, { json: ended })
+    expect(await next(output(id, claim.reportCredential, 0, Buffer.from('last words')))).toBe(10)
+    expect((await stored(id)).toString()).toBe('last words')
+  })
+
+  test('offsets that are none and bodies that are too large are refused', async () => {
+    const { id, claim } = await claimed(system)
+    for (const offset of ['', '-1', '1.5', 'abc', '1e3', '9999999999999999']) {
+      expect((await output(id, claim.reportCredential, offset, Buffer.from('x'))).status).toBe(400)
+    }
+    expect((await output(id, claim.reportCredential, 0, randomBytes(64 * 1024 + 1))).status).toBe(413)
+    expect(await next(output(id, claim.reportCredential, 0, randomBytes(64 * 1024)))).toBe(64 * 1024)
+  })
+
+  test('a body that breaks off is not kept', async () => {
+    const { id, claim } = await claimed(system)
+    const { port, hostname } = new URL(system.internal.url)
+    const socket = net.connect(Number(port), hostname)
+    socket.write(
+      `POST /internal/sessions/${id}/output HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${claim.reportCredential}\r\n` +
+        `${OUTPUT_HEADERS.offset}: 0\r\ncontent-length: 100\r\n\r\nhalf`,
+    )
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    socket.destroy()
+    expect(await next(output(id, claim.reportCredential, 0, Buffer.alloc(0)))).toBe(0)
+  })
+})
+
+test('a database that is away is 503 and may be tried again', async () => {
+  const { id, claim } = await claimed(system)
+  const { default: pg } = await import('pg')
+  const away = new pg.Pool({ host: '127.0.0.1', port: 1, connectionTimeoutMillis: 500 })
+  await using server = await createInternalServer(system.store, system.local.launcher, { pool: away })
+  const answer = await call(`${server.url}/internal/sessions/${id}/events`, claim.reportCredential, { json: ended })
+  expect(answer.status).toBe(503)
+  expect(await answer.json()).toMatchObject({ code: 'store_unavailable' })
+  expect(answer.headers.get('retry-after')).toBe('1')
+  await away.end()
+})
