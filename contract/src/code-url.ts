@@ -154,7 +154,10 @@ function checkHost(host: string, policy: FetchPolicy): void {
   } else {
     if (!host.includes('.') || INTERNAL_SUFFIXES.some((s) => host === s || host.endsWith(`.${s}`)))
       throw refuse('which is a name of an internal network. Use a public https address.')
-    if (host.length > 253 || host.split('.').some((label) => label === '' || label.length > 63 || label.startsWith('-')))
+    if (
+      host.length > 253 ||
+      host.split('.').some((label) => label === '' || label.length > 63 || label.startsWith('-'))
+    )
       throw refuse('which is not a host name.')
   }
   if (!isListed(host, policy.codeHosts))

@@ -1,0 +1,217 @@
+/** Downloads one file over https, hop by hop, into a file on disk, and takes its SHA-256 on the way. */
+import { createHash } from 'node:crypto'
+import { open } from 'node:fs/promises'
+import type { FetchPolicy } from '@cliscale/contract'
+import { bareHost, checkFetchTarget, displayUrl, portOf } from '@cliscale/contract/code-url'
+import { isAppError } from '@cliscale/contract/errors'
+import { Agent, buildConnector, type Dispatcher, request } from 'undici'
+import { SessionFailure } from '../failure.ts'
+import { checkedLookup, type Resolve } from './dial.ts'
+import { explainNetworkError, explainStatus } from './http-errors.ts'
+import { formatBytes, type FetchLimits } from './limits.ts'
+import { printable } from './refusal.ts'
+
+export interface DownloadOptions {
+  readonly policy: FetchPolicy
+  readonly limits: FetchLimits
+  readonly resolve: Resolve
+  /** Certificates to trust (PEM) instead of the built-in ones. */
+  readonly ca?: string
+  readonly signal: AbortSignal
+}
+
+export interface Download {
+  readonly bytes: number
+  readonly sha256: string
+  /** Media type that the server named, in lower case, without parameters; '' when it named none. */
+  readonly contentType: string
+}
+
+/**
+ * Downloads `url` to `file`.
+ * @throws SessionFailure `bad_code_url`, `code_host_refused`, `download_failed`, `download_timeout`, `code_too_large`,
+ * `auth_required`
+ */
+export async function download(url: URL, file: string, options: DownloadOptions): Promise<Download> {
+  await using response = await openResponse(url, { method: 'GET' }, options)
+  const { limits } = options
+  const announced = Number(response.headers['content-length'] ?? Number.NaN)
+  if (announced > limits.downloadBytes) throw tooLarge(announced, limits)
+  const handle = await open(file, 'wx', 0o600)
+  try {
+    const hash = createHash('sha256')
+    let bytes = 0
+    await readBody(response, options, async (chunk) => {
+      bytes += chunk.length
+      if (bytes > limits.downloadBytes) throw tooLarge(undefined, limits)
+      hash.update(chunk)
+      await handle.writeFile(chunk)
+    })
+    const contentType = ((singleHeader(response.headers['content-type']) ?? '').split(';')[0] ?? '')
+      .trim()
+      .toLowerCase()
+    return { bytes, sha256: hash.digest('hex'), contentType }
+  } finally {
+    await handle.close()
+  }
+}
+
+/** A small answer as bytes, at most `maxBytes`. @throws as `download` */
+export async function downloadSmall(
+  url: URL,
+  init: RequestInit,
+  maxBytes: number,
+  options: DownloadOptions,
+): Promise<Buffer> {
+  await using response = await openResponse(url, init, options)
+  const chunks: Buffer[] = []
+  let bytes = 0
+  await readBody(response, options, (chunk) => {
+    bytes += chunk.length
+    if (bytes > maxBytes)
+      throw new SessionFailure('code_too_large', `${response.host} sent more than ${formatBytes(maxBytes)}.`)
+    chunks.push(chunk)
+  })
+  return Buffer.concat(chunks)
+}
+
+interface RequestInit {
+  readonly method: 'GET' | 'POST'
+  readonly headers?: Record<string, string>
+  readonly body?: Buffer
+}
+
+interface Response extends AsyncDisposable {
+  readonly headers: Dispatcher.ResponseData['headers']
+  readonly body: AsyncIterable<Buffer> & { destroy(): unknown }
+  readonly host: string
+}
+
+/** Follows redirects and gives the first 200; each hop is checked like the first URL and sent no credentials. */
+async function openResponse(url: URL, init: RequestInit, options: DownloadOptions): Promise<Response> {
+  let current = url
+  for (let hop = 0; ; hop += 1) {
+    checkTarget(current, hop, options.policy)
+    const agent = createAgent(current, options)
+    try {
+      const response = await request(current, {
+        ...init,
+        headers: { 'user-agent': 'cliscale', accept: '*/*', 'accept-encoding': 'identity', ...init.headers },
+        dispatcher: agent,
+        signal: options.signal,
+      })
+      // A body that is destroyed early reports an abort to nobody.
+      response.body.on('error', () => {})
+      if (response.statusCode === 200)
+        return {
+          headers: response.headers,
+          body: response.body,
+          host: bareHost(current),
+          [Symbol.asyncDispose]: () => agent.destroy(),
+        }
+      const next = redirectTarget(response, current)
+      if (next === undefined) throw await explainStatus(response, current)
+      if (hop >= options.limits.redirects)
+        throw new SessionFailure(
+          'download_failed',
+          `${printable(displayUrl(url))} redirects more than ${options.limits.redirects} times. Use the address it leads to.`,
+        )
+      current = next
+      await agent.destroy()
+    } catch (error) {
+      await agent.destroy()
+      throw explainNetworkError(error, current, options.signal)
+    }
+  }
+}
+
+function createAgent(url: URL, options: DownloadOptions): Agent {
+  return new Agent({
+    connect: buildConnector({
+      timeout: options.limits.connectMs,
+      lookup: checkedLookup(url, options.policy, options.resolve),
+      ...(options.ca === undefined ? {} : { ca: options.ca }),
+    }),
+    headersTimeout: options.limits.headersMs,
+    // Slow bodies are ended by readBody, which also sees bytes that trickle.
+    bodyTimeout: 0,
+    maxHeaderSize: 32 * 1024,
+    pipelining: 0,
+  })
+}
+
+function checkTarget(url: URL, hop: number, policy: FetchPolicy): void {
+  try {
+    checkFetchTarget(url, policy)
+  } catch (error) {
+    if (!isAppError(error)) throw error
+    const reason = error.code === 'url_host' ? 'code_host_refused' : 'bad_code_url'
+    const detail = hop === 0 ? error.detail : `Redirect ${hop} of code_url is refused: ${error.detail}`
+    throw new SessionFailure(hop === 0 ? reason : 'code_host_refused', detail)
+  }
+}
+
+function redirectTarget(response: Dispatcher.ResponseData, from: URL): URL | undefined {
+  if (![301, 302, 303, 307, 308].includes(response.statusCode)) return undefined
+  const location = response.headers['location']
+  if (typeof location !== 'string') return undefined
+  try {
+    return new URL(location, from)
+  } catch {
+    throw new SessionFailure('download_failed', `${bareHost(from)} redirects to an address that cannot be read.`)
+  }
+}
+
+/** Reads a body to its end; too slow, too late or cut off is an error. */
+async function readBody(
+  response: Response,
+  options: DownloadOptions,
+  onChunk: (chunk: Buffer) => void | Promise<void>,
+): Promise<void> {
+  const { limits, signal } = options
+  let inWindow = 0
+  const slow = new AbortController()
+  const timer = setInterval(() => {
+    if (inWindow < limits.stallBytes) slow.abort()
+    inWindow = 0
+  }, limits.stallMs)
+  slow.signal.addEventListener('abort', () => response.body.destroy(), { once: true })
+  let bytes = 0
+  try {
+    for await (const chunk of response.body) {
+      inWindow += chunk.length
+      bytes += chunk.length
+      await onChunk(chunk)
+    }
+    if (slow.signal.aborted) throw new Error('stalled')
+  } catch (error) {
+    if (slow.signal.aborted)
+      throw new SessionFailure(
+        'download_timeout',
+        `${response.host} sent less than ${formatBytes(limits.stallBytes)} in ${limits.stallMs / 1000} s, after ${formatBytes(bytes)}.`,
+      )
+    throw explainNetworkError(error, new URL(`https://${response.host}`), signal, {
+      bytes,
+      announced: singleHeader(response.headers['content-length']),
+    })
+  } finally {
+    clearInterval(timer)
+  }
+}
+
+function singleHeader(value: string | string[] | undefined): string | undefined {
+  return typeof value === 'string' ? value : undefined
+}
+
+function tooLarge(announced: number | undefined, limits: FetchLimits): SessionFailure {
+  const size = announced === undefined ? '' : ` (it is ${formatBytes(announced)})`
+  return new SessionFailure(
+    'code_too_large',
+    `The download is larger than ${formatBytes(limits.downloadBytes)}${size}. Use a smaller archive.`,
+  )
+}
+
+/** Host and port of a URL for people. */
+export function hostAndPort(url: URL): string {
+  return portOf(url) === 443 ? bareHost(url) : `${bareHost(url)}:${portOf(url)}`
+}

@@ -1,0 +1,236 @@
+/**
+ * Our policy on what an archive may hold: pure, and decided for the whole archive before a byte is written.
+ * Paths are relative, with `/`, without `.` or empty parts; the root is ''.
+ */
+import { formatBytes, type FetchLimits } from './limits.ts'
+import { printable, refuse } from './refusal.ts'
+
+export interface ArchiveEntry {
+  /** As it stands in the archive. */
+  readonly name: string
+  readonly kind: 'file' | 'folder' | 'symlink' | 'hardlink'
+  /** Unpacked, in bytes; 0 for all but files. */
+  readonly size: number
+  readonly executable: boolean
+  /** Of links: what it points to, as it stands in the archive. */
+  readonly target?: string
+}
+
+export interface PlannedEntry extends ArchiveEntry {
+  /** Below the workspace. */
+  readonly path: string
+  /** Of hardlinks: path of the file below the workspace. */
+  readonly source?: string
+}
+
+export interface Plan {
+  /** By position in the archive; undefined: not unpacked. */
+  readonly entries: readonly (PlannedEntry | undefined)[]
+  readonly notes: readonly string[]
+}
+
+export interface PlanOptions {
+  /** Which folder of the archive becomes the workspace, from all paths of the archive. '' is all of it. */
+  readonly root: (paths: readonly string[]) => string
+  /** What happens to symbolic links that lead out of the workspace. */
+  readonly outsideLinks: 'refuse' | 'omit'
+}
+
+/** Collects an archive's entries in order. `add` and `finish` throw SessionFailure `archive_refused`. */
+export function createEntryPlan(limits: FetchLimits): {
+  add(entry: ArchiveEntry): void
+  finish(options: PlanOptions): Plan
+} {
+  const entries: (ArchiveEntry & { clean: string })[] = []
+  let bytes = 0
+  return {
+    add(entry) {
+      if (entries.length >= limits.entries)
+        throw refuse(
+          'too-many-entries',
+          undefined,
+          `The archive holds more than ${limits.entries} entries; pack fewer files.`,
+        )
+      const clean = cleanPath(entry.name, limits)
+      if (clean === '' && entry.kind !== 'folder') throw refuse('empty-name', entry.name, 'names no file.')
+      checkTarget(entry, limits)
+      bytes += entry.size
+      if (!Number.isSafeInteger(entry.size) || entry.size < 0 || bytes > limits.unpackedBytes)
+        throw refuse(
+          'too-large',
+          entry.name,
+          `brings the unpacked size over ${formatBytes(limits.unpackedBytes)}; pack less.`,
+        )
+      entries.push({ ...entry, clean })
+    },
+    finish(options) {
+      const root = options.root(entries.map((entry) => entry.clean))
+      const planned = entries.map((entry) => place(entry, root, limits))
+      if (!planned.some((entry) => entry !== undefined && entry.kind !== 'folder'))
+        throw refuse('empty', undefined, 'The archive contains no files.')
+      checkNames(planned)
+      return applyLinkRules(planned, options)
+    },
+  }
+}
+
+/**
+ * The path that an entry's name means.
+ * @throws SessionFailure when the name could mean another place to another program
+ */
+export function cleanPath(name: string, limits: FetchLimits): string {
+  if (/[\0-\x1f\x7f]/.test(name)) throw refuse('control-character', name, 'has a control character in its name.')
+  if (!name.isWellFormed() || name.includes('\ufffd')) throw refuse('not-utf8', name, 'has a name that is not UTF-8.')
+  if (name.startsWith('/')) throw refuse('absolute-path', name, 'has an absolute path; pack with relative paths.')
+  if (name.includes('\\')) throw refuse('backslash', name, 'has a backslash in its name; pack with "/".')
+  if (/^[a-z]:/i.test(name)) throw refuse('drive-name', name, 'starts with a drive letter; pack with relative paths.')
+  if (Buffer.byteLength(name) > limits.pathBytes)
+    throw refuse('name-too-long', name, `has a path of more than ${limits.pathBytes} bytes.`)
+  const parts = name.split('/').filter((part) => part !== '' && part !== '.')
+  if (parts.includes('..')) throw refuse('parent-folder', name, 'climbs out by ".."; pack with paths without it.')
+  if (parts.length > limits.depth) throw refuse('too-deep', name, `lies more than ${limits.depth} folders deep.`)
+  if (parts.some((part) => Buffer.byteLength(part) > limits.nameBytes))
+    throw refuse('name-too-long', name, `has a name of more than ${limits.nameBytes} bytes.`)
+  return parts.join('/')
+}
+
+function checkTarget(entry: ArchiveEntry, limits: FetchLimits): void {
+  if (entry.target === undefined) return
+  if (/[\0-\x1f\x7f]/.test(entry.target) || entry.target === '')
+    throw refuse('control-character', entry.name, 'is a link whose target is empty or has a control character.')
+  if (Buffer.byteLength(entry.target) > limits.pathBytes)
+    throw refuse('name-too-long', entry.name, `is a link whose target has more than ${limits.pathBytes} bytes.`)
+}
+
+/** The one folder that holds everything of an archive, as `zip -r x.zip folder` and GitHub make it; '' when none. */
+export function singleTopFolder(paths: readonly string[]): string {
+  const [top = ''] = (paths.find((path) => path !== '') ?? '').split('/')
+  const inside = paths.filter((path) => path !== '' && path !== top)
+  return inside.length > 0 && inside.every((path) => path.startsWith(`${top}/`)) ? top : ''
+}
+
+function place(entry: ArchiveEntry & { clean: string }, root: string, limits: FetchLimits): PlannedEntry | undefined {
+  const path = below(entry.clean, root)
+  if (path === undefined) return undefined
+  if (path === '' && entry.kind !== 'folder') throw refuse('empty-name', entry.name, 'stands where a folder must be.')
+  if (path.split('/').some((part) => /^\.git[. ]*$|^git~\d+$/i.test(part)))
+    throw refuse('git-folder', entry.name, 'belongs to a .git folder, whose hooks would run; pack without it.')
+  if (entry.kind !== 'hardlink') return { ...entry, path }
+  const source = below(cleanPath(entry.target ?? '', limits), root)
+  if (source === undefined)
+    throw refuse('hardlink-target', entry.name, 'is a hard link to a file outside of what is unpacked.')
+  return { ...entry, path, source }
+}
+
+function below(path: string, root: string): string | undefined {
+  if (root === '' || path === root) return path === root ? '' : path
+  return path.startsWith(`${root}/`) ? path.slice(root.length + 1) : undefined
+}
+
+/** Twice the same name, names that a file system may take for the same, and entries below something that is no folder. */
+function checkNames(entries: readonly (PlannedEntry | undefined)[]): void {
+  const kinds = new Map<string, PlannedEntry['kind']>()
+  const forms = new Map<string, string>()
+  for (const entry of entries) {
+    if (entry === undefined || entry.path === '') continue
+    const known = kinds.get(entry.path)
+    if (known !== undefined && (known !== 'folder' || entry.kind !== 'folder'))
+      throw refuse('duplicate-name', entry.name, 'is there twice.')
+    kinds.set(entry.path, entry.kind)
+    checkForms(entry, forms)
+  }
+  for (const entry of entries) {
+    if (entry === undefined) continue
+    for (let at = entry.path.indexOf('/'); at !== -1; at = entry.path.indexOf('/', at + 1)) {
+      const kind = kinds.get(entry.path.slice(0, at))
+      if (kind !== undefined && kind !== 'folder')
+        throw refuse('through-link', entry.name, 'lies below an entry that is a link or a file, not a folder.')
+    }
+  }
+}
+
+function checkForms(entry: PlannedEntry, forms: Map<string, string>): void {
+  for (let at = entry.path.indexOf('/'); ; at = entry.path.indexOf('/', at + 1)) {
+    const path = at === -1 ? entry.path : entry.path.slice(0, at)
+    const folded = path.normalize('NFC').toLowerCase()
+    const other = forms.get(folded)
+    if (other !== undefined && other !== path)
+      throw refuse(
+        'same-name-in-another-form',
+        entry.name,
+        `and ${printable(other)} differ only in upper and lower case or in Unicode form; rename one.`,
+      )
+    forms.set(folded, path)
+    if (at === -1) return
+  }
+}
+
+function applyLinkRules(planned: readonly (PlannedEntry | undefined)[], options: PlanOptions): Plan {
+  const links = new Map<string, string>()
+  const files = new Set<string>()
+  for (const entry of planned) {
+    if (entry?.kind === 'symlink') links.set(entry.path, entry.target ?? '')
+    if (entry?.kind === 'file') files.add(entry.path)
+  }
+  const omitted: string[] = []
+  const leadsOut = createLinkCheck(links)
+  const entries = planned.map((entry) => {
+    if (entry?.kind === 'hardlink' && !files.has(entry.source ?? ''))
+      throw refuse('hardlink-target', entry.name, 'is a hard link to something that is no file of this archive.')
+    if (entry?.kind !== 'symlink' || !leadsOut(entry)) return entry
+    if (options.outsideLinks === 'refuse')
+      throw refuse('link-outside', entry.name, `is a link to ${printable(entry.target ?? '')}, outside of the archive.`)
+    omitted.push(entry.path)
+    return undefined
+  })
+  return { entries, notes: omitted.length === 0 ? [] : [omittedNote(omitted)] }
+}
+
+function omittedNote(paths: readonly string[]): string {
+  const some = paths.slice(0, 3).map(printable).join(', ')
+  return `${paths.length} symbolic link(s) that lead out of the folder were left out: ${some}${paths.length > 3 ? ', …' : ''}`
+}
+
+/**
+ * A check that walks links as the kernel would, through the other links of the same tree: `..` after a link is the
+ * parent of where the link leads. Where a link ends need not exist. The work of all checks together is bounded.
+ */
+export function createLinkCheck(
+  links: ReadonlyMap<string, string>,
+): (link: { readonly name: string; readonly path: string; readonly target?: string }) => boolean {
+  let budget = 10_000_000
+  return (link) => {
+    const target = link.target ?? ''
+    if (isForeign(target)) return true
+    const at = link.path.split('/').slice(0, -1)
+    const todo = partsFromEnd(target)
+    let hops = 0
+    for (let part = todo.pop(); part !== undefined; part = todo.pop()) {
+      budget -= at.length + 1
+      if (budget < 0 || hops > 40) throw refuse('link-loop', link.name, 'is a link that leads through too many links.')
+      if (part === '..') {
+        if (at.pop() === undefined) return true
+        continue
+      }
+      at.push(part)
+      const next = links.get(at.join('/'))
+      if (next === undefined) continue
+      if (isForeign(next)) return true
+      at.pop()
+      hops += 1
+      todo.push(...partsFromEnd(next))
+    }
+    return false
+  }
+}
+
+function isForeign(target: string): boolean {
+  return target.startsWith('/') || target.includes('\\') || /^[a-z]:/i.test(target)
+}
+
+function partsFromEnd(target: string): string[] {
+  return target
+    .split('/')
+    .filter((part) => part !== '' && part !== '.')
+    .reverse()
+}

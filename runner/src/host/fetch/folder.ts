@@ -1,0 +1,116 @@
+/** A folder of this machine as code: copied, never changed. */
+import { constants, type Dirent } from 'node:fs'
+import { copyFile, lstat, mkdir, readdir, readlink, realpath, symlink } from 'node:fs/promises'
+import path from 'node:path'
+import { SessionFailure } from '../failure.ts'
+import { formatBytes, type FetchLimits } from './limits.ts'
+import { printable } from './refusal.ts'
+
+/** What people are told about when it is copied, because it is often large or not meant. */
+const NOTED = ['.git', 'node_modules']
+
+/**
+ * Copies a folder's content into an empty folder. Symbolic links stay as they are, wherever they lead: the folder is
+ * the caller's own. Times and owners are not kept; permission bits are.
+ * @throws SessionFailure `folder_not_found`, `bad_code_url`, `code_too_large`
+ */
+export async function copyFolder(
+  from: string,
+  to: string,
+  options: { limits: FetchLimits; signal: AbortSignal },
+): Promise<string[]> {
+  const source = await resolveFolder(from)
+  // A folder that holds its own copy would never end.
+  if (isInside(await realpath(to), source))
+    throw new SessionFailure(
+      'bad_code_url',
+      `The folder ${printable(from)} holds the data of CLI Scale itself. Choose another.`,
+    )
+  const state = { entries: 0, bytes: 0 }
+  await copyInto(source, to, '', state, options)
+  const present = new Set(await readdir(source))
+  return NOTED.filter((name) => present.has(name)).map((name) => `${name} was copied with the folder`)
+}
+
+async function resolveFolder(from: string): Promise<string> {
+  let real: string
+  try {
+    real = await realpath(from)
+    if (!(await lstat(real)).isDirectory())
+      throw new SessionFailure('bad_code_url', `${printable(from)} is not a folder.`)
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code
+    if (code === 'ENOENT' || code === 'ENOTDIR')
+      throw new SessionFailure('folder_not_found', `There is no folder ${printable(from)} on this machine.`)
+    throw unreadable(error, from)
+  }
+  return real
+}
+
+function isInside(inner: string, outer: string): boolean {
+  return inner === outer || inner.startsWith(outer.endsWith('/') ? outer : `${outer}/`)
+}
+
+async function copyInto(
+  source: string,
+  target: string,
+  below: string,
+  state: { entries: number; bytes: number },
+  options: { limits: FetchLimits; signal: AbortSignal },
+): Promise<void> {
+  let children: Dirent[]
+  try {
+    children = await readdir(path.join(source, below), { withFileTypes: true })
+  } catch (error) {
+    throw unreadable(error, below)
+  }
+  for (const child of children) {
+    options.signal.throwIfAborted()
+    const relative = path.join(below, child.name)
+    state.entries += 1
+    if (state.entries > options.limits.entries)
+      throw new SessionFailure(
+        'code_too_large',
+        `The folder holds more than ${options.limits.entries} entries. Use a smaller one.`,
+      )
+    if (child.isDirectory()) {
+      await mkdir(path.join(target, relative))
+      await copyInto(source, target, relative, state, options)
+    } else await copyOne(child, path.join(source, relative), path.join(target, relative), state, options.limits)
+  }
+}
+
+async function copyOne(
+  child: Dirent,
+  from: string,
+  to: string,
+  state: { bytes: number },
+  limits: FetchLimits,
+): Promise<void> {
+  try {
+    if (child.isSymbolicLink()) return await symlink(await readlink(from), to)
+    if (!child.isFile())
+      throw new SessionFailure(
+        'bad_code_url',
+        `${printable(from)} is a device, pipe or socket, which cannot be copied. Remove it.`,
+      )
+    state.bytes += (await lstat(from)).size
+    if (state.bytes > limits.unpackedBytes)
+      throw new SessionFailure(
+        'code_too_large',
+        `The folder is larger than ${formatBytes(limits.unpackedBytes)}. Use a smaller one.`,
+      )
+    await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
+  } catch (error) {
+    throw unreadable(error, from)
+  }
+}
+
+function unreadable(error: unknown, what: string): unknown {
+  const code = (error as NodeJS.ErrnoException).code
+  if (code !== 'EACCES' && code !== 'EPERM') return error
+  return new SessionFailure(
+    'bad_code_url',
+    `${printable(what)} cannot be read (${code}). Give the user of CLI Scale access.`,
+  )
+}

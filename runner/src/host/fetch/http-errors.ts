@@ -1,0 +1,94 @@
+import { bareHost } from '@cliscale/contract/code-url'
+import type { Dispatcher } from 'undici'
+import { SessionFailure } from '../failure.ts'
+import { isSessionFailure } from './refusal.ts'
+
+/** What an HTTP status other than 200 means for a person; also says when GitHub's rate limit ends. */
+export async function explainStatus(response: Dispatcher.ResponseData, url: URL): Promise<SessionFailure> {
+  const host = bareHost(url)
+  const status = response.statusCode
+  const limited = rateLimitReset(response.headers)
+  if (status === 429 || (status === 403 && limited !== undefined))
+    return new SessionFailure(
+      'download_failed',
+      `${host} answered ${status}: its rate limit is used up${limited === undefined ? '' : ` until ${limited}`}. Try again then.`,
+    )
+  if (status === 401 || status === 403)
+    return new SessionFailure(
+      'auth_required',
+      `${host} answered ${status}: the code is private, or the signature of the URL has expired.`,
+    )
+  if (status === 404 || status === 410)
+    return new SessionFailure(
+      'download_failed',
+      `${host} answered ${status}: there is nothing at this address, or it is private. Check code_url.`,
+    )
+  return new SessionFailure('download_failed', `${host} answered ${status} instead of the code.`)
+}
+
+function rateLimitReset(headers: Dispatcher.ResponseData['headers']): string | undefined {
+  const after = Number(headers['retry-after'])
+  if (Number.isFinite(after) && after > 0) return new Date(Date.now() + after * 1000).toISOString()
+  const reset = Number(headers['x-ratelimit-reset'])
+  if (headers['x-ratelimit-remaining'] !== '0' || !Number.isFinite(reset)) return undefined
+  const time = new Date(reset * 1000)
+  return Number.isNaN(time.getTime()) ? undefined : time.toISOString()
+}
+
+const SENTENCES: Record<string, string> = {
+  ECONNREFUSED: 'refused the connection',
+  ECONNRESET: 'closed the connection',
+  EPIPE: 'closed the connection',
+  EHOSTUNREACH: 'cannot be reached from here',
+  ENETUNREACH: 'cannot be reached from here',
+  UND_ERR_SOCKET: 'closed the connection',
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'sent another number of bytes than it announced',
+  UND_ERR_HEADERS_OVERFLOW: 'sent headers that are too large',
+}
+const TIMEOUTS = new Set(['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'ETIMEDOUT'])
+
+/** Turns what undici, TLS or the socket threw into a SessionFailure; other faults of ours pass as they are. */
+export function explainNetworkError(
+  error: unknown,
+  url: URL,
+  signal: AbortSignal,
+  body?: { bytes: number; announced: string | undefined },
+): unknown {
+  const inner = innermost(error)
+  if (isSessionFailure(inner)) return inner
+  // Whoever aborted says why.
+  if (signal.aborted) return signal.reason
+  const code = String((inner as NodeJS.ErrnoException).code ?? '')
+  const host = bareHost(url)
+  if (['ENOSPC', 'EDQUOT', 'EROFS', 'EACCES'].includes(code)) return inner
+  if (TIMEOUTS.has(code)) return new SessionFailure('download_timeout', `${host} did not answer in time.`)
+  const progress = body === undefined ? '' : `${received(body)}`
+  const known = SENTENCES[code]
+  if (known !== undefined) return new SessionFailure('download_failed', `${host} ${known}${progress}. Try again.`)
+  if (code.startsWith('HPE_'))
+    return new SessionFailure('download_failed', `${host} sent an answer that is not valid HTTP (${code})${progress}.`)
+  if (/^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|EPROTO)/.test(code))
+    return new SessionFailure('download_failed', `The TLS certificate or connection of ${host} is not valid (${code}).`)
+  return new SessionFailure(
+    'download_failed',
+    `The download from ${host} failed (${code || 'unknown error'})${progress}.`,
+  )
+}
+
+function received(body: { bytes: number; announced: string | undefined }): string {
+  return body.announced === undefined
+    ? ` after ${body.bytes} bytes`
+    : ` after ${body.bytes} of ${body.announced.slice(0, 20)} bytes`
+}
+
+/** The first cause that tells most: AggregateErrors of several addresses and wrapped lookups included. */
+function innermost(error: unknown): unknown {
+  let current = error
+  for (let depth = 0; depth < 5; depth += 1) {
+    const { errors, cause } = current as { errors?: readonly unknown[]; cause?: unknown }
+    const next = errors?.[0] ?? cause
+    if (isSessionFailure(current) || next === undefined || next === null) break
+    current = next
+  }
+  return current
+}

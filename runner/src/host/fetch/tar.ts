@@ -1,0 +1,163 @@
+/** tar.gz: node-tar reads the headers, zlib unpacks, the policy is ours (entry-plan.ts). */
+import { createReadStream } from 'node:fs'
+import { createGunzip } from 'node:zlib'
+import { Parser, type ReadEntry } from 'tar'
+import { SessionFailure } from '../failure.ts'
+import { type ArchiveEntry, createEntryPlan, type Plan, type PlanOptions } from './entry-plan.ts'
+import { formatBytes, type FetchLimits } from './limits.ts'
+import { isSessionFailure, refuse } from './refusal.ts'
+import { createTreeWriter, writeLinks } from './tree-writer.ts'
+
+/**
+ * Lists all of a tar.gz and applies every rule to it; writes nothing.
+ * @throws SessionFailure `archive_refused`, `not_an_archive`
+ */
+export async function planTar(
+  file: string,
+  options: PlanOptions & { limits: FetchLimits; signal: AbortSignal },
+): Promise<Plan> {
+  const plan = createEntryPlan(options.limits)
+  await readTar(file, options, (entry) => {
+    plan.add(toEntry(entry))
+    entry.resume()
+  })
+  return plan.finish(options)
+}
+
+/** Unpacks a tar.gz that `planTar` accepted into an empty folder. The file must not have changed in between. */
+export async function unpackTar(
+  file: string,
+  plan: Plan,
+  root: string,
+  options: { limits: FetchLimits; signal: AbortSignal },
+): Promise<void> {
+  using writer = createTreeWriter(root)
+  let position = 0
+  await readTar(file, options, (entry) => {
+    const planned = plan.entries[position++]
+    if (planned?.kind === 'folder') writer.folder(planned.path)
+    if (planned?.kind !== 'file') {
+      entry.resume()
+      return
+    }
+    writer.open(planned.path, planned.executable)
+    entry.on('data', (chunk: Buffer) => writer.write(chunk))
+    entry.on('end', () => writer.close())
+  })
+  writeLinks(writer, plan.entries)
+}
+
+/** Feeds a tar.gz through node-tar. Everything node-tar would only warn about or skip is an error here. */
+async function readTar(
+  file: string,
+  options: { limits: FetchLimits; signal: AbortSignal },
+  onEntry: (entry: ReadEntry) => void,
+): Promise<void> {
+  const raw = createReadStream(file)
+  const gunzip = createGunzip({ chunkSize: 256 * 1024 })
+  raw.on('error', (error) => gunzip.destroy(error))
+  const state = { out: 0, entries: 0, nulls: false }
+  const parser = createParser(state, onEntry)
+  try {
+    raw.pipe(gunzip)
+    for await (const chunk of gunzip as AsyncIterable<Buffer>) {
+      options.signal.throwIfAborted()
+      if (state.out === 0) checkStart(chunk)
+      state.out += chunk.length
+      checkBomb(state.out, gunzip.bytesWritten, options.limits)
+      parser.write(chunk)
+    }
+    parser.end()
+  } catch (error) {
+    throw explainTarError(error)
+  } finally {
+    raw.destroy()
+    gunzip.destroy()
+  }
+}
+
+function createParser(state: { entries: number; nulls: boolean }, onEntry: (entry: ReadEntry) => void): Parser {
+  const parser = new Parser({ maxMetaEntrySize: 64 * 1024 })
+  parser.on('warn', (code: string, message: string | Error) => {
+    const text = message instanceof Error ? message.message : message
+    // A tar of nothing but its end: the plan says that it is empty.
+    if (code === 'TAR_BAD_ARCHIVE' && state.entries === 0 && state.nulls) return
+    if (state.entries === 0 && code !== 'TAR_ABORT')
+      throw new SessionFailure('not_an_archive', `The gzip file holds no tar archive (${text}).`)
+    throw refuse('odd-header', undefined, `The archive has a header that cannot be read (${text}); pack it again.`)
+  })
+  parser.on('nullBlock', () => {
+    state.nulls = true
+  })
+  parser.on('meta', (text: string) => checkMeta(text))
+  parser.on('ignoredEntry', (entry: ReadEntry) => {
+    if (entry.type === 'SparseFile') throw sparse(entry.path)
+    if (entry.meta) throw refuse('odd-header', entry.path, 'is a header of more than 64 KiB.')
+    throw refuse('special-file', entry.path, `is an entry of the type ${entry.header.typeKey}, not a file or folder.`)
+  })
+  parser.on('entry', (entry: ReadEntry) => {
+    state.entries += 1
+    onEntry(entry)
+  })
+  return parser
+}
+
+function toEntry(entry: ReadEntry): ArchiveEntry {
+  const base = { name: entry.path, executable: ((entry.mode ?? 0) & 0o100) !== 0 }
+  switch (entry.type) {
+    case 'File':
+    case 'OldFile':
+    case 'ContiguousFile':
+      // node-tar gives no size where the field is negative or no number.
+      if (entry.header.size === undefined) throw refuse('odd-header', entry.path, 'has a size that is no number.')
+      return { ...base, kind: 'file', size: entry.size }
+    case 'Directory':
+      return { ...base, kind: 'folder', size: 0 }
+    case 'SymbolicLink':
+      return { ...base, kind: 'symlink', size: 0, target: entry.linkpath ?? '' }
+    case 'Link':
+      return { ...base, kind: 'hardlink', size: 0, target: entry.linkpath ?? '' }
+    default:
+      throw refuse('special-file', entry.path, `is of the type ${entry.type}; only files, folders and links are taken.`)
+  }
+}
+
+function sparse(name: string): SessionFailure {
+  return refuse('sparse-file', name, 'is a sparse file; pack without --sparse.')
+}
+
+/**
+ * Extended headers. node-tar cuts values at a NUL and skips records whose length is wrong (7.5.23), so that an entry
+ * would silently get another name than was meant.
+ */
+function checkMeta(text: string): void {
+  for (const [line, length, key = '', value = ''] of text.matchAll(
+    /^(\d+) (path|linkpath|size|GNU\.sparse\.[^=\n]*)=(.*)$/gm,
+  )) {
+    if (key.startsWith('GNU.sparse.')) throw sparse(value)
+    const whole = Number(length) === Buffer.byteLength(line) + 1
+    if (!whole || value.includes('\0') || (key === 'size' && !/^\d{1,15}$/.test(value)))
+      throw refuse('odd-header', value, `stands in an extended header (${key}) that can be read in two ways.`)
+  }
+}
+
+function checkStart(chunk: Buffer): void {
+  if (chunk[0] === 0x1f && chunk[1] === 0x8b)
+    throw refuse('nested-gzip', undefined, 'The archive is a gzip inside a gzip; compress it once.')
+}
+
+function checkBomb(out: number, read: number, limits: FetchLimits): void {
+  // Headers and padding come on top of what the files hold.
+  if (out > limits.unpackedBytes + limits.entries * 1536)
+    throw refuse('too-large', undefined, `The archive unpacks to more than ${formatBytes(limits.unpackedBytes)}.`)
+  if (out > limits.ratioFloorBytes && out / Math.max(read, 1) > limits.ratio)
+    throw refuse('bomb', undefined, `The archive unpacks to more than ${limits.ratio} times its size.`)
+}
+
+function explainTarError(error: unknown): unknown {
+  if (isSessionFailure(error)) return error
+  const code = (error as NodeJS.ErrnoException).code ?? ''
+  if (code === 'Z_BUF_ERROR') return refuse('broken', undefined, 'The archive is cut off; upload it again.')
+  if (code.startsWith('Z_')) return refuse('broken', undefined, `The archive is damaged (${code}); upload it again.`)
+  return error
+}

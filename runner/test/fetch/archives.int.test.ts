@@ -1,0 +1,395 @@
+import { createHash } from 'node:crypto'
+import zlib from 'node:zlib'
+import { describe, expect, test } from '@jest/globals'
+import {
+  endRecord,
+  pax,
+  tar,
+  tarGz,
+  tarPart,
+  type TarPart,
+  zip,
+  type ZipOptions,
+  type ZipPart,
+} from './archive-builders.ts'
+import { fetchBytes, type Outcome } from './servers.ts'
+
+const good: TarPart = { name: 'good.txt', data: 'good' }
+
+/** A refusal names the rule, leaves the workspace empty and nothing beside it. */
+function expectRefused(outcome: Outcome, rule: string, entry = ''): void {
+  expect(outcome.failure?.reason).toBe('archive_refused')
+  expect(outcome.failure?.detail.slice(0, rule.length + 1)).toBe(`${rule}:`)
+  expect(outcome.failure?.detail).toContain(entry)
+  expect(outcome.failure?.detail.length).toBeLessThan(500)
+  expect(outcome.tree).toEqual({})
+  expect(outcome.beside).toEqual(['workspace'])
+}
+
+describe('a tar.gz', () => {
+  test('is unpacked with its folders, modes and links', async () => {
+    const outcome = await fetchBytes(
+      tarGz([
+        { name: './', type: '5' },
+        { name: './a/', type: '5' },
+        { name: './a/run.sh', data: 'echo', mode: 0o755 },
+        { name: 'b/deep/file', data: 'x'.repeat(100_000) },
+        { name: 'b/link', type: '2', link: '../a/run.sh' },
+        { name: 'b/dangling', type: '2', link: 'nowhere' },
+        { name: 'b/hard', type: '1', link: 'a/run.sh' },
+        pax({ path: 'long/ü' }),
+        { name: 'short', data: 'pax' },
+      ]),
+    )
+    expect(outcome.failure).toBeUndefined()
+    expect(outcome.tree).toEqual({
+      a: '/',
+      'a/run.sh': 'echo',
+      b: '/',
+      'b/dangling': '-> nowhere',
+      'b/deep': '/',
+      'b/deep/file': 'x'.repeat(100_000),
+      'b/hard': 'echo',
+      'b/link': '-> ../a/run.sh',
+      long: '/',
+      'long/ü': 'pax',
+    })
+    expect(outcome.stages).toEqual(['fetching_code', 'verifying'])
+    expect(outcome.beside).toEqual(['workspace'])
+  })
+
+  test('with one top folder becomes the workspace without it, and says so', async () => {
+    const outcome = await fetchBytes(
+      tarGz([
+        { name: 'repo-main/', type: '5' },
+        { name: 'repo-main/a', data: '1' },
+      ]),
+    )
+    expect(outcome.tree).toEqual({ a: '1' })
+    expect(outcome.notes.join()).toContain('"repo-main"')
+  })
+
+  test.each<[string, string, (TarPart | Buffer)[], string]>([
+    ['R1', 'parent-folder', [{ name: '../moo' }], '../moo'],
+    ['R2', 'absolute-path', [{ name: '/tmp/moo' }], '/tmp/moo'],
+    ['R3', 'absolute-path', [{ name: '//tmp/moo' }], '//tmp/moo'],
+    ['R4', 'parent-folder', [{ name: 'tmp/../../moo' }], 'tmp/../../moo'],
+    ['R4', 'parent-folder', [{ name: 'a/..' }], 'a/..'],
+    ['R5', 'backslash', [{ name: '..\\x' }], '..\\x'],
+    ['R5', 'drive-name', [{ name: 'C:x' }], 'C:x'],
+    ['R5', 'backslash', [{ name: 'C:\\x' }], 'C:\\x'],
+    ['R6', 'link-outside', [{ name: 'l', type: '2', link: '/etc/passwd' }], '/etc/passwd'],
+    ['R6', 'link-outside', [{ name: 'a/l', type: '2', link: '../../x' }], 'a/l'],
+    ['R7', 'through-link', [{ name: 'd', type: '2', link: '.' }, { name: 'd/moo' }], 'd/moo'],
+    ['R7', 'link-outside', [{ name: 'd', type: '2', link: '/tmp' }], 'd'],
+    [
+      'R8',
+      'link-outside',
+      [
+        { name: 'cur', type: '2', link: '.' },
+        { name: 'par', type: '2', link: 'cur/..' },
+      ],
+      'par',
+    ],
+    [
+      'R8',
+      'through-link',
+      [
+        { name: 'cur', type: '2', link: '.' },
+        { name: 'par', type: '2', link: 'cur/..' },
+        { name: 'par/moo', data: 'x' },
+      ],
+      'par/moo',
+    ],
+    [
+      'R8',
+      'link-loop',
+      [
+        { name: 'a', type: '2', link: 'b/x' },
+        { name: 'b', type: '2', link: 'a' },
+      ],
+      'link',
+    ],
+    ['R9', 'absolute-path', [{ name: 'h', type: '1', link: '/etc/passwd' }], '/etc/passwd'],
+    ['R9', 'parent-folder', [{ name: 'h', type: '1', link: '../x' }], '../x'],
+    ['R9', 'hardlink-target', [{ name: 'h', type: '1', link: 'absent' }], 'h'],
+    [
+      'R10',
+      'hardlink-target',
+      [
+        { name: 'a', type: '2', link: 'b/c' },
+        { name: 'b', type: '2', link: 'd' },
+        { name: 'h', type: '1', link: 'a' },
+      ],
+      'h',
+    ],
+    ['R11', 'drive-name', [{ name: 'h', type: '1', link: 'C:../x' }], 'C:../x'],
+    ['R12', 'special-file', [{ name: 'null', type: '3' }], 'null'],
+    ['R12', 'special-file', [{ name: 'sda', type: '4' }], 'sda'],
+    ['R12', 'special-file', [{ name: 'pipe', type: '6' }], 'pipe'],
+    ['R12', 'special-file', [{ name: 'vol', type: 'V' }], 'vol'],
+    ['R14', 'odd-header', [pax({ path: 'a\0/../../etc/passwd' }), { name: 'x' }], '\\u0000'],
+    ['R14', 'control-character', [{ name: 'a\nb' }], 'a\\u000ab'],
+    ['R15', 'odd-header', [{ name: 'x', sizeField: Buffer.alloc(12, 0xff) }], ''],
+    ['R15', 'odd-header', [pax({ size: '-512' }), { name: 'x', data: 'y' }], ''],
+    ['R16', 'same-name-in-another-form', [{ name: 'A' }, { name: 'a' }], '"A"'],
+    ['R16', 'same-name-in-another-form', [{ name: 'A/x' }, { name: 'a/y' }], 'a/y'],
+    ['R16', 'same-name-in-another-form', [{ name: 'é' }, { name: 'e\u0301' }], ''],
+    [
+      'R16',
+      'duplicate-name',
+      [
+        { name: 'a', data: '1' },
+        { name: './a', data: '2' },
+      ],
+      './a',
+    ],
+    [
+      'R16',
+      'duplicate-name',
+      [
+        { name: 'a/', type: '5' },
+        { name: 'a', data: '2' },
+      ],
+      'a',
+    ],
+    [
+      'R16',
+      'through-link',
+      [
+        { name: 'a', data: '1' },
+        { name: 'a/b', data: '2' },
+      ],
+      'a/b',
+    ],
+    ['R17', 'git-folder', [{ name: '.git/hooks/post-checkout', data: 'x' }], '.git/hooks'],
+    ['R17', 'git-folder', [{ name: 'sub/.GIT/config', data: 'x' }], 'sub/.GIT'],
+    ['R17', 'git-folder', [{ name: 'git~1/config', data: 'x' }], 'git~1'],
+    ['R24', 'name-too-long', [pax({ path: 'n'.repeat(256) }), { name: 'x' }], 'nnn'],
+    ['R24', 'name-too-long', [pax({ path: 'd/'.repeat(2000) + 'x' }), { name: 'x' }], 'd/d'],
+    ['R24', 'too-deep', [pax({ path: 'd/'.repeat(500) + 'x' }), { name: 'x' }], 'd/d'],
+    ['R29', 'sparse-file', [{ name: 'sparse', type: 'S' }], 'sparse'],
+    [
+      'R29',
+      'sparse-file',
+      [pax({ 'GNU.sparse.major': '1', 'GNU.sparse.realsize': '9223372036854775807' }), { name: 'x' }],
+      '',
+    ],
+    ['R29', 'too-large', [{ name: 'big', sizeField: Buffer.from('800000000010000000000000', 'hex') }], 'big'],
+  ])('%s is refused by the rule %s', async (_row, rule, parts, entry) => {
+    expectRefused(await fetchBytes(tarGz([good, ...parts])), rule, entry)
+  })
+
+  test('R13: setuid and setgid bits are cleared', async () => {
+    await using server = await import('./servers.ts').then((module) => module.createFolder())
+    const { unpackArchive } = await import('../../src/host/fetch/archive.ts')
+    const { DEFAULT_LIMITS } = await import('../../src/host/fetch/limits.ts')
+    const { mkdir, stat, writeFile } = await import('node:fs/promises')
+    const file = `${server.path}/a`
+    await writeFile(file, tarGz([{ name: 'suid', data: 'x', mode: 0o6777 }]))
+    await mkdir(`${server.path}/t`)
+    await unpackArchive(file, '', `${server.path}/t`, {
+      limits: DEFAULT_LIMITS,
+      signal: new AbortController().signal,
+      root: () => '',
+      outsideLinks: 'refuse',
+    })
+    expect((await stat(`${server.path}/t/suid`)).mode & 0o7777).toBe(0o755 & ~process.umask())
+  })
+
+  test('R25: a gzip inside a gzip is refused', async () => {
+    let bytes: Buffer = tarGz([good])
+    for (let i = 0; i < 10; i += 1) bytes = zlib.gzipSync(bytes)
+    expectRefused(await fetchBytes(bytes), 'nested-gzip')
+  })
+
+  test('R25: a gzip file as an entry is just a file', async () => {
+    const outcome = await fetchBytes(tarGz([{ name: 'a.gz', data: zlib.gzipSync('x') }, good]))
+    expect(Object.keys(outcome.tree)).toEqual(['a.gz', 'good.txt'])
+  })
+
+  test('R26: cut off or damaged is refused', async () => {
+    const whole = tarGz([{ name: 'a', data: createHash('sha512').update('x').digest() }, good])
+    expectRefused(await fetchBytes(whole.subarray(0, whole.length - 20)), 'broken')
+    const flipped = Buffer.from(whole)
+    flipped.writeUInt32LE(1, whole.length - 8)
+    expectRefused(await fetchBytes(flipped), 'broken')
+    expectRefused(
+      await fetchBytes(zlib.gzipSync(tarPart({ name: 'a', data: 'x'.repeat(5000) }).subarray(0, 1000))),
+      'odd-header',
+    )
+  })
+
+  test('R30: without files it is refused', async () => {
+    expectRefused(await fetchBytes(tarGz([])), 'empty')
+    expectRefused(await fetchBytes(tarGz([{ name: 'd/', type: '5' }])), 'empty')
+  })
+
+  test('a gzip that holds no tar is no archive', async () => {
+    const outcome = await fetchBytes(zlib.gzipSync('hello '.repeat(500)))
+    expect(outcome.failure?.reason).toBe('not_an_archive')
+  })
+
+  test('a plain tar is no archive that is taken', async () => {
+    expect((await fetchBytes(tar([good]))).failure?.reason).toBe('not_an_archive')
+  })
+})
+
+const file: ZipPart = { name: 'good.txt', data: 'good' }
+const link = (target: string, name = 'l'): ZipPart => ({ name, data: target, mode: 0o120777, stored: true })
+
+describe('a zip', () => {
+  const fetchZip = (parts: readonly ZipPart[], options?: ZipOptions): Promise<Outcome> =>
+    fetchBytes(zip(parts, options), { path: '/code.zip' })
+
+  test('is unpacked with its folders, modes and links', async () => {
+    const outcome = await fetchZip([
+      { name: 'a/' },
+      { name: 'a/run.sh', data: 'echo', mode: 0o100755 },
+      { name: 'b/ü', data: 'x'.repeat(100_000) },
+      { name: 'b/stored.zip', data: zip([file]), stored: true },
+      link('../a/run.sh', 'b/l'),
+    ])
+    expect(outcome.failure).toBeUndefined()
+    expect(outcome.tree).toEqual({
+      a: '/',
+      'a/run.sh': 'echo',
+      b: '/',
+      'b/l': '-> ../a/run.sh',
+      'b/stored.zip': zip([file]).toString(),
+      'b/ü': 'x'.repeat(100_000),
+    })
+  })
+
+  test.each<[string, string, ZipPart[], string]>([
+    ['R1', 'parent-folder', [{ name: '../moo' }], '../moo'],
+    ['R2', 'absolute-path', [{ name: '/tmp/moo' }], '/tmp/moo'],
+    ['R3', 'absolute-path', [{ name: '//tmp/moo' }], '//tmp/moo'],
+    ['R4', 'parent-folder', [{ name: 'tmp/../../moo' }], 'tmp/../../moo'],
+    ['R5', 'backslash', [{ name: '..\\moo' }], '..\\moo'],
+    ['R5', 'drive-name', [{ name: 'C:x' }], 'C:x'],
+    ['R6', 'link-outside', [link('/etc/passwd')], '/etc/passwd'],
+    ['R7', 'through-link', [link('.'), { name: 'l/moo', data: 'x' }], 'l/moo'],
+    ['R8', 'link-outside', [link('.', 'cur'), link('cur/..', 'par')], 'par'],
+    ['R12', 'special-file', [{ name: 'pipe', mode: 0o010644 }], 'pipe'],
+    ['R14', 'control-character', [{ name: 'a\0b', data: 'x' }], 'a\\u0000b'],
+    [
+      'R16',
+      'same-name-in-another-form',
+      [
+        { name: 'A', data: '1' },
+        { name: 'a', data: '2' },
+      ],
+      '"A"',
+    ],
+    [
+      'R16',
+      'duplicate-name',
+      [
+        { name: 'a', data: '1' },
+        { name: 'a', data: '2' },
+      ],
+      '"a"',
+    ],
+    ['R17', 'git-folder', [{ name: '.git/config', data: '1' }], '.git/config'],
+    ['R20', 'broken', [{ name: 'a', data: 'abc'.repeat(99), claimedSize: 5 }], 'too many bytes'],
+    ['R20', 'broken', [{ name: 'a', data: 'abc'.repeat(99), claimedSize: 5000 }], 'not enough bytes'],
+    ['R20', 'size-mismatch', [{ name: 'a', data: 'abc'.repeat(99), localSize: 5 }], '"a"'],
+    ['R21', 'name-mismatch', [{ name: 'a', localName: 'b', data: 'x' }], '"b"'],
+    ['R24', 'name-too-long', [{ name: 'n'.repeat(256) }], 'nnn'],
+    ['R24', 'too-deep', [{ name: `${'d/'.repeat(200)}x` }], 'd/d'],
+    ['R26', 'crc-mismatch', [{ name: 'a', data: 'abc', crc: 1 }], '"a"'],
+    ['R27', 'encrypted', [{ name: 'a', data: 'abc', flags: 0x801, stored: false }], '"a"'],
+    ['kind', 'compression-method', [{ name: 'a', data: 'abc', method: 14 }], '14'],
+    ['kind', 'size-mismatch', [{ name: 'a/', data: 'abc' }], '"a/"'],
+    ['kind', 'not-utf8', [{ name: Buffer.from([0x61, 0xff, 0xfe]), data: 'x' }], ''],
+    ['kind', 'empty-name', [{ name: '.', data: 'x' }], '"."'],
+    ['kind', 'name-too-long', [link('x'.repeat(2000))], '"l"'],
+  ])('%s is refused by the rule %s', async (_row, rule, parts, entry) => {
+    expectRefused(await fetchZip([file, ...parts]), rule, entry)
+  })
+
+  test('R21: a second name in the Unicode extra field is refused', async () => {
+    const data = Buffer.concat([Buffer.from([1, 0, 0, 0, 0]), Buffer.from('../x')])
+    const extra = Buffer.concat([Buffer.from([0x75, 0x70, data.length, 0]), data])
+    expectRefused(await fetchZip([{ name: 'a', data: 'x', extra }]), 'name-mismatch', '"a"')
+  })
+
+  test('R18: entries that share their bytes are refused', async () => {
+    const kernel: ZipPart = { name: 'a', data: Buffer.alloc(1_000_000) }
+    const packed = zlib.deflateRawSync(Buffer.alloc(1_000_000)).length
+    const twins = Array.from({ length: 500 }, (): ZipPart => ({ ...kernel, at: 0, compressedSize: packed }))
+    expectRefused(await fetchZip([kernel, ...twins]), 'overlap', '"a"')
+  })
+
+  test('R19: a header that is quoted inside the data of another entry is refused', async () => {
+    // As in zblg: the first entry's data holds the second entry's local header and data in a stored deflate block.
+    const inner = zip([{ name: 'b', data: 'x'.repeat(1000) }])
+    const local = inner.subarray(0, inner.lastIndexOf(Buffer.from([0x50, 0x4b, 0x01, 0x02])))
+    const outer: ZipPart = { name: 'a', data: local, stored: true }
+    const at = 30 + 1
+    const second: ZipPart = { name: 'b', data: 'x'.repeat(1000), at }
+    expectRefused(await fetchZip([outer, second]), 'overlap', '"b"')
+  })
+
+  test('R20: zip64 records that contradict the others are refused', async () => {
+    const plain = zip([file])
+    const end = plain.length - 22
+    const record = Buffer.alloc(56)
+    record.writeUInt32LE(0x06064b50, 0)
+    record.writeBigUInt64LE(44n, 4)
+    record.writeBigUInt64LE(7n, 24)
+    record.writeBigUInt64LE(7n, 32)
+    record.writeBigUInt64LE(BigInt(plain.readUInt32LE(end + 12)), 40)
+    record.writeBigUInt64LE(BigInt(plain.readUInt32LE(end + 16)), 48)
+    const locator = Buffer.alloc(20)
+    locator.writeUInt32LE(0x07064b50, 0)
+    locator.writeBigUInt64LE(BigInt(end), 8)
+    locator.writeUInt32LE(1, 16)
+    const body = Buffer.concat([plain.subarray(0, end), record, locator, plain.subarray(end)])
+    expectRefused(await fetchBytes(body, { path: '/a.zip' }), 'size-mismatch')
+  })
+
+  test('R20: a directory with more entries than its end record says is refused', async () => {
+    expectRefused(await fetchZip([file, { name: 'b', data: '2' }], { count: 1 }), 'size-mismatch')
+  })
+
+  test('R26: cut off is refused', async () => {
+    expectRefused(await fetchBytes(zip([file]).subarray(0, 60), { path: '/a.zip' }), 'broken')
+  })
+
+  test('R28: bytes before the first entry are refused', async () => {
+    expectRefused(await fetchZip([file], { before: Buffer.alloc(64 * 1024, 0x41) }), 'leading-bytes')
+  })
+
+  test('R28: bytes before the first entry are refused also when all offsets count them', async () => {
+    const junk = Buffer.alloc(1000, 0x41)
+    const plain = zip([file])
+    const start = plain.readUInt32LE(plain.length - 6)
+    const directory = Buffer.from(plain.subarray(start, plain.length - 22))
+    directory.writeUInt32LE(junk.length, 42)
+    const body = Buffer.concat([
+      junk,
+      plain.subarray(0, start),
+      directory,
+      endRecord(1, directory.length, junk.length + start),
+    ])
+    expectRefused(await fetchBytes(body, { path: '/a.zip' }), 'leading-bytes')
+  })
+
+  test('R28: a second end record in the comment is refused', async () => {
+    expectRefused(await fetchZip([file], { comment: endRecord(0, 0, 0) }), 'two-directories')
+  })
+
+  test('R30: without files it is refused', async () => {
+    expectRefused(await fetchZip([]), 'empty')
+    expectRefused(await fetchZip([{ name: 'd/' }]), 'empty')
+  })
+})
+
+test('hostile names are escaped and cut in the message', async () => {
+  const outcome = await fetchBytes(tarGz([pax({ path: `../\x1b[31m\u202e${'x'.repeat(2000)}` }), { name: 'x' }]))
+  expect(outcome.failure?.detail).toContain('\\u001b[31m\\u202e')
+  expect(outcome.failure?.detail).not.toMatch(/[\x1b\u202e]/)
+  expect(outcome.failure?.detail.length).toBeLessThan(300)
+})
