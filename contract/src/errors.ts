@@ -36,6 +36,7 @@ export const ERRORS = {
   not_found: { status: 404, title: 'There is nothing at this address', retryable: false },
   session_not_found: { status: 404, title: 'There is no such session', retryable: false },
   method_not_allowed: { status: 405, title: 'The method is not allowed here', retryable: false },
+  request_timeout: { status: 408, title: 'The request took too long to arrive', retryable: true },
   claim_conflict: { status: 409, title: 'Another pod holds this session', retryable: false },
   link_used: { status: 410, title: 'The link was used before', retryable: false },
   body_too_large: { status: 413, title: 'The body is too large', retryable: false },

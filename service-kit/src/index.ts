@@ -1,4 +1,6 @@
 export * from './config.ts'
 export * from './drain.ts'
+export * from './front.ts'
+export * from './http.ts'
 export * from './logger.ts'
 export * from './pool.ts'

@@ -2,7 +2,9 @@ import { isStoreUnavailable } from '@cliscale/service-kit'
 import type pg from 'pg'
 
 /** What runs one statement: the pool, or the connection of a transaction. */
-export type Queryable = Pick<pg.ClientBase, 'query'>
+export interface Queryable {
+  query<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<pg.QueryResult<Row>>
+}
 
 /** How long a statement waits for a row that another transaction holds, in milliseconds. */
 const LOCK_TIMEOUT_MS = 5_000

@@ -1,0 +1,119 @@
+import type { RequestListener } from 'node:http'
+import { AppError, type Reason } from '@cliscale/contract'
+import { createFront, type Logger } from '@cliscale/service-kit'
+import type { JSONWebKeySet, JWTVerifyGetKey } from 'jose'
+import type pg from 'pg'
+import { createApp } from './app.ts'
+import type { ControllerSettings } from './config.ts'
+import { pruneExpired } from './db/prune.ts'
+import { openApiDocument } from './http/openapi.ts'
+import { createInternalApp } from './internal/app.ts'
+import { createSessionSignals } from './internal/signals.ts'
+import type { Launcher } from './launch/launcher.ts'
+import { createReconciler, type ReconcilerTimings } from './reconcile/reconciler.ts'
+import { openOrder } from './sessions/order-box.ts'
+import { createSessions } from './sessions/service.ts'
+import type { Signer } from './tokens/signer.ts'
+
+/** The caller owns the pool and the launcher, and closes them after `drain`. */
+export interface ControllerDeps {
+  readonly pool: pg.Pool
+  /** Of the same database, for the one connection that listens. */
+  readonly databaseUrl: string
+  readonly settings: ControllerSettings
+  readonly signer: Signer
+  readonly launcher: Launcher
+  readonly logger: Logger
+  readonly now?: () => Date
+  readonly reconcilerTimings?: Partial<ReconcilerTimings>
+}
+
+export interface Controller {
+  /** Listener of the public API: /api, /.well-known, /healthz, /readyz, /openapi.json. */
+  readonly app: RequestListener
+  /** Listener of the internal API; never reachable from outside. */
+  readonly internalApp: RequestListener
+  jwks(): JSONWebKeySet
+  /** For jose's `jwtVerify` in the same process. */
+  readonly keys: JWTVerifyGetKey
+  /** Begins to launch sessions and to watch them. */
+  start(): void
+  /** Readiness says 503 from now on; what was asked already is still answered. */
+  beginDrain(): void
+  /** Ends all sessions as `stopped` for this reason, within about `limitMs`. */
+  stopAll(reason: Reason, limitMs?: number): Promise<void>
+  /** Stops watching and lets go of the database's listening connection. Sessions go on. Implies `beginDrain`. */
+  drain(): Promise<void>
+}
+
+/** How long readiness waits for the database, in milliseconds. */
+const PING_MS = 2_000
+
+/** Puts the controller's parts together. Of these only the connection that listens is opened here. */
+export function createController(deps: ControllerDeps): Controller {
+  const { pool, launcher, logger, settings, signer } = deps
+  const retentionSeconds = settings.retentionHours * 3600
+  let isDraining = false
+  const signals = createSessionSignals({ databaseUrl: deps.databaseUrl, logger })
+  const reconciler = createReconciler({
+    pool,
+    launcher,
+    logger,
+    queueLimitSeconds: settings.queueLimitSeconds,
+    retentionSeconds,
+    prune: () => pruneExpired(pool),
+    ...(deps.reconcilerTimings && { timings: deps.reconcilerTimings }),
+  })
+  const internal = createInternalApp({
+    pool,
+    launcher,
+    signals,
+    logger,
+    openOrder: (sessionId, ciphertext) => openOrder(settings.dataKey, sessionId, ciphertext),
+    jwks: () => signer.jwks(),
+    fetchPolicy: settings.fetchPolicy,
+    outputMaxBytes: settings.sessionLogMaxBytes,
+    retentionSeconds,
+  })
+  const now = deps.now ?? (() => new Date())
+  const app = createApp({
+    logger,
+    front: createFront(settings),
+    apiKeys: settings.apiKeys,
+    sessions: createSessions({ pool, signer, settings, now, kick: () => reconciler.kick() }),
+    jwks: () => signer.jwks(),
+    ping: () => ping(pool),
+    isDraining: () => isDraining,
+    openApi: openApiDocument(),
+  })
+  return {
+    app,
+    internalApp: internal.handler,
+    jwks: () => signer.jwks(),
+    keys: signer.keys,
+    start: () => reconciler.start(),
+    beginDrain: () => void (isDraining = true),
+    stopAll: (reason, limitMs) => reconciler.stopAll(reason, limitMs),
+    drain: async () => {
+      isDraining = true
+      await reconciler.close()
+      internal.close()
+      await signals.close()
+    },
+  }
+}
+
+/** @throws when the database does not answer in time. */
+async function ping(pool: pg.Pool): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const deadline = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      const detail = `The database did not answer within ${PING_MS / 1000} s.`
+      reject(new AppError('store_unavailable', { detail, headers: { 'Retry-After': '5' } }))
+    }, PING_MS)
+  })
+  const answer = pool.query('select 1')
+  // When the deadline wins, the query's own failure has nobody else to hear it.
+  answer.catch(() => {})
+  await Promise.race([answer, deadline]).finally(() => clearTimeout(timer))
+}

@@ -1,0 +1,36 @@
+import { AppError } from '@cliscale/contract'
+import { findDuplicateHeader } from '@cliscale/service-kit'
+import type { RequestHandler } from 'express'
+import { type ApiKey, findOwner } from '../identity/api-keys.ts'
+import { contextOf } from './context.ts'
+
+/** Lets a request through whose `Authorization: Bearer` is an API key (RFC 6750), and notes whose it is. */
+export function authenticate(keys: readonly ApiKey[]): RequestHandler {
+  return (req, res, next) => {
+    const { authorization } = req.headers
+    // RFC 6750 names no second space, and none is needed: what is odd here is a mistake, or somebody's probe.
+    const presented = authorization === undefined ? undefined : /^bearer ([^\s]+)$/i.exec(authorization)?.[1]
+    const owner = presented === undefined ? undefined : findOwner(keys, presented)
+    if (owner === undefined) throw unauthorized(authorization !== undefined)
+    contextOf(res).owner = owner
+    next()
+  }
+}
+
+function unauthorized(hasCredential: boolean): AppError {
+  const challenge = 'Bearer realm="cliscale"'
+  return new AppError('unauthorized', {
+    detail: hasCredential
+      ? 'The credential is not an API key of this server. Send the header "Authorization: Bearer <API key>".'
+      : 'Send the header "Authorization: Bearer <API key>".',
+    headers: { 'WWW-Authenticate': hasCredential ? `${challenge}, error="invalid_token"` : challenge },
+  })
+}
+
+/** Refuses a request that has a header twice of which Node would silently drop one. */
+export const refuseDuplicateHeaders: RequestHandler = (req, _res, next) => {
+  const name = findDuplicateHeader(req)
+  if (name !== undefined)
+    throw new AppError('duplicate_header', { detail: `The header ${name} was sent more than once; send it once.` })
+  next()
+}

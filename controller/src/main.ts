@@ -1,0 +1,123 @@
+import { mkdir } from 'node:fs/promises'
+import type { AddressInfo } from 'node:net'
+import os from 'node:os'
+import path from 'node:path'
+import type { RequestListener, Server } from 'node:http'
+import { fileURLToPath } from 'node:url'
+import {
+  ConfigError,
+  createHttpServer,
+  createLogger,
+  createPool,
+  describeEnv,
+  EXIT_CONFIG,
+  installDrain,
+  parseEnv,
+} from '@cliscale/service-kit'
+import { z } from 'zod'
+import { CONTROLLER_PROCESS_ENV, controllerSettings } from './config.ts'
+import { createController } from './controller.ts'
+import { findSchemaFault } from './db/schema-version.ts'
+import { createLocalLauncher } from './launch/local.ts'
+import { createSigner } from './tokens/signer.ts'
+
+/** The controller as a process of its own: public API on one port, internal API on another. */
+async function main(): Promise<void> {
+  const schema = z.object(CONTROLLER_PROCESS_ENV)
+  const env = parseEnv(schema, process.env)
+  const dataDir = env.CLISCALE_DATA_DIR
+  if (dataDir === undefined)
+    throw new ConfigError(['CLISCALE_DATA_DIR is required: sessions run as processes of this machine'])
+  const logger = createLogger({ service: 'controller', level: env.CLISCALE_LOG_LEVEL })
+  logger.info({ settings: describeEnv(schema, env), node: process.version }, 'starting')
+
+  const databaseUrl = env.CLISCALE_DATABASE_URL
+  const max = env.CLISCALE_DATABASE_POOL_SIZE
+  const pool = createPool({
+    connectionString: databaseUrl,
+    max,
+    applicationName: 'cliscale-controller',
+    logger,
+    statementTimeoutMs: 7_000,
+  })
+  const fault = await findSchemaFault(pool)
+  if (fault !== undefined) throw new ConfigError([fault])
+  // Hosts that outlived the last process call as soon as the port is there, which the launcher must know first.
+  let internalApp: RequestListener = (_req, res) => void res.writeHead(503, { 'Retry-After': '1' }).end()
+  const internalServer = createHttpServer((req, res) => internalApp(req, res))
+  const internalAddress = await listen(internalServer, env.CLISCALE_INTERNAL_PORT, env.CLISCALE_LISTEN_ADDRESS)
+  const runDir = path.join(os.tmpdir(), `cliscale-${process.getuid?.() ?? 0}-${internalAddress.port}`)
+  await mkdir(dataDir, { recursive: true, mode: 0o700 })
+  const launcher = await createLocalLauncher({
+    dataDir,
+    runDir,
+    ...runnerPrograms(),
+    controllerUrl: `http://127.0.0.1:${internalAddress.port}`,
+    environment: { PATH: process.env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin', ...langOf(process.env) },
+    logger,
+  })
+  const controller = createController({
+    pool,
+    databaseUrl,
+    settings: controllerSettings(env, { localFolders: true }),
+    signer: await createSigner(env.CLISCALE_SIGNING_KEY),
+    launcher,
+    logger,
+  })
+  internalApp = controller.internalApp
+  const server = createHttpServer(controller.app)
+  const address = await listen(server, env.CLISCALE_PORT, env.CLISCALE_LISTEN_ADDRESS)
+  controller.start()
+  logger.info({ port: address.port, internalPort: internalAddress.port }, 'listening')
+  installDrain({
+    logger,
+    limitMs: env.CLISCALE_DRAIN_SECONDS * 1000,
+    exit: (code) => process.exit(code),
+    steps: [
+      ['readiness', () => controller.beginDrain()],
+      ['public server', () => close(server)],
+      ['controller', () => controller.drain()],
+      ['internal server', () => close(internalServer)],
+      ['launcher', () => launcher.close()],
+      ['pool', () => pool.end()],
+    ],
+  })
+}
+
+/** The two programs of a session lie beside this package; it only knows where. */
+function runnerPrograms(): { hostProgram: string; workProgram: string } {
+  const dist = new URL('../../runner/dist/', import.meta.url)
+  return {
+    hostProgram: fileURLToPath(new URL('host/main.js', dist)),
+    workProgram: fileURLToPath(new URL('work/main.js', dist)),
+  }
+}
+
+function langOf(env: NodeJS.ProcessEnv): { LANG?: string } {
+  return env['LANG'] === undefined ? {} : { LANG: env['LANG'] }
+}
+
+function listen(server: Server, port: number, host: string): Promise<AddressInfo> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, () => {
+      server.off('error', reject)
+      resolve(server.address() as AddressInfo)
+    })
+  })
+}
+
+/** Takes no new connections, closes idle ones, and waits for requests that are under way. */
+function close(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve())
+    server.closeIdleConnections()
+  })
+}
+
+try {
+  await main()
+} catch (error) {
+  process.stderr.write(`${error instanceof ConfigError ? error.message : ((error as Error).stack ?? String(error))}\n`)
+  process.exit(error instanceof ConfigError ? EXIT_CONFIG : 1)
+}

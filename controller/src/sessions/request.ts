@@ -1,0 +1,121 @@
+import {
+  AppError,
+  CreateSessionRequest,
+  CreateTokenRequest,
+  type FetchPolicy,
+  isAppError,
+  LIMITS,
+  refusedEnvName,
+  utf8Length,
+  type WorkOrder,
+} from '@cliscale/contract'
+import { type CodeUrl, parseCodeUrl } from '@cliscale/contract/code-url'
+import { type Fault, MAX_FAULTS, schemaFaults, shown, throwFaults } from './faults.ts'
+
+export interface RequestPolicy {
+  readonly fetchPolicy: FetchPolicy
+  readonly requireChecksum: boolean
+}
+
+/** A request to create a session that can be accepted. */
+export interface NewSession {
+  /** As it came: equal requests have equal ones. */
+  readonly request: CreateSessionRequest
+  readonly order: WorkOrder
+  /** The code_url as it may be shown: without its query. */
+  readonly shownCodeUrl: string | null
+  readonly timeoutSeconds: number
+}
+
+/**
+ * Reads the body of `POST /api/sessions`.
+ *
+ * @throws AppError of the first fault, with all of them in `errors`; values of the caller's are in none.
+ */
+export function parseNewSession(body: unknown, policy: RequestPolicy): NewSession {
+  requireObject(body)
+  const fields = Object.keys(CreateSessionRequest.shape)
+  const parsed = CreateSessionRequest.safeParse(body)
+  const faults = schemaFaults(parsed.error?.issues ?? [], body, fields).map(asEnvFault(body))
+  const codeUrl = readCodeUrl(body, policy, faults)
+  faults.push(...envFaults(body['env']))
+  if (!parsed.success || faults.length > 0) throwFaults(faults.slice(0, MAX_FAULTS))
+  const request = parsed.data
+  return {
+    request,
+    order: {
+      command: request.command,
+      codeUrl: request.code_url?.trim() ?? null,
+      checksumSha256: request.code_checksum_sha256?.toLowerCase() ?? null,
+      prompt: request.prompt ?? null,
+      installCmd: request.install_cmd ?? null,
+      env: request.env ?? {},
+    },
+    shownCodeUrl: codeUrl?.display ?? null,
+    timeoutSeconds: request.timeout_seconds ?? LIMITS.timeoutSeconds.default,
+  }
+}
+
+/** Reads the body of `POST /api/sessions/{id}/token`; no body asks for the defaults. @throws AppError */
+export function parseNewToken(body: unknown): CreateTokenRequest {
+  if (body === undefined) return CreateTokenRequest.parse({})
+  requireObject(body)
+  const parsed = CreateTokenRequest.safeParse(body)
+  if (!parsed.success) throwFaults(schemaFaults(parsed.error.issues, body, Object.keys(CreateTokenRequest.shape)))
+  return parsed.data
+}
+
+function requireObject(body: unknown): asserts body is Record<string, unknown> {
+  if (typeof body === 'object' && body !== null && !Array.isArray(body)) return
+  const got = body === null ? 'null' : Array.isArray(body) ? 'an array' : `a ${typeof body}`
+  throw new AppError('body_not_object', { detail: `The body must be a JSON object, got ${got}.` })
+}
+
+/** A value of `env` that is too large has the code of its own. */
+function asEnvFault(body: Record<string, unknown>): (fault: Fault) => Fault {
+  return (fault) => {
+    const value = fault.path.startsWith('env.')
+      ? (body['env'] as Record<string, unknown>)[fault.path.slice(4)]
+      : undefined
+    const isTooLarge = typeof value === 'string' && utf8Length(value) > LIMITS.envValueBytes
+    return isTooLarge ? { ...fault, code: 'env_too_large' } : fault
+  }
+}
+
+function envFaults(env: unknown): Fault[] {
+  if (typeof env !== 'object' || env === null || Array.isArray(env)) return []
+  const faults: Fault[] = []
+  let bytes = 0
+  // Object.entries sees a key named __proto__, which the schema's record passes over.
+  for (const [name, value] of Object.entries(env)) {
+    const why = name === '__proto__' ? 'is not a name that programs can be given' : refusedEnvName(name)
+    if (why !== undefined) faults.push({ code: 'env_name', path: `env.${shown(name)}`, message: why })
+    bytes += utf8Length(name) + (typeof value === 'string' ? utf8Length(value) : 0)
+  }
+  if (bytes > LIMITS.envBytes)
+    faults.push({
+      code: 'env_too_large',
+      path: 'env',
+      message: `must be at most ${LIMITS.envBytes} bytes of UTF-8 with all its names and values, got ${bytes}; put large values in a file of the code`,
+    })
+  return faults
+}
+
+function readCodeUrl(body: Record<string, unknown>, policy: RequestPolicy, faults: Fault[]): CodeUrl | undefined {
+  const text = body['code_url']
+  if (typeof text !== 'string' || faults.some((fault) => fault.path === 'code_url')) return undefined
+  try {
+    const codeUrl = parseCodeUrl(text, policy.fetchPolicy)
+    if (policy.requireChecksum && codeUrl.kind !== 'folder' && body['code_checksum_sha256'] === undefined)
+      faults.push({
+        code: 'checksum_required',
+        path: 'code_checksum_sha256',
+        message: 'is required here together with code_url: send the SHA-256 of the bytes behind it',
+      })
+    return codeUrl
+  } catch (error) {
+    if (!isAppError(error)) throw error
+    faults.push({ code: error.code, path: 'code_url', message: error.detail.replace(/^code_url /, '') })
+    return undefined
+  }
+}

@@ -1,0 +1,175 @@
+import {
+  isFinal,
+  REASONS,
+  type Reason,
+  type SessionStatus,
+  type SessionView,
+  type StageEntry,
+} from '@cliscale/contract'
+import type { Queryable } from '../db/database.ts'
+
+const IDEMPOTENCY_HOURS = 24
+const OPEN = "('queued', 'scheduling', 'starting', 'running')"
+
+interface SessionRow {
+  readonly id: string
+  readonly status: SessionStatus
+  readonly reason: Reason | null
+  readonly detail: string | null
+  readonly exit_code: number | null
+  readonly signal: string | null
+  readonly stages: StageEntry[]
+  readonly created_at: Date
+  readonly started_at: Date | null
+  readonly ended_at: Date | null
+  readonly expires_at: Date | null
+}
+
+const COLUMNS = `id, status, reason, detail, exit_code, signal, stages, created_at, started_at, ended_at, expires_at`
+
+export interface SessionInsert {
+  readonly id: string
+  readonly owner: string
+  readonly shownCodeUrl: string | null
+  readonly timeoutSeconds: number
+  readonly createdAt: Date
+  readonly ciphertext: Buffer
+}
+
+/** Writes a session that waits, and its work order. Part of the transaction that creates it. */
+export async function insertSession(trx: Queryable, session: SessionInsert): Promise<void> {
+  const stages: StageEntry[] = [{ name: 'queued', startedAt: session.createdAt.toISOString(), endedAt: null }]
+  await trx.query(
+    `with session as (
+       insert into sessions (id, owner, status, stage, stages, code_url, timeout_seconds, created_at, updated_at)
+       values ($1, $2, 'queued', 'queued', $3, $4, $5, $6, $6) returning id
+     )
+     insert into session_orders (session_id, ciphertext) select id, $7 from session`,
+    [
+      session.id,
+      session.owner,
+      JSON.stringify(stages),
+      session.shownCodeUrl,
+      session.timeoutSeconds,
+      session.createdAt,
+      session.ciphertext,
+    ],
+  )
+}
+
+/** What an owner's idempotency key stands for. */
+export interface KeyHolder {
+  readonly sessionId: string
+  readonly bodyHmac: Buffer
+}
+
+/** Who holds a key that was used in the last 24 hours, by a transaction that is committed. */
+export async function findKeyHolder(db: Queryable, owner: string, key: string): Promise<KeyHolder | undefined> {
+  const { rows } = await db.query<{ session_id: string; body_hmac: Buffer }>(
+    `select session_id, body_hmac from idempotency_keys
+     where owner = $1 and key = $2 and created_at > now() - make_interval(hours => $3)`,
+    [owner, key, IDEMPOTENCY_HOURS],
+  )
+  const row = rows[0]
+  return row && { sessionId: row.session_id, bodyHmac: row.body_hmac }
+}
+
+/**
+ * Takes an idempotency key for a session that this transaction is about to write. Waits for another transaction that
+ * is doing the same. Returns whether it is taken; if not, `findKeyHolder` tells by whom.
+ */
+export async function takeKey(trx: Queryable, owner: string, key: string, holder: KeyHolder): Promise<boolean> {
+  const { rowCount } = await trx.query(
+    `insert into idempotency_keys as held (owner, key, body_hmac, session_id) values ($1, $2, $3, $4)
+     on conflict (owner, key) do update
+       set body_hmac = excluded.body_hmac, session_id = excluded.session_id, created_at = now()
+       where held.created_at <= now() - make_interval(hours => $5)`,
+    [owner, key, holder.bodyHmac, holder.sessionId, IDEMPOTENCY_HOURS],
+  )
+  return rowCount === 1
+}
+
+/** How many sessions of an owner are open. Holds off other creations of the owner until the transaction ends. */
+export async function countOpenSessions(trx: Queryable, owner: string): Promise<number> {
+  await trx.query("select pg_advisory_xact_lock(hashtext('cliscale quota'), hashtext($1))", [owner])
+  const { rows } = await trx.query<{ open: number }>(
+    `select count(*)::int as open from sessions where owner = $1 and status in ${OPEN}`,
+    [owner],
+  )
+  return rows[0]!.open
+}
+
+/** A session of this owner; somebody else's is as good as none. */
+export async function findSession(db: Queryable, owner: string, id: string): Promise<SessionView | undefined> {
+  const { rows } = await db.query<SessionRow>(`select ${COLUMNS} from sessions where id = $1 and owner = $2`, [
+    id,
+    owner,
+  ])
+  return rows[0] && view(rows[0])
+}
+
+/** Where a list goes on: behind this session. `createdAt` has the database's microseconds. */
+export interface ListPosition {
+  readonly createdAt: string
+  readonly id: string
+}
+
+/** Sessions of an owner, newest first, and where to go on when there are more. */
+export async function listSessions(
+  db: Queryable,
+  owner: string,
+  options: { readonly after: ListPosition | undefined; readonly limit: number },
+): Promise<{ sessions: SessionView[]; next: ListPosition | undefined }> {
+  const { rows } = await db.query<SessionRow & { position: string }>(
+    `select ${COLUMNS}, to_char(created_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as position
+     from sessions where owner = $1 and ($2::timestamptz is null or (created_at, id) < ($2::timestamptz, $3::uuid))
+     order by created_at desc, id desc limit $4`,
+    [owner, options.after?.createdAt ?? null, options.after?.id ?? null, options.limit + 1],
+  )
+  const page = rows.slice(0, options.limit)
+  const last = page.at(-1)
+  const next = rows.length > page.length && last ? { createdAt: last.position, id: last.id } : undefined
+  return { sessions: page.map(view), next }
+}
+
+/** Asks for the end of a session, once; one that has ended stays as it is. Returns it as it now stands. */
+export async function requestStop(db: Queryable, owner: string, id: string): Promise<SessionView | undefined> {
+  const { rows } = await db.query<SessionRow>(
+    `update sessions set stop_requested_at = now(), updated_at = now()
+     where id = $1 and owner = $2 and stop_requested_at is null and status in ${OPEN} returning ${COLUMNS}`,
+    [id, owner],
+  )
+  return rows[0] ? view(rows[0]) : findSession(db, owner, id)
+}
+
+/** Chunks of output behind an offset, in order; fewer than `limit` when there are no more yet. */
+export async function findOutput(
+  db: Queryable,
+  sessionId: string,
+  options: { readonly behind: string; readonly limit: number },
+): Promise<{ offset: string; data: Buffer }[]> {
+  const { rows } = await db.query<{ start_offset: string; data: Buffer }>(
+    `select start_offset, data from session_output where session_id = $1 and start_offset > $2
+     order by start_offset limit $3`,
+    [sessionId, options.behind, options.limit],
+  )
+  return rows.map((row) => ({ offset: row.start_offset, data: row.data }))
+}
+
+function view(row: SessionRow): SessionView {
+  const reason = row.reason === null ? undefined : REASONS[row.reason]
+  return {
+    sessionId: row.id,
+    status: row.status,
+    reason: row.reason,
+    detail: row.detail ?? reason?.hint ?? null,
+    retryable: isFinal(row.status) ? (reason?.retryable ?? null) : null,
+    exitCode: row.exit_code,
+    signal: row.signal,
+    stages: row.stages,
+    createdAt: row.created_at.toISOString(),
+    startedAt: row.started_at?.toISOString() ?? null,
+    endedAt: row.ended_at?.toISOString() ?? null,
+    expiresAt: row.expires_at?.toISOString() ?? null,
+  }
+}

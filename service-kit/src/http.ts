@@ -1,0 +1,110 @@
+import { randomUUID } from 'node:crypto'
+import { createServer, type IncomingMessage, type RequestListener, type Server, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import { AppError, toProblem } from '@cliscale/contract'
+
+/** Longer than the 600 s after which Google's load balancer gives up an idle connection, so that it closes first. */
+const KEEP_ALIVE_MS = 620_000
+/** How long a request may take to arrive, head and body. What was upgraded or is being answered is not limited. */
+const REQUEST_MS = 60_000
+const HEAD_MS = 15_000
+const MAX_HEAD_BYTES = 16 * 1024
+/** How long a refused client may take to read its answer and leave. */
+const LINGER_MS = 2_000
+
+/**
+ * An HTTP server with limits of time and size, that answers what its parser refuses with a problem document. The
+ * caller listens, adds `upgrade`, and closes.
+ */
+export function createHttpServer(listener: RequestListener): Server {
+  const server = createServer(
+    {
+      maxHeaderSize: MAX_HEAD_BYTES,
+      headersTimeout: HEAD_MS,
+      requestTimeout: REQUEST_MS,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      connectionsCheckingInterval: 5_000,
+      // Checked below instead, with a body that says what is wrong.
+      requireHostHeader: false,
+    },
+    (req, res) => {
+      const fault = headFault(req)
+      if (fault === undefined) return listener(req, res)
+      req.resume()
+      const { body, headers } = problemParts(fault, requestIdOf(req))
+      res.writeHead(toProblem(fault, '').status, { ...headers, Connection: 'close' }).end(body)
+    },
+  )
+  server.on('clientError', answerClientError)
+  return server
+}
+
+/** The caller's request id where it is short and plain, else a fresh one. */
+export function requestIdOf(req: IncomingMessage): string {
+  const given = req.headers['x-request-id']
+  return typeof given === 'string' && /^[A-Za-z0-9_.-]{1,64}$/.test(given) ? given : randomUUID()
+}
+
+/** Headers of which a second one would be dropped silently by Node, and might be read by a proxy instead of the first. */
+const SINGLE_HEADERS = ['authorization', 'content-type', 'host', 'idempotency-key', 'origin']
+
+/** Which of the headers that may come once came more often. */
+export function findDuplicateHeader(req: IncomingMessage): string | undefined {
+  const seen = new Set<string>()
+  for (let i = 0; i < req.rawHeaders.length; i += 2) {
+    const name = req.rawHeaders[i]!.toLowerCase()
+    if (!SINGLE_HEADERS.includes(name)) continue
+    if (seen.has(name)) return name
+    seen.add(name)
+  }
+  return undefined
+}
+
+function headFault(req: IncomingMessage): AppError | undefined {
+  const duplicate = findDuplicateHeader(req)
+  if (duplicate !== undefined)
+    return new AppError('duplicate_header', {
+      detail: `The header ${duplicate} was sent more than once; send it once.`,
+    })
+  if (req.headers.host === undefined && req.httpVersion !== '1.0')
+    return new AppError('bad_request', { detail: 'The header Host is missing; HTTP/1.1 requires it.' })
+  return undefined
+}
+
+/** Errors of Node's parser: https://nodejs.org/api/errors.html, and llhttp's HPE_ codes. */
+function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
+  // In the middle of an answer there is nothing that can still be said.
+  const answering = (socket as Socket & { _httpMessage?: { headersSent: boolean } })._httpMessage?.headersSent === true
+  if (error.code === 'ECONNRESET' || !socket.writable || answering) return void socket.destroy()
+  const fault = clientFault(error.code ?? '')
+  const { status } = toProblem(fault, '')
+  const { body, headers } = problemParts(fault, randomUUID())
+  const lines = Object.entries({ ...headers, Connection: 'close' }).map(([name, value]) => `${name}: ${value}\r\n`)
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`)
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS)
+  socket.once('close', () => clearTimeout(timer))
+}
+
+function clientFault(code: string): AppError {
+  if (code === 'HPE_HEADER_OVERFLOW')
+    return new AppError('headers_too_large', {
+      detail: `The request line and headers may have ${MAX_HEAD_BYTES} bytes together.`,
+    })
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
+    return new AppError('request_timeout', {
+      detail: `The headers must arrive within ${HEAD_MS / 1000} s and the whole request within ${REQUEST_MS / 1000} s.`,
+    })
+  return new AppError('bad_request', { detail: `The request is not valid HTTP/1.1 (${code || 'unreadable'}).` })
+}
+
+function problemParts(error: AppError, requestId: string): { body: string; headers: Record<string, string> } {
+  const body = JSON.stringify(toProblem(error, requestId))
+  const headers = {
+    'Content-Type': 'application/problem+json',
+    'Content-Length': String(Buffer.byteLength(body)),
+    'Cache-Control': 'no-store',
+    'X-Content-Type-Options': 'nosniff',
+    'X-Request-Id': requestId,
+  }
+  return { body, headers }
+}
