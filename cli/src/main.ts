@@ -1,0 +1,50 @@
+#!/usr/bin/env node
+/** The `cliscale` command. */
+import os from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Command, CommanderError } from 'commander'
+import { createPrinter } from './up/printer.ts'
+import { Shutdown } from './up/shutdown.ts'
+import { up } from './up/up.ts'
+import { UserError } from './up/user-error.ts'
+
+const EXIT_USAGE = 2
+
+const program = new Command('cliscale')
+  .description('Runs command-line programs in throw-away sessions and shows them live in a browser tab.')
+  .exitOverride()
+
+program
+  .command('up')
+  .description('Run the whole system on this machine, on 127.0.0.1. Settings: CLISCALE_* (see docs/one-machine.md).')
+  .action(async () => {
+    process.exitCode = await runUp()
+  })
+
+async function runUp(): Promise<number> {
+  const shutdown = new Shutdown({ exit: (code) => process.exit(code) })
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => shutdown.request())
+  // The terminal may have gone: what we say then reaches nobody, and must not end us before our children have ended.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+  const here = fileURLToPath(new URL('.', import.meta.url))
+  return up({
+    env: process.env,
+    home: os.homedir(),
+    printer: createPrinter(process.stdout, process.stdout.isTTY === true),
+    shutdown,
+    serverProgram: path.join(here, 'server.js'),
+    sampleDir: path.resolve(here, '../../sample-cli'),
+    elapsedMs: () => performance.now(),
+  })
+}
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : EXIT_USAGE
+  else if (error instanceof UserError) {
+    process.stderr.write(`${error.message}\n`)
+    process.exitCode = error.exitCode
+  } else throw error
+}

@@ -1,0 +1,31 @@
+/** What the supervisor and the server process say to each other over their IPC channel. */
+
+export interface ServerStart {
+  readonly type: 'start'
+  /** `CLISCALE_*` settings, secrets among them: here rather than in the environment, where `ps` would show them. */
+  readonly env: Readonly<Record<string, string>>
+  readonly dataDir: string
+  readonly runDir: string
+  readonly internalSocket: string
+}
+
+/** End every session as `stopped`, then drain and exit 0. */
+export interface ServerStop {
+  readonly type: 'stop'
+}
+
+export type ToServer = ServerStart | ServerStop
+
+export interface ServerListening {
+  readonly type: 'listening'
+  readonly port: number
+}
+
+/** It cannot start, and trying again would not help: one sentence for a person. */
+export interface ServerFailed {
+  readonly type: 'failed'
+  readonly sentence: string
+  readonly exitCode: number
+}
+
+export type FromServer = ServerListening | ServerFailed

@@ -1,0 +1,86 @@
+/**
+ * The server process of `cliscale up`: controller and gateway on one address. The supervisor sends what it needs over
+ * the IPC channel, restarts it when it crashes, and is outlived by it for no longer than it takes to notice.
+ */
+import { ConfigError, createLogger, describeEnv, EXIT_CONFIG, type Logger, parseEnv } from '@cliscale/service-kit'
+import type { FromServer, ServerStart, ToServer } from './server-messages.ts'
+import { type Composition, startComposition } from './server/composition.ts'
+import { serverSchema } from './settings.ts'
+
+/** How long the supervisor may take to say what to do, in milliseconds. */
+const START_MS = 10_000
+
+let running: Promise<Composition | undefined> | undefined
+const unasked = setTimeout(() => process.exit(1), START_MS)
+
+// Ctrl-C and a kill of the process group are the supervisor's: it tells us when to end.
+for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
+process.on('SIGTERM', () => void stop())
+// Without a supervisor nobody would restart or stop us: we go, and sessions go on until the next start.
+process.on('disconnect', () => process.exit(0))
+process.on('message', (message: ToServer) => {
+  clearTimeout(unasked)
+  if (message.type === 'start') running ??= start(message)
+  else void stop()
+})
+
+async function start(message: ServerStart): Promise<Composition | undefined> {
+  try {
+    const settings = parseEnv(serverSchema, message.env)
+    const logger = createLogger({ service: 'cliscale', level: settings.CLISCALE_LOG_LEVEL })
+    endOnUnknownErrors(logger)
+    logger.info({ settings: describeEnv(serverSchema, settings), node: process.version }, 'starting')
+    const composition = await startComposition({ settings, start: message, environment: environment(), logger })
+    logger.info({ port: composition.port }, 'listening')
+    tell({ type: 'listening', port: composition.port })
+    return composition
+  } catch (error) {
+    tell({ type: 'failed', ...describeFailure(error) }, () => process.exit(1))
+    return undefined
+  }
+}
+
+async function stop(): Promise<void> {
+  try {
+    await (await running)?.stop()
+    process.exit(0)
+  } catch (error) {
+    process.stderr.write(`${(error as Error).stack}\n`)
+    process.exit(1)
+  }
+}
+
+/** After an error that nobody expected nothing is sure any more: a fresh process is. */
+function endOnUnknownErrors(logger: Logger): void {
+  const end = (err: unknown): void => {
+    logger.fatal({ err }, 'unexpected error: ending')
+    process.exit(1)
+  }
+  process.on('uncaughtException', end)
+  process.on('unhandledRejection', end)
+}
+
+function tell(message: FromServer, then: () => void = () => {}): void {
+  if (process.connected) process.send?.(message, then)
+  else then()
+}
+
+function describeFailure(error: unknown): { sentence: string; exitCode: number } {
+  if (error instanceof ConfigError) return { sentence: error.message, exitCode: EXIT_CONFIG }
+  const { code, message } = error as NodeJS.ErrnoException & { port?: number }
+  if (code === 'EADDRINUSE') {
+    const port = (error as { port?: number }).port
+    return {
+      sentence: `Port ${port} was taken by another program just now: end that, or choose another one with CLISCALE_PORT.`,
+      exitCode: 1,
+    }
+  }
+  process.stderr.write(`${(error as Error).stack}\n`)
+  return { sentence: `The server could not start: ${message}`, exitCode: 1 }
+}
+
+/** What a session's programs get of our environment. */
+function environment(): { PATH: string; LANG?: string } {
+  const { PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LANG } = process.env
+  return { PATH, ...(LANG === undefined ? {} : { LANG }) }
+}

@@ -1,0 +1,82 @@
+import path from 'node:path'
+import { CONTROLLER_ENV } from '@cliscale/controller'
+import { secret, wholeNumber } from '@cliscale/service-kit'
+import { GATEWAY_ENV } from '@cliscale/ws-gateway'
+import { z } from 'zod'
+
+/** What the one server process reads: the controller's and the gateway's settings, and where it listens. */
+export const SERVER_ENV = {
+  ...GATEWAY_ENV,
+  ...CONTROLLER_ENV,
+  CLISCALE_PORT: wholeNumber(0, 65535)
+    .default(7080)
+    .meta({ description: 'The port on 127.0.0.1 that everything is served on. 0: one that is free.' }),
+  CLISCALE_SESSIONS_PER_MINUTE: wholeNumber(1, 1_000_000)
+    .default(120)
+    .meta({ description: 'Sessions that one client address may create in a minute.' }),
+  CLISCALE_GATEWAY_DATABASE_URL: secret()
+    .refine((url) => /^postgres(ql)?:\/\//.test(url), { error: 'must start with postgres:// or postgresql://' })
+    .optional()
+    .meta({
+      secret: true,
+      description: 'The gateway’s own role on the same database. Absent: that of CLISCALE_DATABASE_URL.',
+    }),
+  CLISCALE_SESSION_MEMORY_MAX_BYTES: wholeNumber(16 * 1024 * 1024, 16 * 1024 ** 4)
+    .optional()
+    .meta({ description: 'Memory that one session may use, where the system can keep a limit. Absent: no limit.' }),
+  CLISCALE_LOG_LEVEL: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal'], {
+      error: 'must be one of trace, debug, info, warn, error, fatal',
+    })
+    .default('info')
+    .meta({ description: 'The least severe line that is logged.' }),
+} as const
+
+/** What `cliscale up` reads: all of the server's settings, none of them needed, and where the data lies. */
+export const UP_ENV = {
+  ...SERVER_ENV,
+  CLISCALE_DATABASE_URL: SERVER_ENV.CLISCALE_DATABASE_URL.optional().meta({
+    secret: true,
+    description: 'An existing PostgreSQL 14 or newer. Absent: one of our own in the data folder.',
+  }),
+  CLISCALE_API_KEY: SERVER_ENV.CLISCALE_API_KEY.optional().meta({
+    secret: true,
+    description: 'The key that callers send. Absent: one is made and kept in the data folder.',
+  }),
+  CLISCALE_DATA_KEY: SERVER_ENV.CLISCALE_DATA_KEY.optional().meta({
+    secret: true,
+    description: 'Encrypts work orders while they wait. Absent: one is made and kept in the data folder.',
+  }),
+  CLISCALE_SIGNING_KEY: SERVER_ENV.CLISCALE_SIGNING_KEY.optional().meta({
+    secret: true,
+    description: 'RSA private keys in PEM that sign tokens. Absent: one is made and kept in the data folder.',
+  }),
+  CLISCALE_DATA_DIR: z
+    .string()
+    .refine((dir) => path.isAbsolute(dir), { error: 'must be an absolute path' })
+    .optional()
+    .meta({ description: 'The data folder. Absent: /var/lib/cliscale for root, else in the user’s data folder.' }),
+} as const
+
+export const serverSchema = z.object(SERVER_ENV)
+export const upSchema = z.object(UP_ENV)
+export type ServerSettings = z.infer<typeof serverSchema>
+export type UpSettings = z.infer<typeof upSchema>
+
+/** The `CLISCALE_*` names of an environment that have a value, as they are, without what belongs to `cliscale up` alone. */
+export function serverEnvironment(env: NodeJS.ProcessEnv): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(env).filter(
+      (entry): entry is [string, string] =>
+        entry[0].startsWith('CLISCALE_') &&
+        entry[0] !== 'CLISCALE_DATA_DIR' &&
+        entry[1] !== undefined &&
+        entry[1] !== '',
+    ),
+  )
+}
+
+/** Whether a secret is given, by its name or by a file. */
+export function isGiven(env: NodeJS.ProcessEnv, name: string): boolean {
+  return Boolean(env[name]) || Boolean(env[`${name}_FILE`])
+}

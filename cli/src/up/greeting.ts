@@ -1,0 +1,44 @@
+/** What a person needs once everything runs: address, key, and a line to paste. */
+export function greeting(facts: {
+  address: string
+  /** How a shell writes the key: a file's content or a variable. */
+  key: { readonly file: string } | { readonly variable: string }
+  sampleDir: string
+  dataDir: string
+  seconds: string
+}): string {
+  const { address, key } = facts
+  const body = JSON.stringify({ code_url: facts.sampleDir, command: 'node index.js run' })
+  const bearer = 'file' in key ? `$(cat ${quoteInside(key.file)})` : `$${key.variable}`
+  const curl = [
+    `curl -sS ${address}/api/sessions`,
+    `-H "Authorization: Bearer ${bearer}"`,
+    `-H 'Content-Type: application/json'`,
+    `-d ${quote(body)}`,
+  ].join(' ')
+  return [
+    '',
+    `CLI Scale is ready at ${address} (${facts.seconds} s)`,
+    '',
+    `  API key      ${'file' in key ? key.file : `the environment's ${key.variable}`}`,
+    `  data folder  ${facts.dataDir}`,
+    '',
+    'Paste this in another terminal, then open the terminalUrl of its answer:',
+    '',
+    `  ${curl}`,
+    '',
+    'Sessions run as you: they can read and change what your shell can. Start only programs that you trust.',
+    'Ctrl-C ends everything, running sessions too.',
+    '',
+  ].join('\n')
+}
+
+/** One word for a shell, whatever it holds. */
+export function quote(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`
+}
+
+/** The same; inside `$(…)` quotes start anew, also within double quotes (POSIX 2.6.3). */
+function quoteInside(text: string): string {
+  return /^[\w./:@%+=-]+$/.test(text) ? text : quote(text)
+}
