@@ -74,14 +74,9 @@ export class FirstMessageReader {
   #nextFrame(): Frame | FirstMessage | undefined {
     const [first, second] = this.#buffer
     if (first === undefined || second === undefined) return undefined
-    const opcode = first & 0x0f
-    const isControl = opcode >= Opcode.close
-    if ((first & 0x70) !== 0) return fault(CLOSE.protocolError, 'reserved bits are set')
-    if ((opcode > Opcode.binary && opcode < Opcode.close) || opcode > Opcode.pong)
-      return fault(CLOSE.protocolError, 'unknown opcode')
-    if ((second & 0x80) === 0) return fault(CLOSE.protocolError, 'frames of a client must be masked')
+    const wrong = headerFault(first, second)
+    if (wrong) return fault(CLOSE.protocolError, wrong)
     const short = second & 0x7f
-    if (isControl && (short > 125 || (first & 0x80) === 0)) return fault(CLOSE.protocolError, 'bad control frame')
     const extended = short < 126 ? 0 : short === 126 ? 2 : 8
     const start = 2 + extended + 4
     if (this.#buffer.length < 2 + extended) return undefined
@@ -90,7 +85,7 @@ export class FirstMessageReader {
     if (length + kept > this.#maxBytes) return fault(CLOSE.tooBig, `a message may have ${this.#maxBytes} bytes`)
     if (this.#buffer.length < start + length) return undefined
     return {
-      opcode,
+      opcode: first & 0x0f,
       isFinal: (first & 0x80) !== 0,
       body: unmask(this.#buffer.subarray(start, start + length), this.#buffer.subarray(start - 4, start)),
       size: start + length,
@@ -114,6 +109,16 @@ export class FirstMessageReader {
 
 function fault(code: number, reason: string): FirstMessage {
   return { type: 'fault', code, reason }
+}
+
+/** What is wrong with the first two bytes of a client's frame; undefined when nothing is. */
+function headerFault(first: number, second: number): string | undefined {
+  const opcode = first & 0x0f
+  if ((first & 0x70) !== 0) return 'reserved bits are set'
+  if ((opcode > Opcode.binary && opcode < Opcode.close) || opcode > Opcode.pong) return 'unknown opcode'
+  if ((second & 0x80) === 0) return 'frames of a client must be masked'
+  const isWholeAndShort = (first & 0x80) !== 0 && (second & 0x7f) <= 125
+  return opcode >= Opcode.close && !isWholeAndShort ? 'a control frame must be short and whole' : undefined
 }
 
 function readLength(buffer: Buffer, short: number): number {

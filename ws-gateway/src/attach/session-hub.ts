@@ -69,7 +69,7 @@ export class SessionHub implements AsyncDisposable {
         this.#asked.clear()
         if (ids.length === 0) continue
         const states = await this.#deps.store.findSessions(ids)
-        for (const id of ids) for (const tell of [...(this.#watchers.get(id) ?? [])]) tell(states.get(id))
+        for (const id of ids) for (const tell of this.#watchers.get(id) ?? []) tell(states.get(id))
       }
     } catch (err) {
       this.#deps.logger.warn({ code: (err as { code?: string }).code }, 'sessions that are waited for cannot be read')

@@ -92,7 +92,7 @@ function page(publicDir: string): RequestHandler {
     if (req.headers['sec-websocket-key'] !== undefined || req.headers['sec-websocket-version'] !== undefined) {
       const detail = 'The request has WebSocket headers but no "Upgrade: websocket"; a proxy in between may drop it.'
       return next(
-        new AppError('upgrade_required', { detail, headers: { Upgrade: 'websocket', Connection: 'Upgrade' } }),
+        new AppError('upgrade_required', { detail, headers: { Upgrade: 'websocket' } }),
       )
     }
     res.set('Cache-Control', 'no-cache')

@@ -71,15 +71,20 @@ async function findKey(keys: JWTVerifyGetKey, jws: CompactJws): Promise<SigningK
 }
 
 function checkClaims(claims: Record<string, unknown>, sessionId: string, now: number): SessionTokenClaims {
-  const { iss, aud, sub, sid, jti, mode, iat, exp, nbf } = claims
-  const isOurs = iss === TOKEN_ISSUER && aud === SESSION_TOKEN.audience && sid === sessionId
-  const isWhole = typeof sub === 'string' && sub !== '' && typeof jti === 'string' && SESSION_ID_PATTERN.test(jti)
-  if (!isOurs || !isWhole || (mode !== 'rw' && mode !== 'ro')) throw invalid()
-  if (!isInstant(iat) || iat > now + CLOCK_TOLERANCE_SECONDS) throw invalid()
-  if (!isInstant(exp) || exp <= iat || exp - iat > MAX_LIFE_SECONDS) throw invalid()
-  if (nbf !== undefined && (!isInstant(nbf) || nbf > now + CLOCK_TOLERANCE_SECONDS)) throw invalid()
-  if (exp + CLOCK_TOLERANCE_SECONDS <= now) throw expired()
+  const { iss, aud, sub, sid, jti, mode } = claims
+  if (iss !== TOKEN_ISSUER || aud !== SESSION_TOKEN.audience || sid !== sessionId) throw invalid()
+  if (typeof sub !== 'string' || sub === '' || typeof jti !== 'string' || !SESSION_ID_PATTERN.test(jti)) throw invalid()
+  if (mode !== 'rw' && mode !== 'ro') throw invalid()
+  checkTimes(claims, now)
   return { sub, sid, jti, mode }
+}
+
+function checkTimes({ iat, exp, nbf }: Record<string, unknown>, now: number): void {
+  const soon = now + CLOCK_TOLERANCE_SECONDS
+  if (!isInstant(iat) || iat > soon) throw invalid()
+  if (!isInstant(exp) || exp <= iat || exp - iat > MAX_LIFE_SECONDS) throw invalid()
+  if (nbf !== undefined && (!isInstant(nbf) || nbf > soon)) throw invalid()
+  if (exp + CLOCK_TOLERANCE_SECONDS <= now) throw expired()
 }
 
 function isInstant(value: unknown): value is number {

@@ -20,7 +20,7 @@ const HTTP_TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 
 /** @throws AppError naming what to change. */
 export function readUpgradeRequest(req: IncomingMessage): UpgradeRequest {
-  const [pathname = '', search = ''] = splitOnce(req.url ?? '')
+  const [pathname, search] = splitOnce(req.url ?? '')
   const sessionId = /^\/ws\/([^/]+)$/.exec(pathname)?.[1] ?? ''
   if (!SESSION_ID_PATTERN.test(sessionId))
     throw new AppError('not_found', { detail: 'Check the address: a terminal is at /ws/{session id}.' })
@@ -33,9 +33,9 @@ export function readUpgradeRequest(req: IncomingMessage): UpgradeRequest {
   return { sessionId, accept: acceptFor(String(req.headers['sec-websocket-key'])), offered, credential }
 }
 
-function splitOnce(url: string): [string, string?] {
+function splitOnce(url: string): [string, string] {
   const at = url.indexOf('?')
-  return at === -1 ? [url] : [url.slice(0, at), url.slice(at + 1)]
+  return at === -1 ? [url, ''] : [url.slice(0, at), url.slice(at + 1)]
 }
 
 function requireHandshake(req: IncomingMessage): void {

@@ -1,0 +1,63 @@
+import { describe, expect, test } from '@jest/globals'
+import { decodeServerMessage } from '@cliscale/contract'
+import type { SessionState } from '../store.ts'
+import { chooseProtocol, exitFrame, exitOf, statusFrame, statusOf } from './speaker.ts'
+
+const state: SessionState = {
+  id: 's',
+  kind: 'runner',
+  status: 'starting',
+  stage: 'fetching_code',
+  stages: [{ name: 'fetching_code', startedAt: '2026-01-01T00:00:05.000Z', endedAt: null }],
+  reason: null,
+  detail: null,
+  exitCode: null,
+  signal: null,
+  podUid: 'p',
+  createdAt: new Date('2026-01-01T00:00:00Z'),
+  updatedAt: new Date('2026-01-01T00:00:00Z'),
+  startedAt: new Date('2026-01-01T00:00:00Z'),
+  endedAt: new Date('2026-01-01T00:00:02.5Z'),
+  endpoint: undefined,
+}
+const body = (frame: Buffer): Buffer => frame.subarray(frame[1] === 126 ? 4 : 2)
+
+test.each([
+  [['cliscale.v1', 'tty'], 'runner', 'cliscale.v1'],
+  [['tty', 'cliscale.v1'], 'runner', 'cliscale.v1'],
+  [['tty'], 'runner', 'tty'],
+  [[], 'runner', 'tty'],
+  [['cliscale.v1', 'tty'], 'ttyd', 'tty'],
+  [['cliscale.v1'], 'ttyd', undefined],
+  [[], 'ttyd', 'tty'],
+] as const)('offered %p to a %s, the protocol is %p', (offered, kind, protocol) => {
+  expect(chooseProtocol(offered, kind)).toBe(protocol)
+})
+
+describe('a status', () => {
+  test('tells the stage and since when', () => {
+    expect(statusOf(state, false)).toEqual({
+      status: 'starting',
+      stage: 'fetching_code',
+      since: '2026-01-01T00:00:05.000Z',
+      reason: null,
+      hint: null,
+    })
+  })
+  test('is a STATUS message on v1 and a dimmed line on tty', () => {
+    const status = statusOf(state, false)
+    expect(decodeServerMessage(body(statusFrame('cliscale.v1', status, 0)))).toEqual({ type: 'status', status })
+    const line = body(statusFrame('tty', status, Date.parse('2026-01-01T00:00:12Z'))).toString()
+    expect(line).toBe('0\r\n\x1b[2m[cliscale] fetching code, 7 s\x1b[0m\r\n')
+  })
+})
+
+describe('an exit', () => {
+  const failed = { ...state, status: 'failed', reason: 'exit_nonzero', exitCode: 3 } as const
+  test('carries code, reason and duration', () => {
+    const exit = exitOf(failed)
+    expect(exit).toMatchObject({ status: 'failed', reason: 'exit_nonzero', exitCode: 3, durationMs: 2500 })
+    expect(decodeServerMessage(body(exitFrame('cliscale.v1', exit)))).toEqual({ type: 'exit', exit })
+    expect(body(exitFrame('tty', exit)).toString()).toContain('failed (exit code 3): The command ended with')
+  })
+})

@@ -1,0 +1,302 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { createHash, randomUUID } from 'node:crypto'
+import type { TestDatabase } from '@cliscale/test-kit'
+import { PAGE_CSP } from '../src/http/security-headers.ts'
+import { createDatabase, createKeys, type Keys, PAGE, rawRequest, Rig } from './support.ts'
+
+let database: TestDatabase
+let keys: Keys
+let rig: Rig
+
+beforeAll(async () => {
+  database = await createDatabase()
+  keys = await createKeys()
+  rig = await Rig.start(database, keys)
+})
+afterAll(async () => {
+  await rig[Symbol.asyncDispose]()
+  await database[Symbol.asyncDispose]()
+})
+
+interface Problem {
+  status: number
+  code: string
+  detail: string
+}
+async function problemOf(response: Response): Promise<Problem> {
+  expect(response.headers.get('content-type')).toBe('application/problem+json; charset=utf-8')
+  const problem = (await response.json()) as Problem
+  expect(problem.status).toBe(response.status)
+  return problem
+}
+
+describe('the page', () => {
+  test('is the same bytes for every session, query and header, and says no word of them', async () => {
+    const answers = await Promise.all(
+      [
+        `/ws/${randomUUID()}`,
+        `/ws/${randomUUID()}?token=';alert(1)//`,
+        `/ws/${randomUUID()}?token=%3C/script%3E%3Cscript%3Ealert(1)%3C/script%3E&x=%00`,
+      ].map(async (path) => {
+        const response = await fetch(rig.origin + path, { headers: { origin: 'https://evil.test' } })
+        const { date: _date, ...headers } = Object.fromEntries(response.headers)
+        delete headers['x-request-id']
+        return { status: response.status, headers, body: await response.text() }
+      }),
+    )
+    expect(answers[0]).toMatchObject({ status: 200, body: PAGE })
+    expect(answers[1]).toEqual(answers[0])
+    expect(answers[2]).toEqual(answers[0])
+    expect(answers[0]?.headers).toMatchObject({
+      'content-security-policy': PAGE_CSP,
+      'referrer-policy': 'no-referrer',
+      'x-content-type-options': 'nosniff',
+      'cache-control': 'no-cache',
+      'content-type': 'text/html; charset=utf-8',
+    })
+  })
+
+  test('runs scripts of its own files only', () => {
+    expect(PAGE_CSP).toContain("default-src 'none'; script-src 'self';")
+    for (const rule of ["frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'", "connect-src 'self'"])
+      expect(PAGE_CSP).toContain(rule)
+  })
+
+  test.each([
+    ['/ws'],
+    ['/ws/'],
+    ['/ws/x'],
+    [`/ws/${randomUUID()}/`],
+    [`/ws/${randomUUID()}/x`],
+    [`/ws/${randomUUID().toUpperCase()}`],
+    [`/ws/${'-'.repeat(36)}`],
+    ['/ws/%2e%2e%2fetc%2fpasswd'],
+    ['/ws/assets'],
+    ['/ws/assets/'],
+    ['/ws/assets/%2e%2e/terminal.html'],
+    ['/ws/assets/..%2fterminal.html'],
+    ['/ws/assets/none.js'],
+    ['/'],
+    ['/api/sessions'],
+  ])('is not at %s: 404', async (path) => {
+    const answer = await rawRequest(rig.port, `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
+    expect(answer.status).toBe(404)
+    expect(JSON.parse(answer.body)).toMatchObject({ code: 'not_found' })
+  })
+
+  test('is read, not written', async () => {
+    const response = await fetch(`${rig.origin}/ws/${randomUUID()}`, { method: 'DELETE' })
+    expect((await problemOf(response)).code).toBe('method_not_allowed')
+    expect(response.headers.get('allow')).toBe('GET, HEAD')
+  })
+
+  test('is not what a WebSocket gets whose Upgrade header is lost', async () => {
+    const path = `/ws/${randomUUID()}`
+    const head = `GET ${path} HTTP/1.1\r\nHost: x\r\nSec-WebSocket-Version: 13\r\nConnection: close\r\n\r\n`
+    const answer = await rawRequest(rig.port, head)
+    expect(answer.status).toBe(426)
+    expect(JSON.parse(answer.body)).toMatchObject({ code: 'upgrade_required' })
+  })
+
+  test('has assets that are kept for ever when their name has a hash', async () => {
+    const script = await fetch(`${rig.origin}/ws/assets/terminal-4f9a8c2b.js`)
+    expect(script.headers.get('cache-control')).toBe('public, max-age=31536000, immutable')
+    expect(script.headers.get('content-type')).toMatch(/^text\/javascript/)
+    const icon = await fetch(`${rig.origin}/ws/assets/favicon.svg`)
+    expect(icon.headers.get('cache-control')).toBe('no-cache')
+    await Promise.all([script.text(), icon.text()])
+  })
+})
+
+describe('a link', () => {
+  test('is traded once for a cookie of this session, and the database has only its hash', async () => {
+    const sid = await rig.seed()
+    const token = await rig.token(sid, { mode: 'ro' })
+    const response = await rig.redeem(sid, token, { origin: rig.origin })
+    expect(response.status).toBe(200)
+    expect(response.headers.get('cache-control')).toBe('no-store')
+    const viewer = (await response.json()) as { viewer: string }
+    expect(viewer).toEqual({ sessionId: sid, viewer: expect.any(String), mode: 'ro', status: 'running' })
+    const cookie = String(response.headers.get('set-cookie'))
+    const secret = /^cs_[0-9a-f-]{36}=([\w-]{43});/.exec(cookie)?.[1] ?? ''
+    expect(cookie).toBe(`cs_${viewer.viewer}=${secret}; Max-Age=3600; Path=/ws/${sid}; HttpOnly; SameSite=Strict`)
+    const { rows } = await database.query('select secret_hash, mode from session_viewers where id = $1', [
+      viewer.viewer,
+    ])
+    expect(rows[0].secret_hash).toEqual(createHash('sha256').update(secret).digest())
+    const again = await rig.redeem(sid, token, { origin: rig.origin })
+    expect(again.headers.get('set-cookie')).toBeNull()
+    expect(await problemOf(again)).toMatchObject({ status: 410, code: 'link_used' })
+    expect(rig.logs.join('')).not.toContain(secret)
+    expect(rig.logs.join('')).not.toContain(token.slice(-40))
+  })
+
+  test('offered by fifty at once opens one', async () => {
+    const sid = await rig.seed()
+    const token = await rig.token(sid)
+    const answers = await Promise.all(Array.from({ length: 50 }, () => rig.redeem(sid, token)))
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(1)
+    expect(answers.filter(({ status }) => status === 410)).toHaveLength(49)
+    await Promise.all(answers.map((answer) => answer.text()))
+  })
+
+  test('is worth nothing when it is late by its own clock or by the database’s', async () => {
+    const sid = await rig.seed()
+    const late = rig.claims(sid, { iat: 1_000_000, exp: 1_000_300 })
+    expect(await problemOf(await rig.redeem(sid, await rig.sign(late)))).toMatchObject({
+      status: 401,
+      code: 'token_expired',
+    })
+    const lateRow = await rig.token(sid, { expiresInSeconds: -1 })
+    expect(await problemOf(await rig.redeem(sid, lateRow))).toMatchObject({ status: 401, code: 'token_expired' })
+    const { rows } = await database.query('select 1 from session_viewers where session_id = $1', [sid])
+    expect(rows).toHaveLength(0)
+  })
+
+  test('of another session, or forged, is refused and not used up', async () => {
+    const [sid, other] = [await rig.seed(), await rig.seed()]
+    const token = await rig.token(sid)
+    expect(await problemOf(await rig.redeem(other, token))).toMatchObject({ status: 401, code: 'token_invalid' })
+    expect(await problemOf(await rig.redeem(sid, `${token.slice(0, -4)}AAAA`))).toMatchObject({ code: 'token_invalid' })
+    expect((await rig.redeem(sid, token)).status).toBe(200)
+  })
+
+  test('of a session that is gone is 404', async () => {
+    const sid = randomUUID()
+    expect(await problemOf(await rig.redeem(sid, await rig.token(sid)))).toMatchObject({ code: 'session_not_found' })
+  })
+
+  test.each([['https://evil.test'], ['null'], ['http://127.0.0.1.evil.test']])(
+    'offered by a page of %s is refused and not used up',
+    async (origin) => {
+      const sid = await rig.seed()
+      const token = await rig.token(sid)
+      expect(await problemOf(await rig.redeem(sid, token, { origin }))).toMatchObject({
+        status: 403,
+        code: 'origin_refused',
+      })
+      expect((await rig.redeem(sid, token)).status).toBe(200)
+    },
+  )
+
+  test.each([
+    ['no body', undefined, 'application/json', 400, 'body_required'],
+    ['half a body', '{', 'application/json', 400, 'json_invalid'],
+    ['a list', '[]', 'application/json', 400, 'body_not_object'],
+    ['null', 'null', 'application/json', 400, 'body_not_object'],
+    ['a form', 'token=x', 'application/x-www-form-urlencoded', 415, 'unsupported_media_type'],
+    ['plain text', '{}', 'text/plain', 415, 'unsupported_media_type'],
+    ['no token', '{}', 'application/json', 400, 'invalid_field'],
+    ['a number', '{"token":1}', 'application/json', 400, 'invalid_field'],
+    ['a token of 5 kB', JSON.stringify({ token: 'x'.repeat(5000) }), 'application/json', 400, 'invalid_field'],
+    ['one field more', '{"token":"x","mode":"rw"}', 'application/json', 400, 'unknown_field'],
+    ['9 kB', JSON.stringify({ token: 'x'.repeat(9000) }), 'application/json', 413, 'body_too_large'],
+    ['NULs', '{"token":"\\u0000"}', 'application/json', 401, 'token_invalid'],
+  ])('with %s is %s %s', async (_name, body, type, status, code) => {
+    const response = await fetch(`${rig.origin}/ws/${randomUUID()}/redeem`, {
+      method: 'POST',
+      headers: { 'content-type': type },
+      ...(body === undefined ? {} : { body }),
+    })
+    expect(await problemOf(response)).toMatchObject({ status, code })
+  })
+
+  test('packed small is not unpacked', async () => {
+    const response = await fetch(`${rig.origin}/ws/${randomUUID()}/redeem`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'content-encoding': 'gzip' },
+      body: Buffer.alloc(100),
+    })
+    expect(await problemOf(response)).toMatchObject({ status: 415, code: 'unsupported_media_type' })
+  })
+})
+
+describe('a viewer', () => {
+  const viewerOf = (sid: string, cookie: string, query = '', headers = {}): Promise<Response> =>
+    fetch(`${rig.origin}/ws/${sid}/viewer${query}`, { headers: { cookie, ...headers } })
+
+  test('is known again by its cookie', async () => {
+    const sid = await rig.seed()
+    const { cookie, viewer } = await rig.cookie(sid, 'ro')
+    const response = await viewerOf(sid, cookie)
+    expect(await response.json()).toEqual({ sessionId: sid, viewer, mode: 'ro', status: 'running' })
+  })
+
+  test('of two in one browser is chosen by its id, else the newest', async () => {
+    const sid = await rig.seed()
+    const [first, second] = [await rig.cookie(sid, 'rw'), await rig.cookie(sid, 'ro')]
+    const both = `${first.cookie}; ${second.cookie}; cs_x=1; other=2`
+    const chosen = async (query: string): Promise<unknown> => (await viewerOf(sid, both, query)).json()
+    expect(await chosen('')).toMatchObject({ viewer: second.viewer })
+    expect(await chosen(`?viewer=${first.viewer}`)).toMatchObject({ viewer: first.viewer })
+    expect(await chosen(`?viewer=${randomUUID()}`)).toMatchObject({ code: 'token_invalid' })
+    expect(await chosen(`?viewer=${first.viewer}&viewer=x`)).toMatchObject({ viewer: second.viewer })
+  })
+
+  test('is nobody without a cookie, with a wrong one, with one of another session, or a revoked one', async () => {
+    const [sid, other] = [await rig.seed(), await rig.seed()]
+    const { cookie, viewer } = await rig.cookie(sid)
+    const refused = { status: 401, code: 'token_invalid' }
+    expect(await problemOf(await viewerOf(sid, ''))).toMatchObject(refused)
+    expect(await problemOf(await viewerOf(sid, `cs_${viewer}=${'A'.repeat(43)}`))).toMatchObject(refused)
+    expect(await problemOf(await viewerOf(sid, `cs_${viewer}=`))).toMatchObject(refused)
+    expect(await problemOf(await viewerOf(other, cookie))).toMatchObject(refused)
+    await database.query('update session_viewers set revoked_at = now() where id = $1', [viewer])
+    expect(await problemOf(await viewerOf(sid, cookie))).toMatchObject(refused)
+  })
+
+  test('has a cookie for https only where the request came by https, as a trusted proxy tells', async () => {
+    await using behind = await Rig.start(database, keys, { trustedProxyHops: 1 })
+    const sid = await behind.seed()
+    const https = { 'x-forwarded-proto': 'https', origin: `https://${behind.host}` }
+    const response = await behind.redeem(sid, await behind.token(sid), https)
+    expect(response.headers.get('set-cookie')).toContain('; Secure')
+    const lying = await rig.redeem(sid, await rig.token(sid), { 'x-forwarded-proto': 'https' })
+    expect(lying.headers.get('set-cookie')).not.toContain('Secure')
+    await Promise.all([response.text(), lying.text()])
+  })
+})
+
+describe('the gateway’s database role', () => {
+  test.each([
+    ['select * from session_orders'],
+    ['select code_url from sessions'],
+    ['update sessions set status = $$failed$$'],
+    ['delete from session_viewers'],
+    ['insert into token_jti select * from token_jti'],
+    ['insert into session_endpoints select * from session_endpoints'],
+  ])('may not: %s', async (sql) => {
+    await expect(rig.pool.query(sql)).rejects.toMatchObject({ code: '42501' })
+  })
+})
+
+describe('faults', () => {
+  test('a header block of 20 kB is 431, and what is no HTTP is 400, both with a body', async () => {
+    const large = await rawRequest(rig.port, `GET /ws/x HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`)
+    expect([large.status, JSON.parse(large.body).code]).toEqual([431, 'headers_too_large'])
+    const noise = await rawRequest(rig.port, 'NOISE\r\n\r\n')
+    expect([noise.status, JSON.parse(noise.body).code]).toEqual([400, 'bad_request'])
+    const twice = 'Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}'
+    const both = await rawRequest(rig.port, `POST /ws/${randomUUID()}/redeem HTTP/1.1\r\nHost: x\r\n${twice}`)
+    expect([both.status, both.head.includes('Connection: close')]).toEqual([400, true])
+  })
+
+  test('an unreachable database is 503, and health goes on', async () => {
+    await using lost = await Rig.start(database, keys)
+    const sid = await lost.seed()
+    const token = await lost.token(sid)
+    lost.pool.options.port = 1
+    lost.pool.options.connectionString = 'postgres://127.0.0.1:1/x'
+    expect(await problemOf(await lost.redeem(sid, token))).toMatchObject({ status: 503, code: 'store_unavailable' })
+    expect((await fetch(`${lost.origin}/readyz`)).status).toBe(503)
+    expect((await fetch(`${lost.origin}/healthz`)).status).toBe(200)
+  })
+
+  test('a request id is kept when it is plain, else made', async () => {
+    const idFor = async (id: string): Promise<string | null> =>
+      (await fetch(`${rig.origin}/ws/x`, { headers: { 'x-request-id': id } })).headers.get('x-request-id')
+    expect(await idFor('abc-1')).toBe('abc-1')
+    expect(await idFor('x'.repeat(100))).toMatch(/^[0-9a-f-]{36}$/)
+    expect(await idFor('a"b')).toMatch(/^[0-9a-f-]{36}$/)
+  })
+})
