@@ -1,0 +1,64 @@
+import {
+  ATTACH_ASSERTION,
+  type AttachClaims,
+  CLOCK_TOLERANCE_SECONDS,
+  MAX_TOKEN_CHARS,
+  TOKEN_ISSUER,
+} from '@cliscale/contract'
+import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey, jwtVerify } from 'jose'
+import { z } from 'zod'
+
+const Claims = z.object({ sid: z.uuid(), mode: z.enum(['rw', 'ro']), viewer: z.uuid() })
+
+/** An unknown `kid` makes us ask for the keys again, but not more often than this. */
+export const KEYS_COOLDOWN_MS = 10_000
+
+/**
+ * Checks viewers' assertions with the controller's public keys, which are fetched when they are needed and then kept
+ * for good. Rejects what is not an assertion of ours for this session.
+ */
+export function createAssertionVerifier(options: {
+  readonly sessionId: string
+  readonly fetchKeys: () => Promise<JSONWebKeySet>
+  readonly now?: () => number
+}): (assertion: string) => Promise<AttachClaims> {
+  const now = options.now ?? Date.now
+  let keys: JWTVerifyGetKey | undefined
+  let fetching: Promise<void> | undefined
+  let triedAtMs = -Infinity
+
+  const refresh = async (): Promise<void> => {
+    const set = await options.fetchKeys()
+    // Only a set that can be read takes the place of one that works.
+    keys = createLocalJWKSet(set)
+  }
+  const refreshOnce = (): Promise<void> => {
+    triedAtMs = now()
+    fetching ??= refresh().finally(() => (fetching = undefined))
+    return fetching
+  }
+  const getKey: JWTVerifyGetKey = async (header, token) => {
+    if (keys === undefined) await refreshOnce()
+    try {
+      return await keys!(header, token)
+    } catch (error) {
+      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
+      if (fetching === undefined && now() - triedAtMs < KEYS_COOLDOWN_MS) throw error
+      await refreshOnce()
+      return keys!(header, token)
+    }
+  }
+  return async (assertion) => {
+    if (assertion.length > MAX_TOKEN_CHARS) throw new errors.JWTInvalid('the assertion is too long')
+    const { payload } = await jwtVerify(assertion, getKey, {
+      algorithms: ['RS256'],
+      issuer: TOKEN_ISSUER,
+      audience: ATTACH_ASSERTION.audience,
+      typ: ATTACH_ASSERTION.type,
+      clockTolerance: CLOCK_TOLERANCE_SECONDS,
+    })
+    const claims = Claims.parse(payload)
+    if (claims.sid !== options.sessionId) throw new errors.JWTClaimValidationFailed('another session', payload, 'sid')
+    return claims
+  }
+}

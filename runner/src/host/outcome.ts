@@ -1,0 +1,68 @@
+import { type Exit, REASONS, type Reason, type SessionEvent } from '@cliscale/contract'
+import type { StopCause, WorkExit } from '../relay/messages.ts'
+
+export type EndedEvent = SessionEvent & { type: 'ended' }
+type Verdict = Pick<EndedEvent, 'status' | 'reason' | 'detail'>
+
+function failed(reason: Reason, detail: string): Verdict {
+  return { status: 'failed', reason, detail }
+}
+
+const STOPPED: Record<StopCause, (timeoutSeconds: number) => Verdict> = {
+  user: () => ({ status: 'stopped', reason: 'stopped_by_user', detail: 'The session was stopped on request.' }),
+  deadline: (limit) => ({
+    status: 'expired',
+    reason: 'deadline',
+    detail: `The command ran longer than its timeout_seconds (${limit}) and was ended.`,
+  }),
+}
+
+function judge(exit: WorkExit, timeoutSeconds: number): Verdict {
+  if (exit.stopped !== null) return STOPPED[exit.stopped](timeoutSeconds)
+  if (exit.failure !== null) return failed(exit.failure.reason, exit.failure.detail)
+  const what = exit.phase === 'install' ? 'The install command' : 'The command'
+  const how = exit.signal === null ? `ended with exit code ${exit.exitCode}` : `was ended by the signal ${exit.signal}`
+  if (exit.oomKilled && exit.exitCode !== 0) {
+    return failed('oom_killed', `${what} used more memory than it may; it ${how}.`)
+  }
+  if (exit.phase === 'install') return failed('install_failed', `${what} ${how}.`)
+  if (exit.signal !== null) return failed('killed_by_signal', `${what} ${how}.`)
+  if (exit.exitCode !== 0) return failed('exit_nonzero', `${what} ${how}.`)
+  return { status: 'succeeded', reason: null, detail: null }
+}
+
+/** How a session ended, from how its work did. */
+export function endOf(exit: WorkExit, timeoutSeconds: number): EndedEvent {
+  return {
+    type: 'ended',
+    at: exit.at,
+    ...judge(exit, timeoutSeconds),
+    exitCode: exit.exitCode,
+    signal: exit.signal,
+  }
+}
+
+/** A session that ended without an exit of its command. */
+export function endWithout(status: EndedEvent['status'], reason: Reason, detail: string): EndedEvent {
+  const at = new Date().toISOString()
+  return { type: 'ended', at, status, reason, detail: detail.slice(0, 2000), exitCode: null, signal: null }
+}
+
+/** A session that was stopped before its command ran. */
+export function endStopped(cause: StopCause, timeoutSeconds: number): EndedEvent {
+  const { status, reason, detail } = STOPPED[cause](timeoutSeconds)
+  return endWithout(status, reason!, detail!)
+}
+
+/** What viewers are told of an end. */
+export function exitMessage(ended: EndedEvent, runningAt: string | undefined): Exit {
+  return {
+    status: ended.status,
+    reason: ended.reason,
+    detail: ended.detail,
+    hint: ended.reason === null ? null : REASONS[ended.reason].hint,
+    exitCode: ended.exitCode,
+    signal: ended.signal,
+    durationMs: runningAt === undefined ? null : Math.max(0, Date.parse(ended.at) - Date.parse(runningAt)),
+  }
+}

@@ -1,0 +1,270 @@
+import type { ClaimResponse, Stage, WorkOrder } from '@cliscale/contract'
+import type { Logger } from '@cliscale/service-kit'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { StopCause, WorkStage } from '../relay/messages.ts'
+import { doneLine, failedLine, noteLine, type LineStage } from '../relay/stage-lines.ts'
+import { SessionFailure } from './failure.ts'
+import type { HostState } from './host-state.ts'
+import { endOf, endStopped, endWithout, type EndedEvent } from './outcome.ts'
+import type { StopRequest } from './stop-request.ts'
+import type { SessionTerminal } from './terminal-types.ts'
+import type { Timeline } from './timeline.ts'
+import { WorkLink, WorkUnreachable } from './work-link.ts'
+
+/** Between SIGTERM and SIGKILL when a session is stopped. */
+export const STOP_GRACE_MS = 10_000
+/** How much longer than its grace a stop may take before the session ends without work's word. */
+const STOP_SPARE_MS = 15_000
+/** How long work may take to listen for the first time: its image may still be pulled. */
+const FIRST_CONNECT_LIMIT_MS = 5 * 60_000
+/** Nobody listening for this long, where work was seen before, means that it is gone. */
+const GONE_LIMIT_MS = 1000
+
+/** Fetches, verifies and unpacks code; throws SessionFailure, or what `signal` was aborted with. */
+export type FetchCode = (options: {
+  readonly url: string
+  readonly checksumSha256: string | null
+  readonly policy: ClaimResponse['fetchPolicy']
+  readonly targetDir: string
+  readonly signal: AbortSignal
+  readonly onStage: (stage: Stage) => void
+}) => Promise<{ notes: readonly string[] }>
+
+export interface SessionOptions {
+  readonly claim: ClaimResponse
+  readonly terminal: SessionTerminal
+  readonly timeline: Timeline
+  readonly state: HostState
+  readonly workSocket: string
+  readonly workspaceDir: string
+  readonly fetchCode: FetchCode
+  /** Confirms `started`; resolves to false when the controller refuses it for good. Rejects when `signal` aborts. */
+  readonly confirmStarted: (signal: AbortSignal) => Promise<boolean>
+  readonly stop: StopRequest
+  readonly onOutput: () => void
+  readonly logger: Logger
+  /** The process is about to end: nothing more is decided. */
+  readonly signal: AbortSignal
+}
+
+/**
+ * One session from its claim to its end, whatever work's state is when this begins; a host that was killed goes on
+ * from there. `run` resolves to how it ended, or to undefined when nothing may be run (the controller refused it).
+ */
+export class Session {
+  private readonly options: SessionOptions
+  private link: WorkLink | undefined
+  private fetched = false
+  private deadline: NodeJS.Timeout | undefined
+  private giveUpAtMs = Infinity
+
+  constructor(options: SessionOptions) {
+    this.options = options
+    options.stop.onRequest(() => this.sendStop())
+  }
+
+  /** What a viewer typed; dropped while no command is there to read it. */
+  input(bytes: Uint8Array): void {
+    this.link?.input(bytes)
+  }
+
+  resize(size: { columns: number; rows: number }): void {
+    this.link?.send({ type: 'resize', size })
+  }
+
+  async run(): Promise<EndedEvent | undefined> {
+    try {
+      for (;;) {
+        this.options.signal.throwIfAborted()
+        const link = await this.connect()
+        if (link === undefined) return this.withoutWork()
+        this.link = link
+        const ended = await this.drive(link)
+        if (ended !== undefined) return ended === 'refused' ? undefined : ended
+        link.close()
+      }
+    } finally {
+      clearTimeout(this.deadline)
+    }
+  }
+
+  /** Tells work that its exit is journaled, or that there is nothing to run; it ends what is left and exits. */
+  async dismissWork(): Promise<void> {
+    this.link ??= await this.tryConnect().catch(() => undefined)
+    this.link?.send({ type: 'quit' })
+    await this.link?.end()
+  }
+
+  /** Closes the connection; work goes on. */
+  close(): void {
+    this.link?.close()
+  }
+
+  private tryConnect(): Promise<WorkLink> {
+    const { workSocket: socketPath, state, terminal } = this.options
+    return WorkLink.connect({ socketPath, secret: state.workSecret, from: terminal.workOffset })
+  }
+
+  /** Undefined when work is gone, never came, or does not know us. */
+  private async connect(): Promise<WorkLink | undefined> {
+    const { state, logger, signal } = this.options
+    let absentSinceMs: number | undefined
+    for (;;) {
+      try {
+        const link = await this.tryConnect()
+        state.markWorkSeen()
+        return link
+      } catch (error) {
+        if (!(error instanceof WorkUnreachable)) throw error
+        logger.info({ kind: error.kind }, 'work was not reached')
+        if (error.kind === 'refused' || Date.now() > this.giveUpAtMs) return undefined
+        if (error.kind === 'silent') absentSinceMs = undefined
+        else absentSinceMs ??= Date.now()
+        const limitMs = state.workSeen ? GONE_LIMIT_MS : FIRST_CONNECT_LIMIT_MS
+        if (absentSinceMs !== undefined && Date.now() - absentSinceMs > limitMs) return undefined
+        if (this.options.stop.cause !== undefined && !state.workSeen) return undefined
+      }
+      await sleep(100, undefined, { signal })
+    }
+  }
+
+  private withoutWork(): EndedEvent {
+    const { stop, claim } = this.options
+    if (stop.cause !== undefined) return endStopped(stop.cause, claim.timeoutSeconds)
+    return endWithout('lost', 'runner_lost', 'The process that ran the command disappeared before it could end.')
+  }
+
+  /** Undefined when the connection ended before the session did. */
+  private async drive(link: WorkLink): Promise<EndedEvent | 'refused' | undefined> {
+    const { claim, timeline, stop } = this.options
+    for (const stage of link.welcome.stages) this.onStage(stage)
+    if (link.welcome.state === 'waiting') {
+      // Started, but work knows nothing of it: the one that did is gone, and it is not run a second time.
+      if (claim.started || claim.order === null) return this.withoutWork()
+      const failure = await this.prepare(link, claim.order)
+      if (failure !== undefined) return failure
+    } else if (link.welcome.state === 'prepared') {
+      const refused = await this.go(link)
+      if (refused !== undefined) return refused
+    } else if (stop.cause !== undefined) this.sendStop()
+    if (timeline.runningAt !== undefined) this.watchDeadline(timeline.runningAt)
+    return this.follow(link)
+  }
+
+  private async follow(link: WorkLink): Promise<EndedEvent | 'refused' | undefined> {
+    const { terminal, claim, onOutput } = this.options
+    for await (const event of link.events()) {
+      switch (event.type) {
+        case 'output':
+          terminal.appendWork(event.offset, event.bytes)
+          link.send({ type: 'ack', offset: terminal.workOffset })
+          onOutput()
+          await terminal.ready()
+          break
+        case 'prepared': {
+          const refused = await this.go(link)
+          if (refused !== undefined) return refused
+          break
+        }
+        case 'stage':
+          this.onStage(event.stage)
+          break
+        case 'exit':
+          if (event.exit.offset === terminal.workOffset) return endOf(event.exit, claim.timeoutSeconds)
+          throw new RangeError(`work ended at ${event.exit.offset}, but ${terminal.workOffset} bytes came`)
+        default:
+          break
+      }
+    }
+    return undefined
+  }
+
+  private onStage(stage: WorkStage): void {
+    const { timeline } = this.options
+    if (stage.name === 'installing') return timeline.stage('installing', stage.at)
+    timeline.running(stage.at)
+    this.watchDeadline(timeline.runningAt!)
+  }
+
+  /** Brings the code into the workspace and hands over the order; it stays in memory, here and there. */
+  private async prepare(link: WorkLink, order: WorkOrder): Promise<EndedEvent | undefined> {
+    const { claim, stop } = this.options
+    try {
+      stop.signal.throwIfAborted()
+      if (!this.fetched) await this.fetch(order)
+      this.fetched = true
+    } catch (error) {
+      if (stop.cause !== undefined) return endStopped(stop.cause, claim.timeoutSeconds)
+      if (!isSessionFailure(error)) throw error
+      this.options.terminal.appendHost(failedLine(error.detail))
+      return endWithout('failed', error.reason, error.detail)
+    }
+    const { command, prompt, installCmd, env } = order
+    link.send({ type: 'prepare', order: { sessionId: claim.sessionId, command, prompt, installCmd, env } })
+    return undefined
+  }
+
+  private async fetch(order: WorkOrder): Promise<void> {
+    if (order.codeUrl === null) return
+    const { claim, terminal, timeline, stop, workspaceDir, onOutput, signal } = this.options
+    let current: { name: LineStage; sinceMs: number } | undefined
+    const finish = (): void => {
+      if (current !== undefined) terminal.appendHost(doneLine(current.name, Date.now() - current.sinceMs))
+      onOutput()
+    }
+    const { notes } = await this.options.fetchCode({
+      url: order.codeUrl,
+      checksumSha256: order.checksumSha256,
+      policy: claim.fetchPolicy,
+      targetDir: workspaceDir,
+      signal: AbortSignal.any([stop.signal, signal]),
+      onStage: (name) => {
+        if (name !== 'fetching_code' && name !== 'verifying') return
+        finish()
+        current = { name, sinceMs: Date.now() }
+        timeline.stage(name)
+      },
+    })
+    finish()
+    for (const note of notes) terminal.appendHost(noteLine(note))
+  }
+
+  /** Undefined when the command may run now. After `started` is confirmed it is never run again. */
+  private async go(link: WorkLink): Promise<EndedEvent | 'refused' | undefined> {
+    const { claim, stop, terminal, signal } = this.options
+    if (!claim.started && stop.cause === undefined) {
+      try {
+        if (!(await this.options.confirmStarted(AbortSignal.any([stop.signal, signal])))) return 'refused'
+      } catch (error) {
+        signal.throwIfAborted()
+        if (stop.cause === undefined) throw error
+      }
+    }
+    if (stop.cause !== undefined) return endStopped(stop.cause, claim.timeoutSeconds)
+    link.send({ type: 'go', size: terminal.size })
+    return undefined
+  }
+
+  private sendStop(): void {
+    const { stop } = this.options
+    this.giveUpAtMs = Date.now() + STOP_GRACE_MS + STOP_SPARE_MS
+    this.link?.send({ type: 'stop', cause: stop.cause!, graceMs: STOP_GRACE_MS })
+    clearTimeout(this.deadline)
+    // work that does not answer any more is given up: `run` then finds the time over.
+    this.deadline = setTimeout(() => this.link?.close(), this.giveUpAtMs - Date.now() + 1)
+  }
+
+  private watchDeadline(runningAt: string): void {
+    const { stop, claim } = this.options
+    if (stop.cause !== undefined) return
+    clearTimeout(this.deadline)
+    const leftMs = Date.parse(runningAt) + claim.timeoutSeconds * 1000 - Date.now()
+    const cause: StopCause = 'deadline'
+    this.deadline = setTimeout(() => stop.request(cause), Math.max(0, leftMs))
+  }
+}
+
+/** By name: Jest loads modules in several realms. */
+function isSessionFailure(error: unknown): error is SessionFailure {
+  return error instanceof Error && error.name === 'SessionFailure'
+}

@@ -1,0 +1,25 @@
+import type { StopCause } from '../relay/messages.ts'
+
+/** One request to stop, from whoever comes first. What waits for something else is broken off by `signal`. */
+export class StopRequest {
+  private readonly controller = new AbortController()
+  private readonly listeners: (() => void)[] = []
+  cause: StopCause | undefined
+
+  get signal(): AbortSignal {
+    return this.controller.signal
+  }
+
+  /** Later calls change nothing. */
+  request(cause: StopCause): void {
+    if (this.cause !== undefined) return
+    this.cause = cause
+    this.controller.abort(new Error('the session is being stopped'))
+    for (const listener of this.listeners) listener()
+  }
+
+  /** Called once, at the request. */
+  onRequest(listener: () => void): void {
+    this.listeners.push(listener)
+  }
+}

@@ -1,0 +1,55 @@
+import type { SessionEvent, Stage, StatusMessage } from '@cliscale/contract'
+import type { HostState } from './host-state.ts'
+import { exitMessage, type EndedEvent } from './outcome.ts'
+import type { SessionTerminal } from './terminal-types.ts'
+
+/** What happened when: kept on disk, shown to viewers, and reported. */
+export class Timeline {
+  private readonly state: HostState
+  private readonly terminal: SessionTerminal
+  private readonly changed: () => void
+
+  constructor(state: HostState, terminal: SessionTerminal, changed: () => void) {
+    this.state = state
+    this.terminal = terminal
+    this.changed = changed
+  }
+
+  /** When the command began, if it did. */
+  get runningAt(): string | undefined {
+    return this.state.events.find((event) => event.type === 'running')?.at
+  }
+
+  get ended(): EndedEvent | undefined {
+    return this.state.events.find((event) => event.type === 'ended')
+  }
+
+  starting(): void {
+    this.show({ status: 'starting', stage: null, since: new Date().toISOString() })
+  }
+
+  stage(name: Exclude<Stage, 'running'>, at = new Date().toISOString()): void {
+    this.add({ type: 'stage', name, at })
+    this.show({ status: 'starting', stage: name, since: at })
+  }
+
+  running(at: string): void {
+    this.add({ type: 'running', at })
+    this.show({ status: 'running', stage: 'running', since: this.runningAt ?? at })
+  }
+
+  /** The end; only the first one counts, also when an earlier life of the host wrote it. */
+  end(ended: EndedEvent): void {
+    this.add(ended)
+    if (this.terminal.ended === undefined) this.terminal.end(exitMessage(this.ended!, this.runningAt))
+    this.changed()
+  }
+
+  private add(event: SessionEvent): void {
+    if (this.state.addEvent(event)) this.changed()
+  }
+
+  private show(status: Pick<StatusMessage, 'status' | 'stage' | 'since'>): void {
+    this.terminal.setStatus({ ...status, reason: null, hint: null })
+  }
+}

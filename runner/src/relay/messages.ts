@@ -1,0 +1,86 @@
+/**
+ * What host and work say to each other (DESIGN sections 4 and 6). work listens; host connects, says hello and gets a
+ * welcome. Then: prepare → prepared → go → stage … exit → quit. Output flows from the offset that hello names, and
+ * is kept by work until it is acknowledged. Each side checks what it reads: work shares its container with the command.
+ */
+import { MAX_COLUMNS, MAX_ROWS, WorkOrder } from '@cliscale/contract'
+import { z } from 'zod'
+import { encodeFrame, FrameType } from './frames.ts'
+
+const offset = z.int().min(0)
+const size = z.object({ columns: z.int().min(1).max(MAX_COLUMNS), rows: z.int().min(1).max(MAX_ROWS) })
+/** Why a command was stopped; it decides the session's status, whatever the exit code. */
+const stopCause = z.enum(['user', 'deadline'])
+export type StopCause = z.infer<typeof stopCause>
+
+/** What work needs of a work order, and the session it belongs to. */
+export const PreparedOrder = WorkOrder.pick({ command: true, prompt: true, installCmd: true, env: true }).extend({
+  sessionId: z.uuid(),
+})
+export type PreparedOrder = z.infer<typeof PreparedOrder>
+
+export const HostMessage = z.discriminatedUnion('type', [
+  /**
+   * First message of a connection. `secret` is chosen by the host; the first connection sets it and later ones must
+   * show it. `from`: offset of the output the host wants next; what lies before it is acknowledged. `pid` is spared
+   * when the session's processes are ended.
+   */
+  z.object({ type: z.literal('hello'), secret: z.string().min(16).max(128), from: offset, pid: z.int() }),
+  z.object({ type: z.literal('prepare'), order: PreparedOrder }),
+  z.object({ type: z.literal('go'), size }),
+  z.object({ type: z.literal('resize'), size }),
+  z.object({ type: z.literal('stop'), cause: stopCause, graceMs: z.int().min(0) }),
+  z.object({ type: z.literal('ack'), offset }),
+  /** The exit is journaled, or nothing will run: work ends what it started and exits. */
+  z.object({ type: z.literal('quit') }),
+])
+export type HostMessage = z.infer<typeof HostMessage>
+
+const instant = z.iso.datetime()
+const stage = z.object({ name: z.enum(['installing', 'running']), at: instant })
+export type WorkStage = z.infer<typeof stage>
+
+/** How it ended. Exactly one of exitCode, signal and failure is set. */
+export const WorkExit = z.object({
+  phase: z.enum(['install', 'command']),
+  exitCode: z.int().nullable(),
+  signal: z.string().max(20).nullable(),
+  /** It could not be started. */
+  failure: z.object({ reason: z.enum(['launch_failed', 'disk_full']), detail: z.string().max(1000) }).nullable(),
+  /** The system ended a process of the session for want of memory while it ran. */
+  oomKilled: z.boolean(),
+  stopped: stopCause.nullable(),
+  at: instant,
+  /** Output bytes in all. */
+  offset,
+})
+export type WorkExit = z.infer<typeof WorkExit>
+
+export const WORK_STATES = ['waiting', 'prepared', 'running', 'ended'] as const
+export type WorkState = (typeof WORK_STATES)[number]
+
+export const WorkMessage = z.discriminatedUnion('type', [
+  /** `base`: first offset that work can still send. */
+  z.object({ type: z.literal('welcome'), state: z.enum(WORK_STATES), base: offset, stages: z.array(stage).max(2) }),
+  z.object({ type: z.literal('refused'), why: z.string().max(200) }),
+  z.object({ type: z.literal('prepared') }),
+  z.object({ type: z.literal('stage'), stage }),
+  /** Sent after the last byte of output. */
+  z.object({ type: z.literal('exit'), exit: WorkExit }),
+])
+export type WorkMessage = z.infer<typeof WorkMessage>
+
+/** The frame of a message. */
+export function encodeMessage(message: HostMessage | WorkMessage): Buffer {
+  return encodeFrame(FrameType.json, Buffer.from(JSON.stringify(message)))
+}
+
+/** Reads a message of the host. Throws SyntaxError or ZodError. */
+export function decodeHostMessage(body: Buffer): HostMessage {
+  return HostMessage.parse(JSON.parse(body.toString()))
+}
+
+/** Reads a message of work. Throws SyntaxError or ZodError. */
+export function decodeWorkMessage(body: Buffer): WorkMessage {
+  return WorkMessage.parse(JSON.parse(body.toString()))
+}

@@ -1,0 +1,20 @@
+import { parseEnv } from '@cliscale/service-kit'
+import { z } from 'zod'
+
+const absolute = z.string().startsWith('/', { error: 'must be an absolute path' })
+
+export const WorkEnv = z.object({
+  CLISCALE_WORK_SOCKET: absolute.max(107, { error: 'must be at most 107 bytes, the limit of Unix sockets' }),
+  CLISCALE_WORKSPACE_DIR: absolute,
+  CLISCALE_HOME_DIR: absolute,
+})
+
+/** work's configuration. Throws ConfigError. */
+export function readWorkConfig(env: NodeJS.ProcessEnv) {
+  const values = parseEnv(WorkEnv, env)
+  return {
+    socketPath: values.CLISCALE_WORK_SOCKET,
+    workspaceDir: values.CLISCALE_WORKSPACE_DIR,
+    homeDir: values.CLISCALE_HOME_DIR,
+  }
+}

@@ -1,0 +1,271 @@
+import { timingSafeEqual } from 'node:crypto'
+import { mkdir, stat } from 'node:fs/promises'
+import type { Socket } from 'node:net'
+import path from 'node:path'
+import { DEFAULT_SIZE, type TerminalSize } from '@cliscale/contract'
+import type { Logger } from '@cliscale/service-kit'
+import type { HostMessage, PreparedOrder, StopCause, WorkExit, WorkStage, WorkState } from '../relay/messages.ts'
+import { doneLine, failedLine } from '../relay/stage-lines.ts'
+import { commandEnvironment } from './environment.ts'
+import { HostConnection } from './host-connection.ts'
+import { chooseInstall } from './install.ts'
+import { findBash, runFailure } from './launch-check.ts'
+import { countOomKills } from './oom.ts'
+import { OutputBuffer } from './output-buffer.ts'
+import { PtyRun, type RunExit } from './pty-run.ts'
+
+/** Output that the host has not acknowledged; at this much the terminal is not read on, and the command blocks. */
+export const MAX_UNACKNOWLEDGED_BYTES = 8 * 1024 * 1024
+const RESUME_BYTES = MAX_UNACKNOWLEDGED_BYTES / 2
+
+export interface WorkOptions {
+  readonly workspaceDir: string
+  readonly homeDir: string
+  readonly socketPath: string
+  /** PATH of work itself. */
+  readonly path: string | undefined
+  /** Between SIGTERM and SIGKILL for what the command left behind. */
+  readonly sweepTermMs: number
+  readonly logger: Logger
+  /** work has nothing left to do; its process may exit. */
+  readonly onDone: () => void
+}
+
+/**
+ * Holds the terminal and runs the order in it.
+ *
+ * waiting -(prepare)→ prepared -(go)→ running -(command ended, all read)→ ended. quit ends it in every state.
+ *
+ * Output, stages and exit are kept in memory for as long as the host has not acknowledged them, whichever life of the
+ * host that is; a new connection that knows the secret takes the place of the old one.
+ */
+export class Work {
+  private readonly options: WorkOptions
+  private readonly output = new OutputBuffer()
+  private state: WorkState = 'waiting'
+  private secret: string | undefined
+  private hostPid = 0
+  private connection: HostConnection | undefined
+  private order: PreparedOrder | undefined
+  private size: TerminalSize = DEFAULT_SIZE
+  private readonly stages: WorkStage[] = []
+  private run: PtyRun | undefined
+  private paused = false
+  private flushing = false
+  private stopped: { cause: StopCause | null; graceMs: number } | undefined
+  private exit: WorkExit | undefined
+  private exitSent = false
+  private atLineStart = true
+  /** Since when no host is connected; undefined while one is. */
+  hostlessSinceMs: number | undefined = Date.now()
+
+  constructor(options: WorkOptions) {
+    this.options = options
+  }
+
+  get current(): WorkState {
+    return this.state
+  }
+
+  /** Takes over a connection that was accepted. */
+  accept(socket: Socket): void {
+    const connection = new HostConnection(socket, {
+      onMessage: (message, from) => this.onMessage(message, from),
+      onInput: (bytes) => this.connection === connection && this.run?.write(bytes),
+      onClose: () => {
+        if (this.connection !== connection) return
+        this.connection = undefined
+        this.hostlessSinceMs = Date.now()
+      },
+    })
+    connection.onDrain(() => this.pump())
+  }
+
+  /** Ends everything of the session at once, then calls onDone. */
+  async quit(): Promise<void> {
+    this.stopped ??= { cause: null, graceMs: 0 } // also what is about to be started
+    this.run?.stop(0)
+    await this.run?.exit
+    this.connection?.end()
+    this.options.onDone()
+  }
+
+  /** The system asks this process to end: the command gets `graceMs`; a host is told of its exit and then says quit. */
+  async endWithin(graceMs: number): Promise<void> {
+    if (this.state === 'running') return this.stop(null, graceMs)
+    if (this.state !== 'ended' || this.connection === undefined) await this.quit()
+  }
+
+  private onMessage(message: HostMessage, from: HostConnection): void {
+    if (message.type === 'hello') return this.onHello(message, from)
+    if (from !== this.connection) return from.close() // everything else needs the secret first
+    switch (message.type) {
+      case 'prepare':
+        if (this.state === 'waiting') {
+          this.order = message.order
+          this.state = 'prepared'
+        }
+        return from.send({ type: 'prepared' })
+      case 'go':
+        if (this.state === 'prepared') this.start(message.size)
+        return
+      case 'resize':
+        this.size = message.size
+        return this.run?.resize(message.size)
+      case 'stop':
+        return this.stop(message.cause, message.graceMs)
+      case 'ack':
+        return this.acknowledge(message.offset)
+      case 'quit':
+        return void this.quit()
+    }
+  }
+
+  private onHello(hello: HostMessage & { type: 'hello' }, from: HostConnection): void {
+    this.secret ??= hello.secret
+    const [mine, theirs] = [Buffer.from(this.secret), Buffer.from(hello.secret)]
+    if (mine.length !== theirs.length || !timingSafeEqual(mine, theirs)) return refuse(from, 'the secret is wrong')
+    if (hello.from < this.output.base || hello.from > this.output.head) {
+      return refuse(from, `offset ${hello.from} is not within ${this.output.base} and ${this.output.head}`)
+    }
+    const old = this.connection
+    this.connection = from
+    if (old !== from) old?.close()
+    this.hostPid = hello.pid
+    this.hostlessSinceMs = undefined
+    from.send({ type: 'welcome', state: this.state, base: this.output.base, stages: this.stages })
+    from.startOutput(hello.from)
+    this.exitSent = false
+    this.acknowledge(hello.from)
+    this.pump()
+  }
+
+  private acknowledge(offset: number): void {
+    this.output.acknowledge(offset)
+    if (this.paused && this.output.unacknowledged <= RESUME_BYTES) {
+      this.paused = false
+      this.run?.resume()
+    }
+  }
+
+  private stop(cause: StopCause | null, graceMs: number): void {
+    if (this.state === 'ended') return
+    this.stopped ??= { cause, graceMs }
+    this.run?.stop(graceMs)
+  }
+
+  private emit(bytes: Buffer): void {
+    this.output.append(bytes)
+    this.atLineStart = bytes.at(-1) === 0x0a
+    if (!this.paused && this.output.unacknowledged >= MAX_UNACKNOWLEDGED_BYTES) {
+      this.paused = true
+      this.run?.pause()
+    }
+    if (this.flushing) return
+    this.flushing = true
+    // The terminal gives 4 KiB a read; what one turn of the event loop brings goes out together.
+    setImmediate(() => {
+      this.flushing = false
+      this.pump()
+    })
+  }
+
+  private emitLine(line: string): void {
+    this.emit(Buffer.from(this.atLineStart ? line : `\r\n${line}`))
+  }
+
+  private pump(): void {
+    const connection = this.connection
+    if (connection?.sendOutput(this.output) && this.exit !== undefined && !this.exitSent) {
+      this.exitSent = true
+      connection.send({ type: 'exit', exit: this.exit })
+    }
+  }
+
+  private start(size: TerminalSize): void {
+    this.state = 'running'
+    this.size = size
+    const { logger } = this.options
+    void this.runOrder(this.order!)
+      .catch((err: unknown): Omit<WorkExit, 'at' | 'offset' | 'stopped'> => {
+        logger.error({ err }, 'the order could not be run')
+        return { phase: 'command', oomKilled: false, ...runFailure(err) }
+      })
+      .then((exit) => {
+        this.exit = { ...exit, stopped: this.stopped?.cause ?? null, at: now(), offset: this.output.head }
+        this.state = 'ended'
+        logger.info({ phase: exit.phase, exitCode: exit.exitCode, signal: exit.signal }, 'the command ended')
+        this.pump()
+      })
+  }
+
+  private async runOrder(order: PreparedOrder): Promise<Omit<WorkExit, 'at' | 'offset' | 'stopped'>> {
+    const { workspaceDir, homeDir } = this.options
+    await stat(workspaceDir)
+    await mkdir(path.join(homeDir, 'tmp'), { recursive: true, mode: 0o700 })
+    const bash = await findBash()
+    const env = commandEnvironment({ order, homeDir, bash, ownPath: this.options.path })
+    const install = await chooseInstall(order.installCmd, workspaceDir)
+    if (install !== undefined) {
+      const startedAtMs = Date.now()
+      this.enter('installing')
+      const exit = await this.runCommand('install', install, bash, env)
+      if (exit.exitCode !== 0 || this.stopped !== undefined) return exit
+      this.emitLine(doneLine('installing', Date.now() - startedAtMs))
+    }
+    // A stop that came between: nothing ran that it could end.
+    if (this.stopped !== undefined) {
+      return { phase: 'command', exitCode: null, signal: 'SIGTERM', failure: null, oomKilled: false }
+    }
+    this.enter('running')
+    return this.runCommand('command', order.command, bash, env)
+  }
+
+  private async runCommand(
+    phase: WorkExit['phase'],
+    command: string,
+    bash: string,
+    env: Record<string, string>,
+  ): Promise<Omit<WorkExit, 'at' | 'offset' | 'stopped'>> {
+    const oomBefore = await countOomKills()
+    const { sessionId } = this.order!
+    this.run = await PtyRun.start({
+      command,
+      cwd: this.options.workspaceDir,
+      env,
+      bash,
+      size: this.size,
+      session: { sessionId, spare: () => ({ host: this.hostPid, workSocket: this.options.socketPath }) },
+      sweepTermMs: this.options.sweepTermMs,
+      onOutput: (bytes) => this.emit(bytes),
+    })
+    this.run.resize(this.size) // it may have changed meanwhile
+    if (this.paused) this.run.pause()
+    if (this.stopped !== undefined) this.run.stop(this.stopped.graceMs)
+    const exit: RunExit = await this.run.exit
+    this.run = undefined
+    const oomKilled = (await countOomKills()) > oomBefore
+    if ('error' in exit) {
+      const failed = runFailure(exit.error)
+      this.emitLine(failedLine(failed.failure.detail))
+      return { phase, oomKilled, ...failed }
+    }
+    if (phase === 'install' && exit.exitCode !== 0) this.emitLine(failedLine('the install command failed'))
+    return { phase, ...exit, failure: null, oomKilled }
+  }
+
+  private enter(name: WorkStage['name']): void {
+    const stage = { name, at: now() }
+    this.stages.push(stage)
+    this.connection?.send({ type: 'stage', stage })
+  }
+}
+
+function refuse(connection: HostConnection, why: string): void {
+  connection.send({ type: 'refused', why })
+  connection.end()
+}
+
+function now(): string {
+  return new Date().toISOString()
+}
