@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from '@jest/globals'
-import { ConfigError, describeEnv, parseEnv } from '@cliscale/service-kit'
+import { type ConfigError, describeEnv, parseEnv } from '@cliscale/service-kit'
 import { z } from 'zod'
 import { CONTROLLER_PROCESS_ENV, controllerSettings } from './config.ts'
 import { findOwner } from './identity/api-keys.ts'

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { CreateSessionResponse, FieldError, Problem, SessionList } from '@cliscale/contract'
 import { createHttpServer, createLogger, createPool } from '@cliscale/service-kit'
 import { createTestDatabase, type TestDatabase } from '@cliscale/test-kit'
 import type pg from 'pg'
@@ -42,9 +43,15 @@ export interface Answer {
   readonly status: number
   readonly headers: Headers
   readonly text: string
-  /** The body as JSON. */
-  readonly json: any
+  /** The body as JSON: of whatever was answered, so a test reads only what its status promises. */
+  readonly json: AnswerBody
 }
+
+export type AnswerBody = Omit<CreateSessionResponse, 'status'> &
+  Omit<Problem, 'status' | 'errors'> & {
+    readonly status: string | number
+    readonly errors: readonly FieldError[]
+  } & SessionList
 
 export interface ApiOptions {
   readonly settings?: Partial<ControllerSettings>
@@ -109,7 +116,12 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
     })
     const text = await response.text()
     const isJson = /json/.test(response.headers.get('content-type') ?? '')
-    return { status: response.status, headers: response.headers, text, json: isJson ? JSON.parse(text) : undefined }
+    return {
+      status: response.status,
+      headers: response.headers,
+      text,
+      json: (isJson ? JSON.parse(text) : {}) as AnswerBody,
+    }
   }
   return {
     url,

@@ -29,16 +29,14 @@ function isForeign(name: string, value: string): boolean {
 export function parseEnv<T extends z.ZodObject>(schema: T, env: NodeJS.ProcessEnv): z.infer<T> {
   const faults: string[] = []
   const raw: Record<string, string> = {}
-  const known = new Set(Object.keys(schema.shape))
-  for (const name of known) {
+  for (const name of Object.keys(schema.shape)) {
     const value = isSecret(schema, name) ? secretValue(name, env, faults) : env[name]
     if (value !== undefined && value !== '') raw[name] = value
   }
-  for (const [name, value] of Object.entries(env)) {
-    if (!name.startsWith('CLISCALE_') || value === undefined || known.has(name) || isForeign(name, value)) continue
-    if (name.endsWith('_FILE') && known.has(name.slice(0, -5)) && isSecret(schema, name.slice(0, -5))) continue
-    faults.push(`${name} is not a setting; remove it or correct its name`)
-  }
+  const names = Object.entries(env).filter(([name, value]) => name.startsWith('CLISCALE_') && value !== undefined)
+  for (const [name, value = ''] of names)
+    if (!isKnown(schema, name) && !isForeign(name, value))
+      faults.push(`${name} is not a setting; remove it or correct its name`)
   const result = schema.safeParse(raw)
   if (!result.success) faults.push(...result.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`))
   if (faults.length > 0 || !result.success) throw new ConfigError(faults)
@@ -46,6 +44,12 @@ export function parseEnv<T extends z.ZodObject>(schema: T, env: NodeJS.ProcessEn
 }
 
 /** Looks through optional, default and the like: each makes a new schema without the mark of the one inside. */
+function isKnown(schema: z.ZodObject, name: string): boolean {
+  if (Object.hasOwn(schema.shape, name)) return true
+  const plain = name.endsWith('_FILE') ? name.slice(0, -5) : name
+  return Object.hasOwn(schema.shape, plain) && isSecret(schema, plain)
+}
+
 function isSecret(schema: z.ZodObject, name: string): boolean {
   let field = schema.shape[name] as z.ZodType | undefined
   while (field !== undefined) {

@@ -41,6 +41,6 @@ export function limitKey(address: string): string {
   if (!ipaddr.isValid(address)) return 'unknown'
   const ip = ipaddr.process(address)
   if (ip.kind() === 'ipv4') return ip.toString()
-  const network = ip.toByteArray().slice(0, 8)
-  return `${ipaddr.fromByteArray([...network, ...new Array<number>(8).fill(0)]).toString()}/64`
+  const network = ip.toByteArray().map((byte, i) => (i < 8 ? byte : 0))
+  return `${ipaddr.fromByteArray(network).toString()}/64`
 }
