@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
 import {
   type ClientHello,
   ClientType,
@@ -150,7 +151,7 @@ export async function refusedUpgrade(
     },
   })
   ws.on('error', () => {})
-  const [, response] = (await once(ws, 'unexpected-response')) as [unknown, import('node:http').IncomingMessage]
+  const [, response] = (await once(ws, 'unexpected-response')) as [unknown, IncomingMessage]
   const chunks: Buffer[] = []
   for await (const chunk of response) chunks.push(chunk as Buffer)
   return { status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() }

@@ -1,4 +1,6 @@
-/** Bounds of one session's viewers. Tests shorten the times. */
+import { MAX_REPLAY_BYTES } from '@cliscale/contract'
+
+/** Bounds of one session's viewers. Tests make them smaller. */
 export interface TerminalLimits {
   readonly viewers: number
   /** Upgrades whose assertion is being checked. */
@@ -14,6 +16,10 @@ export interface TerminalLimits {
   /** How long the viewer whose size rules may be away before another one's does. */
   readonly driverGraceMs: number
   readonly inputBytesPerSecond: number
+  /** A viewer that is further behind gets a snapshot. */
+  readonly replayBytes: number
+  /** A restart of the host parses at most about so much of the output again. */
+  readonly checkpointBytes: number
   /** How long a viewer that is put out, or left at the end, may take to close. */
   readonly closeMs: number
 }
@@ -29,5 +35,7 @@ export const DEFAULT_LIMITS: TerminalLimits = {
   resizeDebounceMs: 100,
   driverGraceMs: 2_000,
   inputBytesPerSecond: 64 * 1024,
+  replayBytes: MAX_REPLAY_BYTES,
+  checkpointBytes: 16 * 1024 * 1024,
   closeMs: 2_000,
 }

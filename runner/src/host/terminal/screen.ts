@@ -1,7 +1,8 @@
-import serialize from '@xterm/addon-serialize'
-import unicode11 from '@xterm/addon-unicode11'
+import { SerializeAddon } from '@xterm/addon-serialize'
+import { Unicode11Addon } from '@xterm/addon-unicode11'
+// Node's lexer does not find the names of this CommonJS bundle: only the default import has them.
 import headless, { type IDisposable, type Terminal } from '@xterm/headless'
-import { MAX_REPLAY_BYTES, type TerminalSize } from '@cliscale/contract'
+import type { TerminalSize } from '@cliscale/contract'
 import { loadCheckpoint, saveCheckpoint, type Snapshot } from './checkpoint.ts'
 import type { OutputLog } from './output-log.ts'
 import { addAnswers } from './screen-answers.ts'
@@ -12,17 +13,16 @@ const SCROLLBACK_LINES = 5_000
 const CHUNK_BYTES = 128 * 1024
 /** How far the screen may lag before `ready` waits. */
 const BACKLOG_BYTES = 1024 * 1024
-/** A restart parses at most about this much again. */
-const CHECKPOINT_EVERY_BYTES = 16 * 1024 * 1024
 /** A snapshot blocks for some 50 ms: at most one a second, and never more than a twentieth of the time. */
 const SNAPSHOT_EVERY_MS = 1_000
 const SNAPSHOT_COST_FACTOR = 20
-/** A cached snapshot is good as long as the rest up to the head is quickly replayed. */
-const FRESH_BYTES = MAX_REPLAY_BYTES / 2
 
 export interface ScreenOptions {
   readonly log: OutputLog
   readonly dir: string
+  /** Up to so far behind the head a viewer is sent what it missed byte by byte. */
+  readonly replayBytes: number
+  readonly checkpointBytes: number
   /** Answers to terminal queries. Queries of output that was there at the start are not answered. */
   readonly onAnswer: (text: string) => void
   readonly onFault: (error: Error) => void
@@ -35,7 +35,7 @@ export interface ScreenOptions {
 export class Screen implements Disposable {
   readonly #options: ScreenOptions
   readonly #terminal: Terminal
-  readonly #serializer = new serialize.SerializeAddon()
+  readonly #serializer = new SerializeAddon()
   readonly #disposables: IDisposable[] = []
   /** Queries before this offset were met by an earlier life of the host. */
   readonly #answerFrom: number
@@ -63,7 +63,7 @@ export class Screen implements Disposable {
       allowProposedApi: true,
       logLevel: 'off',
     })
-    this.#terminal.loadAddon(new unicode11.Unicode11Addon())
+    this.#terminal.loadAddon(new Unicode11Addon())
     this.#terminal.unicode.activeVersion = '11'
     this.#terminal.loadAddon(this.#serializer)
     this.#answerFrom = options.log.head
@@ -89,7 +89,7 @@ export class Screen implements Disposable {
   /** A snapshot from which the head is near. All callers that wait get the same one. */
   snapshot(): Promise<Snapshot> {
     const cached = this.#cached
-    if (cached && this.#options.log.head - cached.seq <= FRESH_BYTES) return Promise.resolve(cached)
+    if (cached && this.#options.log.head - cached.seq <= this.#freshBytes) return Promise.resolve(cached)
     return new Promise((resolve) => {
       this.#snapshotWaiters.push(resolve)
       if (!this.#writing) this.#settle()
@@ -102,6 +102,11 @@ export class Screen implements Disposable {
     for (const disposable of this.#disposables) disposable.dispose()
     this.#terminal.dispose()
     for (const resolve of this.#readyWaiters.splice(0)) resolve()
+  }
+
+  /** A snapshot so far behind leaves its viewer as much again before it needs the next. */
+  get #freshBytes(): number {
+    return this.#options.replayBytes / 2
   }
 
   get #lag(): number {
@@ -151,8 +156,8 @@ export class Screen implements Disposable {
 
   #resize(size: TerminalSize): void {
     if (size.columns === this.#terminal.cols && size.rows === this.#terminal.rows) return
+    // A cached snapshot stays good: a viewer that starts from it gets this resize in its place.
     this.#terminal.resize(size.columns, size.rows)
-    this.#cached = undefined
   }
 
   /** What the parser holds has no effect yet, so the screen is that of the offset where it began. */
@@ -166,7 +171,7 @@ export class Screen implements Disposable {
   }
 
   #checkpoint(): void {
-    if (this.#offset - this.#lastCheckpoint < CHECKPOINT_EVERY_BYTES) return
+    if (this.#offset - this.#lastCheckpoint < this.#options.checkpointBytes) return
     this.#lastCheckpoint = this.#offset
     try {
       saveCheckpoint(this.#options.dir, this.#take())
@@ -177,7 +182,7 @@ export class Screen implements Disposable {
 
   #settle(): void {
     if (this.#lag <= BACKLOG_BYTES) for (const resolve of this.#readyWaiters.splice(0)) resolve()
-    if (this.#snapshotWaiters.length === 0 || this.#lag > FRESH_BYTES || this.#timer) return
+    if (this.#snapshotWaiters.length === 0 || this.#lag > this.#freshBytes || this.#timer) return
     const wait = this.#nextSnapshotAt - performance.now()
     if (wait > 0) {
       this.#timer = setTimeout(() => {

@@ -47,6 +47,8 @@ class Terminal implements SessionTerminal {
     this.#screen = new Screen({
       log,
       dir: options.spoolDir,
+      replayBytes: limits.replayBytes,
+      checkpointBytes: limits.checkpointBytes,
       onFault,
       onAnswer: (text) => {
         if (!log.exit) options.onInput(Buffer.from(text))

@@ -7,7 +7,6 @@ import {
   encodeSnapshot,
   type Exit,
   type Hello,
-  MAX_REPLAY_BYTES,
   type Mode,
   ServerType,
   type StatusMessage,
@@ -101,8 +100,8 @@ export class Viewer {
     if (this.#state === 'greeted') this.#greet()
     this.#sendStatus()
     while (this.#maySend()) {
-      const { log } = this.#deps
-      if (log.head - this.#position > MAX_REPLAY_BYTES) return this.#jump()
+      const { log, limits } = this.#deps
+      if (log.head - this.#position > limits.replayBytes) return this.#jump()
       const chunk = log.read(this.#position, Math.min(CHUNK_BYTES, this.#room()))
       if (!chunk) {
         if (this.#position < log.head) return this.#jump()

@@ -1,0 +1,107 @@
+import { Unicode11Addon } from '@xterm/addon-unicode11'
+import headless, { type Terminal } from '@xterm/headless'
+import type { ServerMessage, TerminalSize } from '@cliscale/contract'
+
+/** A terminal like the page's, without a display, fed with what a viewer was sent. */
+export class TestEmulator implements Disposable {
+  readonly terminal: Terminal
+  readonly answers: string[] = []
+  #queue: (() => Promise<void>)[] = []
+  #running: Promise<void> | undefined
+
+  constructor(size: TerminalSize) {
+    this.terminal = new headless.Terminal({
+      cols: size.columns,
+      rows: size.rows,
+      scrollback: 5000,
+      allowProposedApi: true,
+    })
+    this.terminal.loadAddon(new Unicode11Addon())
+    this.terminal.unicode.activeVersion = '11'
+    this.terminal.onData((data) => this.answers.push(data))
+  }
+
+  /** Takes a message as the page does. */
+  take(message: ServerMessage): void {
+    switch (message.type) {
+      case 'hello':
+        return this.#resize(message.hello)
+      case 'size':
+        return this.#resize(message.size)
+      case 'data':
+        return this.write(message.bytes)
+      case 'snapshot':
+        this.#do(async () => this.terminal.reset())
+        return this.write(message.bytes)
+      default:
+    }
+  }
+
+  write(bytes: Uint8Array | string): void {
+    this.#do(() => new Promise((resolve) => this.terminal.write(bytes, resolve)))
+  }
+
+  #resize(size: TerminalSize): void {
+    this.#do(async () => this.terminal.resize(size.columns, size.rows))
+  }
+
+  #do(step: () => Promise<void>): void {
+    this.#queue.push(step)
+    this.#running ??= this.#run()
+  }
+
+  async #run(): Promise<void> {
+    for (let step = this.#queue.shift(); step; step = this.#queue.shift()) await step()
+    this.#running = undefined
+  }
+
+  /** Resolves when everything taken so far is drawn. */
+  async settled(): Promise<void> {
+    while (this.#running) await this.#running
+  }
+
+  /** Lines of screen and scrollback with the cursor and the modes that a person would notice. */
+  picture(): unknown {
+    const { terminal } = this
+    const buffer = terminal.buffer.active
+    const cell = buffer.getNullCell()
+    const lines: string[] = []
+    for (let y = 0; y < buffer.length; y++) {
+      const line = buffer.getLine(y)
+      let colours = ''
+      for (let x = 0; x < terminal.cols; x++) {
+        const c = line?.getCell(x, cell)
+        if (c && c.getChars() !== '') colours += `${c.getFgColor()}${c.isBold() ? 'b' : ''}${c.isInverse() ? 'i' : ''},`
+      }
+      lines.push(`${line?.translateToString(true) ?? ''}|${colours}`)
+    }
+    return {
+      lines,
+      type: buffer.type,
+      cursor: [buffer.cursorX, buffer.cursorY],
+      base: buffer.baseY,
+      size: [terminal.cols, terminal.rows],
+      modes: { ...terminal.modes },
+      hidden: this.#core.coreService.isCursorHidden,
+      mouse: this.#core.coreMouseService.activeEncoding,
+      style: this.#core.coreService.decPrivateModes.cursorStyle,
+      title: this.#core._inputHandler._windowTitle,
+      margins: [this.#core.buffer.scrollTop, this.#core.buffer.scrollBottom],
+    }
+  }
+
+  get #core() {
+    return (this.terminal as unknown as { _core: Internals })._core
+  }
+
+  [Symbol.dispose](): void {
+    this.terminal.dispose()
+  }
+}
+
+interface Internals {
+  coreService: { isCursorHidden: boolean; decPrivateModes: { cursorStyle?: string } }
+  coreMouseService: { activeEncoding: string }
+  _inputHandler: { _windowTitle: string }
+  buffer: { scrollTop: number; scrollBottom: number }
+}
