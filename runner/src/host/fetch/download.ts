@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { open } from 'node:fs/promises'
 import type { FetchPolicy } from '@cliscale/contract'
-import { bareHost, checkFetchTarget, displayUrl, portOf } from '@cliscale/contract/code-url'
+import { bareHost, checkFetchTarget, displayUrl } from '@cliscale/contract/code-url'
 import { isAppError } from '@cliscale/contract/errors'
 import { Agent, buildConnector, type Dispatcher, request } from 'undici'
 import { SessionFailure } from '../failure.ts'
@@ -18,6 +18,8 @@ export interface DownloadOptions {
   /** Certificates to trust (PEM) instead of the built-in ones. */
   readonly ca?: string
   readonly signal: AbortSignal
+  /** A better explanation of an HTTP status than the general one. */
+  readonly onStatus?: (status: number) => SessionFailure | undefined
 }
 
 export interface Download {
@@ -110,7 +112,7 @@ async function openResponse(url: URL, init: RequestInit, options: DownloadOption
           [Symbol.asyncDispose]: () => agent.destroy(),
         }
       const next = redirectTarget(response, current)
-      if (next === undefined) throw await explainStatus(response, current)
+      if (next === undefined) throw explainStatus(response, current, options.onStatus)
       if (hop >= options.limits.redirects)
         throw new SessionFailure(
           'download_failed',
@@ -209,9 +211,4 @@ function tooLarge(announced: number | undefined, limits: FetchLimits): SessionFa
     'code_too_large',
     `The download is larger than ${formatBytes(limits.downloadBytes)}${size}. Use a smaller archive.`,
   )
-}
-
-/** Host and port of a URL for people. */
-export function hostAndPort(url: URL): string {
-  return portOf(url) === 443 ? bareHost(url) : `${bareHost(url)}:${portOf(url)}`
 }

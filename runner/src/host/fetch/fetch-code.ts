@@ -7,6 +7,9 @@ import { type Resolve, systemResolve } from './dial.ts'
 import { download, type DownloadOptions } from './download.ts'
 import { singleTopFolder } from './entry-plan.ts'
 import { copyFolder } from './folder.ts'
+import { refNotFound } from './git-refs.ts'
+import { cloneRepository } from './git.ts'
+import { resolveTree, tarballUrl, treeRoot, type TreeUrl } from './github.ts'
 import { DEFAULT_LIMITS, type FetchLimits } from './limits.ts'
 import { isSessionFailure, printable } from './refusal.ts'
 import { openStaging, type Staging } from './staging.ts'
@@ -28,6 +31,8 @@ export interface FetchDeps {
   readonly resolve?: Resolve
   /** Certificates to trust (PEM) instead of the built-in ones and NODE_EXTRA_CA_CERTS. */
   readonly ca?: string
+  /** Environment to take git's PATH and trusted certificates from; that of this process when absent. */
+  readonly env?: Readonly<Record<string, string | undefined>>
 }
 
 /**
@@ -44,7 +49,8 @@ export async function fetchCode(options: FetchCodeOptions, deps: FetchDeps = {})
     options.onStage('fetching_code')
     const code = readUrl(options)
     await using staging = await openStaging(options.targetDir)
-    const notes = await fetchInto(staging, code, options, {
+    const env = deps.env ?? process.env
+    const notes = await fetchInto(staging, code, options, env, {
       policy: options.policy,
       limits,
       signal,
@@ -85,6 +91,7 @@ async function fetchInto(
   staging: Staging,
   code: CodeUrl,
   options: FetchCodeOptions,
+  env: NonNullable<FetchDeps['env']>,
   context: DownloadOptions,
 ): Promise<string[]> {
   switch (code.kind) {
@@ -93,9 +100,29 @@ async function fetchInto(
     case 'zip':
     case 'tar-gz':
       return fetchArchive(staging, code.url, options, context)
-    default:
-      throw new SessionFailure('bad_code_url', `${code.kind} is not there yet.`)
+    case 'github-tree':
+      return fetchTree(staging, code, options, context)
+    case 'git':
+      return cloneRepository(code.url, staging.tree, { ...context, env, scratch: staging.scratch })
   }
+}
+
+async function fetchTree(
+  staging: Staging,
+  tree: TreeUrl,
+  options: FetchCodeOptions,
+  context: DownloadOptions,
+): Promise<string[]> {
+  const found = await resolveTree(tree, context)
+  const noTarball = (status: number): SessionFailure | undefined =>
+    status === 404 || status === 422 ? refNotFound(found.shortRef) : undefined
+  const url = tarballUrl(tree, found.ref).href
+  const { contentType } = await fetchVerified(staging, url, options, { ...context, onStatus: noTarball })
+  return unpackArchive(staging.download, contentType, staging.tree, {
+    ...context,
+    outsideLinks: 'omit',
+    root: (paths) => treeRoot(paths, found),
+  })
 }
 
 async function fetchArchive(

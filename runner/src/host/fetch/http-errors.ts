@@ -4,7 +4,11 @@ import { SessionFailure } from '../failure.ts'
 import { isSessionFailure } from './refusal.ts'
 
 /** What an HTTP status other than 200 means for a person; also says when GitHub's rate limit ends. */
-export async function explainStatus(response: Dispatcher.ResponseData, url: URL): Promise<SessionFailure> {
+export function explainStatus(
+  response: Dispatcher.ResponseData,
+  url: URL,
+  onStatus: (status: number) => SessionFailure | undefined = () => undefined,
+): SessionFailure {
   const host = bareHost(url)
   const status = response.statusCode
   const limited = rateLimitReset(response.headers)
@@ -13,6 +17,8 @@ export async function explainStatus(response: Dispatcher.ResponseData, url: URL)
       'download_failed',
       `${host} answered ${status}: its rate limit is used up${limited === undefined ? '' : ` until ${limited}`}. Try again then.`,
     )
+  const special = onStatus(status)
+  if (special) return special
   if (status === 401 || status === 403)
     return new SessionFailure(
       'auth_required',

@@ -7,6 +7,8 @@ export interface Staging extends AsyncDisposable {
   readonly download: string
   /** An empty folder for what is unpacked. */
   readonly tree: string
+  /** A folder for files of ours. */
+  readonly scratch: string
   /** Makes what lies in a folder of the staging area the whole content of the target. */
   moveToTarget(from: string): Promise<void>
 }
@@ -24,6 +26,7 @@ export async function openStaging(targetDir: string): Promise<Staging> {
   return {
     download: path.join(folder, 'download'),
     tree,
+    scratch: folder,
     async moveToTarget(from) {
       for (const name of await readdir(from)) await rename(path.join(from, name), path.join(targetDir, name))
     },

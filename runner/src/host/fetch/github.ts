@@ -1,0 +1,87 @@
+/** GitHub tree URLs, without GitHub's API: refs over git's smart HTTP, content as the tarball of the ref. */
+import type { CodeUrl } from '@cliscale/contract/code-url'
+import { SessionFailure } from '../failure.ts'
+import { downloadSmall, type DownloadOptions } from './download.ts'
+import { singleTopFolder } from './entry-plan.ts'
+import { isVersion2, lsRefsRequest, parseRefs, type RefAndFolder, splitRef } from './git-refs.ts'
+import { nearest } from './nearest.ts'
+import { printable } from './refusal.ts'
+
+export type TreeUrl = Extract<CodeUrl, { kind: 'github-tree' }>
+
+/** Branches and tags of a very large repository take about 2 MiB. */
+const MAX_REFS_BYTES = 16 * 1024 * 1024
+
+/**
+ * Finds the ref and the folder that a tree URL means.
+ * @throws SessionFailure `auth_required`, `ref_not_found`, and as `download`
+ */
+export async function resolveTree(tree: TreeUrl, options: DownloadOptions): Promise<RefAndFolder> {
+  const repository = `${tree.origin}/${encodeURIComponent(tree.owner)}/${encodeURIComponent(tree.repo)}.git`
+  const context: DownloadOptions = { ...options, onStatus: (status) => notThere(tree, status) }
+  const headers = { 'git-protocol': 'version=2' }
+  const advertisement = await downloadSmall(
+    new URL(`${repository}/info/refs?service=git-upload-pack`),
+    { method: 'GET', headers },
+    MAX_REFS_BYTES,
+    context,
+  )
+  if (!isVersion2(advertisement)) return splitRef(tree.refAndPath, parseRefs(advertisement))
+  const answer = await downloadSmall(
+    new URL(`${repository}/git-upload-pack`),
+    {
+      method: 'POST',
+      headers: {
+        ...headers,
+        'content-type': 'application/x-git-upload-pack-request',
+        accept: 'application/x-git-upload-pack-result',
+      },
+      body: lsRefsRequest(),
+    },
+    MAX_REFS_BYTES,
+    context,
+  )
+  return splitRef(tree.refAndPath, parseRefs(answer))
+}
+
+function notThere(tree: TreeUrl, status: number): SessionFailure | undefined {
+  if (status !== 401 && status !== 404) return undefined
+  const name = printable(`${tree.owner}/${tree.repo}`)
+  return new SessionFailure('auth_required', `The repository ${name} is private or does not exist. Check code_url.`)
+}
+
+/** Where the tarball of a ref is: the bytes that `code_checksum_sha256` is for. */
+export function tarballUrl(tree: TreeUrl, ref: string): URL {
+  const [owner, repo, ...encoded] = [tree.owner, tree.repo, ...ref.split('/')].map(encodeURIComponent)
+  const path = encoded.join('/')
+  return tree.origin === 'https://github.com'
+    ? new URL(`https://codeload.github.com/${owner}/${repo}/tar.gz/${path}`)
+    : new URL(`${tree.origin}/${owner}/${repo}/archive/${path}.tar.gz`)
+}
+
+/**
+ * The folder inside a tarball that becomes the workspace: exactly the one that the URL names, below the tarball's own.
+ * @throws SessionFailure `folder_not_found`
+ */
+export function treeRoot(paths: readonly string[], { folder, shortRef }: RefAndFolder): string {
+  const top = singleTopFolder(paths)
+  if (folder === '') return top
+  const root = top === '' ? folder : `${top}/${folder}`
+  if (paths.some((path) => path.startsWith(`${root}/`))) return root
+  const isFile = paths.includes(root)
+  const hint = isFile ? ' It is a file; use the URL of its folder.' : nearestFolders(folder, paths, top)
+  throw new SessionFailure(
+    'folder_not_found',
+    `Folder ${printable(folder)} not found at ref ${printable(shortRef)}.${hint}`,
+  )
+}
+
+function nearestFolders(folder: string, paths: readonly string[], top: string): string {
+  const folders = new Set<string>()
+  for (const path of paths) {
+    const below = top === '' ? path : path.slice(top.length + 1)
+    for (let at = below.indexOf('/'); at !== -1; at = below.indexOf('/', at + 1)) folders.add(below.slice(0, at))
+  }
+  const near = nearest(folder, [...folders])
+  return near.length === 0 ? '' : ` Nearest: ${near.map(printable).join(', ')}.`
+}

@@ -1,0 +1,339 @@
+import { createHash } from 'node:crypto'
+import https from 'node:https'
+import net, { type AddressInfo } from 'node:net'
+import { describe, expect, test } from '@jest/globals'
+import type { FetchPolicy } from '@cliscale/contract'
+import { tarGz } from './archive-builders.ts'
+import { createCertificate } from './certificate.ts'
+import { fetchBytes, runFetch, startServer } from './servers.ts'
+
+const archive = tarGz([{ name: 'a', data: '1' }])
+const sha256 = createHash('sha256').update(archive).digest('hex')
+
+function unsafe(...ports: number[]): { policy: Partial<FetchPolicy> } {
+  return { policy: { unsafeHosts: ports.map((port) => `127.0.0.1:${port}`) } }
+}
+
+describe('the checksum', () => {
+  test('is of the bytes as they came, in any case of letters', async () => {
+    expect((await fetchBytes(archive, { checksum: sha256.toUpperCase() })).tree).toEqual({ a: '1' })
+  })
+
+  test('U29: a wrong one is refused with both values before anything parses the bytes', async () => {
+    const hostile = Buffer.from('not an archive at all')
+    const { failure, tree, beside } = await fetchBytes(hostile, { checksum: sha256 })
+    expect(failure?.reason).toBe('checksum_mismatch')
+    expect(failure?.detail).toContain(sha256)
+    expect(failure?.detail).toContain(createHash('sha256').update(hostile).digest('hex'))
+    expect(tree).toEqual({})
+    expect(beside).toEqual(['workspace'])
+  })
+
+  test('T20: is refused for a repository, which is not one file of bytes', async () => {
+    const { failure } = await runFetch('https://example.com/r.git', { checksum: sha256 })
+    expect(failure).toMatchObject({ reason: 'bad_code_url' })
+    expect(failure?.detail).toContain('code_checksum_sha256')
+  })
+})
+
+describe('an address', () => {
+  test.each(['https://127.0.0.1/a.zip', 'https://[::ffff:a9fe:a9fe]/a.zip', 'https://metadata.google.internal/a.zip'])(
+    'of the inside is refused before any lookup: %s',
+    async (url) => {
+      const names: string[] = []
+      const resolve = async (name: string): Promise<[]> => {
+        names.push(name)
+        return []
+      }
+      expect((await runFetch(url, { deps: { resolve } })).failure?.reason).toBe('code_host_refused')
+      expect(names).toEqual([])
+    },
+  )
+
+  test.each([
+    ['U18: one private address', ['169.254.169.254']],
+    ['U19: a private one beside a public one', ['8.8.8.8', '127.0.0.1']],
+    ['U19: a private IPv6 one beside a public one', ['8.8.8.8', 'fd00::1']],
+    ['an IPv4 address wrapped in IPv6', ['::ffff:127.0.0.1']],
+  ])('of a name is refused: %s', async (_case, addresses) => {
+    await using trap = await startServer((_request, response) => void response.end())
+    const { failure } = await runFetch(`https://169-254-169-254.example:${trap.port}/a.zip`, {
+      deps: {
+        resolve: async () => addresses.map((address) => ({ address, family: net.isIP(address) })),
+      },
+    })
+    expect(failure?.reason).toBe('code_host_refused')
+    expect(failure?.detail).toContain(addresses.at(-1))
+    expect(trap.requests).toEqual([])
+  })
+
+  test('U20: that changes between two lookups is dialled as it was checked', async () => {
+    await using server = await startServer((_request, response) => void response.end(archive))
+    let lookups = 0
+    const { failure, tree } = await runFetch(`http://rebind.example:${server.port}/a.tgz`, {
+      policy: { unsafeHosts: [`rebind.example:${server.port}`] },
+      deps: { resolve: async () => [{ address: ++lookups === 1 ? '127.0.0.1' : '192.0.2.1', family: 4 }] },
+    })
+    expect(failure).toBeUndefined()
+    expect(tree).toEqual({ a: '1' })
+    expect(lookups).toBe(1)
+  })
+
+  test('U20: is looked up and checked again at each hop', async () => {
+    let lookups = 0
+    await using server = await startServer((_request, response) => {
+      response.writeHead(302, { location: `https://rebind.example:${server.port + 1}/a.tgz` }).end()
+    })
+    const { failure } = await runFetch(`http://rebind.example:${server.port}/a.tgz`, {
+      policy: { unsafeHosts: [`rebind.example:${server.port}`] },
+      deps: { resolve: async () => [{ address: (lookups += 1) === 1 ? '127.0.0.1' : '10.0.0.1', family: 4 }] },
+    })
+    expect(lookups).toBe(2)
+    expect(failure?.reason).toBe('code_host_refused')
+    expect(failure?.detail).toContain('10.0.0.1')
+  })
+
+  test('that is no name of anything says so', async () => {
+    const { failure } = await runFetch('https://does-not-exist.invalid/a.zip')
+    expect(failure?.reason).toBe('download_failed')
+    expect(failure?.detail).toContain('does-not-exist.invalid')
+  })
+})
+
+describe('a redirect', () => {
+  test.each([
+    ['U21: to the metadata address', 'http://169.254.169.254/latest/a.zip'],
+    ['U21: to the metadata address by https', 'https://169.254.169.254/a.zip'],
+    ['U21: to a file', 'file:///etc/passwd'],
+    ['to a host with credentials', 'https://u:p@example.com/a.zip'],
+    ['from a listed host to plain http elsewhere', 'http://example.com/a.zip'],
+    ['to a name of the inside', 'https://kubernetes.default.svc/a.zip'],
+  ])('is refused: %s', async (_case, location) => {
+    await using server = await startServer((_request, response) => void response.writeHead(302, { location }).end())
+    const { failure } = await runFetch(`${server.origin}/a.zip`, unsafe(server.port))
+    expect(failure?.reason).toBe('code_host_refused')
+    expect(failure?.detail).toContain('Redirect 1')
+    expect(failure?.detail).not.toContain('u:p')
+  })
+
+  test('to another port of this machine is refused, and nothing is dialled there', async () => {
+    await using inner = await startServer((_request, response) => void response.end(archive))
+    await using outer = await startServer((_request, response) => {
+      response.writeHead(302, { location: `${inner.origin}/a.tgz` }).end()
+    })
+    expect((await runFetch(`${outer.origin}/a.tgz`, unsafe(outer.port))).failure?.reason).toBe('code_host_refused')
+    expect(inner.requests).toEqual([])
+  })
+
+  test('is followed five times, not six', async () => {
+    await using server = await startServer((request, response) => {
+      const left = Number.parseInt(request.url?.slice(1) ?? '', 10)
+      if (left > 0) response.writeHead(302, { location: `/${left - 1}.tgz?sig=s3cr3t` }).end()
+      else response.end(archive)
+    })
+    expect((await runFetch(`${server.origin}/5.tgz`, unsafe(server.port))).tree).toEqual({ a: '1' })
+    const { failure } = await runFetch(`${server.origin}/6.tgz?sig=s3cr3t`, unsafe(server.port))
+    expect(failure?.reason).toBe('download_failed')
+    expect(failure?.detail).toMatch(/more than 5 times/)
+    expect(failure?.detail).not.toContain('s3cr3t')
+  })
+
+  test('carries no cookie and no credentials on', async () => {
+    await using server = await startServer((request, response) => {
+      if (request.url === '/a.tgz')
+        response.writeHead(302, { location: '/b.tgz', 'set-cookie': 'id=1', authorization: 'x' }).end()
+      else response.end(archive)
+    })
+    await runFetch(`${server.origin}/a.tgz`, unsafe(server.port))
+    expect(server.seen[1]?.headers).not.toHaveProperty('cookie')
+    expect(server.seen[1]?.headers).not.toHaveProperty('authorization')
+    expect(server.seen[1]?.headers).not.toHaveProperty('referer')
+  })
+})
+
+describe('an answer', () => {
+  test.each([
+    [404, {}, 'download_failed', 'nothing at this address'],
+    [401, {}, 'auth_required', 'private'],
+    [403, {}, 'auth_required', 'signature'],
+    [
+      403,
+      { 'x-ratelimit-remaining': '0', 'x-ratelimit-reset': '2000000000' },
+      'download_failed',
+      '2033-05-18T03:33:20',
+    ],
+    [429, { 'retry-after': '60' }, 'download_failed', 'rate limit'],
+    [500, {}, 'download_failed', 'answered 500'],
+    [204, {}, 'download_failed', 'answered 204'],
+    [206, {}, 'download_failed', 'answered 206'],
+  ])('U30: of status %d %j is %s', async (status, headers, reason, words) => {
+    await using server = await startServer((_request, response) => void response.writeHead(status, headers).end())
+    const { failure, beside } = await runFetch(`${server.origin}/a.zip?sig=s3cr3t`, unsafe(server.port))
+    expect(failure?.reason).toBe(reason)
+    expect(failure?.detail).toContain(words)
+    expect(failure?.detail).not.toContain('s3cr3t')
+    expect(beside).toEqual(['workspace'])
+  })
+
+  test('U26: of a page instead of an archive names what came', async () => {
+    const { failure } = await fetchBytes(Buffer.from('<!doctype html><title>Log in</title>'), {
+      contentType: 'Text/HTML; charset=utf-8',
+    })
+    expect(failure?.reason).toBe('not_an_archive')
+    expect(failure?.detail).toContain('got text/html')
+  })
+
+  test('of nothing is no archive', async () => {
+    expect((await fetchBytes(Buffer.alloc(0))).failure?.reason).toBe('not_an_archive')
+  })
+
+  test('U27: that never ends is cut at the size limit', async () => {
+    await using server = await startServer((_request, response) => {
+      const pump = (): void => {
+        while (!response.destroyed && response.write(Buffer.alloc(65536, 1)));
+      }
+      response.on('drain', pump)
+      pump()
+    })
+    const { failure, beside } = await runFetch(`${server.origin}/a.zip`, {
+      ...unsafe(server.port),
+      deps: { limits: { downloadBytes: 1024 * 1024 } },
+    })
+    expect(failure?.reason).toBe('code_too_large')
+    expect(failure?.detail).toContain('1 MiB')
+    expect(beside).toEqual(['workspace'])
+  })
+
+  test('U27: that trickles is ended by the speed limit', async () => {
+    await using server = await startServer((_request, response) => {
+      const timer = setInterval(() => response.write('x'), 10)
+      response.on('close', () => clearInterval(timer))
+    })
+    const { failure } = await runFetch(`${server.origin}/a.zip`, {
+      ...unsafe(server.port),
+      deps: { limits: { stallMs: 200 } },
+    })
+    expect(failure?.reason).toBe('download_timeout')
+    expect(failure?.detail).toMatch(/less than 64 KiB in 0\.2 s/)
+  })
+
+  test('U27: whose headers never come is ended', async () => {
+    await using server = await startServer(() => {})
+    const { failure } = await runFetch(`${server.origin}/a.zip`, {
+      ...unsafe(server.port),
+      deps: { limits: { headersMs: 1000 } },
+    })
+    expect(failure?.reason).toBe('download_timeout')
+  })
+
+  test('U27: that takes longer than all may take is ended', async () => {
+    await using server = await startServer((_request, response) => {
+      const timer = setInterval(() => response.write(Buffer.alloc(1000)), 10)
+      response.on('close', () => clearInterval(timer))
+    })
+    const { failure } = await runFetch(`${server.origin}/a.zip`, {
+      ...unsafe(server.port),
+      deps: { limits: { totalMs: 300 } },
+    })
+    expect(failure?.reason).toBe('download_timeout')
+    expect(failure?.detail).toContain('0.3 s')
+  })
+
+  test.each([
+    ['U28: shorter than announced', `Content-Length: ${archive.length + 5}\r\n`],
+    ['U28: of a length that is no number', 'Content-Length: -1\r\n'],
+    ['U28: of two lengths', 'Content-Length: 3\r\nContent-Length: 4\r\n'],
+  ])('%s is refused', async (_case, header) => {
+    const server = net.createServer((socket) => {
+      socket.on('error', () => {})
+      socket.once('data', () => {
+        socket.write(`HTTP/1.1 200 OK\r\n${header}\r\n`)
+        socket.end(archive)
+      })
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as AddressInfo
+    const { failure, tree } = await runFetch(`http://127.0.0.1:${port}/a.tgz`, unsafe(port))
+    await new Promise((resolve) => server.close(resolve))
+    expect(failure?.reason).toBe('download_failed')
+    expect(tree).toEqual({})
+  })
+
+  test('U28: longer than announced is cut there, so that the archive is cut off', async () => {
+    const server = net.createServer((socket) => {
+      socket.on('error', () => {})
+      socket.once('data', () => {
+        socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${archive.length - 5}\r\n\r\n`)
+        socket.end(archive)
+      })
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as AddressInfo
+    const { failure } = await runFetch(`http://127.0.0.1:${port}/a.tgz`, unsafe(port))
+    await new Promise((resolve) => server.close(resolve))
+    expect(['download_failed', 'archive_refused']).toContain(failure?.reason)
+  })
+
+  test('that announces more than the limit is refused at once', async () => {
+    await using server = await startServer((_request, response) => {
+      response.writeHead(200, { 'content-length': String(600 * 1024 * 1024) })
+      response.write('x')
+    })
+    const { failure } = await runFetch(`${server.origin}/a.zip`, unsafe(server.port))
+    expect(failure?.reason).toBe('code_too_large')
+    expect(failure?.detail).toContain('600 MiB')
+  })
+})
+
+test('a server that refuses the connection is named', async () => {
+  const port = await (async () => {
+    await using server = await startServer(() => {})
+    return server.port
+  })()
+  const { failure } = await runFetch(`http://127.0.0.1:${port}/a.zip`, unsafe(port))
+  expect(failure?.reason).toBe('download_failed')
+  expect(failure?.detail).toContain('refused the connection')
+})
+
+test('an abort ends the download with its own reason and leaves nothing', async () => {
+  const stop = new AbortController()
+  await using server = await startServer((_request, response) => {
+    response.write('x')
+    setTimeout(() => stop.abort(new Error('stopped')), 50)
+  })
+  await expect(runFetch(`${server.origin}/a.zip`, { ...unsafe(server.port), signal: stop.signal })).rejects.toThrow(
+    'stopped',
+  )
+})
+
+describe('https', () => {
+  const { key, cert } = createCertificate()
+  async function startTls(): Promise<AsyncDisposable & { port: number }> {
+    const server = https.createServer({ key, cert }, (_request, response) => void response.end(archive))
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    return {
+      port: (server.address() as AddressInfo).port,
+      [Symbol.asyncDispose]: async () => {
+        server.closeAllConnections()
+        await new Promise((resolve) => server.close(resolve))
+      },
+    }
+  }
+
+  test('with a certificate that is trusted works', async () => {
+    await using server = await startTls()
+    const outcome = await runFetch(`https://127.0.0.1:${server.port}/a.tgz`, {
+      ...unsafe(server.port),
+      deps: { ca: cert },
+    })
+    expect(outcome.failure).toBeUndefined()
+    expect(outcome.tree).toEqual({ a: '1' })
+  })
+
+  test('with a certificate that nobody trusts is refused also for a listed host', async () => {
+    await using server = await startTls()
+    const { failure } = await runFetch(`https://127.0.0.1:${server.port}/a.tgz`, unsafe(server.port))
+    expect(failure?.reason).toBe('download_failed')
+    expect(failure?.detail).toContain('certificate')
+  })
+})

@@ -1,0 +1,320 @@
+import { execFile } from 'node:child_process'
+import { access, mkdir, writeFile } from 'node:fs/promises'
+import http from 'node:http'
+import https from 'node:https'
+import type { AddressInfo } from 'node:net'
+import path from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, test } from '@jest/globals'
+import type { FetchPolicy } from '@cliscale/contract'
+import { createCertificate } from './certificate.ts'
+import { createRepository, git, startGitServer } from './git-server.ts'
+import { createFolder, type Outcome, runFetch, startServer, type TestServer } from './servers.ts'
+
+function unsafe(...servers: { port: number }[]): { policy: Partial<FetchPolicy> } {
+  return { policy: { unsafeHosts: servers.map(({ port }) => `127.0.0.1:${port}`) } }
+}
+
+/** The tree without what lies in .git. */
+function files(outcome: Outcome): Record<string, string> {
+  return Object.fromEntries(Object.entries(outcome.tree).filter(([name]) => !name.startsWith('.git/')))
+}
+
+const clone = (server: TestServer, options = {}): Promise<Outcome> =>
+  runFetch(`${server.origin}/owner/repo.git`, { ...unsafe(server), ...options })
+
+describe('a git repository', () => {
+  test('is cloned with its newest commit, and git works in it', async () => {
+    await using root = await createFolder()
+    const folder = await createRepository(root.path, { 'a.txt': '1', 'run.sh': 'x', 'd/b': '2' })
+    await git(folder, 'update-index', '--chmod=+x', 'run.sh')
+    await git(folder, 'commit', '-q', '-m', 'two')
+    await using server = await startGitServer(root.path)
+    const outcome = await clone(server)
+    expect(outcome.failure).toBeUndefined()
+    expect(files(outcome)).toEqual({ '.git': '/', 'a.txt': '1', d: '/', 'd/b': '2', 'run.sh': 'x' })
+    expect(outcome.notes).toEqual([])
+    expect(outcome.beside).toEqual(['workspace'])
+    expect(Object.keys(outcome.tree).filter((name) => name.startsWith('.git/hooks/'))).toEqual([])
+    // Neither the proxy nor its password stay behind.
+    expect(outcome.tree['.git/config']).not.toMatch(/proxy|git:/)
+    expect(outcome.tree['.git/shallow']).toBeDefined()
+  })
+
+  test('over https goes through a tunnel with its TLS end to end', async () => {
+    await using root = await createFolder()
+    await createRepository(root.path, { 'a.txt': '1' })
+    await using inner = await startGitServer(root.path)
+    const { key, cert } = createCertificate()
+    const server = https.createServer({ key, cert }, (request, response) => {
+      const { method = 'GET', headers } = request
+      request.pipe(
+        http.request(`${inner.origin}${request.url}`, { method, headers, agent: false }, (answer) => {
+          response.writeHead(answer.statusCode ?? 502, answer.headers)
+          answer.pipe(response)
+        }),
+      )
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as AddressInfo
+    const url = `https://127.0.0.1:${port}/owner/repo.git`
+    const trusted = await runFetch(url, { ...unsafe({ port }), deps: { ca: cert } })
+    const untrusted = await runFetch(url, unsafe({ port }))
+    await new Promise((resolve) => server.close(resolve))
+    expect(trusted.failure).toBeUndefined()
+    expect(files(trusted)).toEqual({ '.git': '/', 'a.txt': '1' })
+    expect(untrusted.failure?.reason).toBe('download_failed')
+    expect(untrusted.failure?.detail).toMatch(/certificate/)
+  })
+
+  test('G5: hooks, templates and settings of the environment have no effect', async () => {
+    await using root = await createFolder()
+    await createRepository(root.path, { 'a.txt': '1' })
+    const hooks = path.join(root.path, 'template', 'hooks')
+    await mkdir(hooks, { recursive: true })
+    const mark = path.join(root.path, 'ran')
+    await writeFile(path.join(hooks, 'post-checkout'), `#!/bin/sh\ntouch ${mark}\n`, { mode: 0o755 })
+    await using server = await startGitServer(root.path)
+    const env = {
+      PATH: process.env['PATH'],
+      GIT_TEMPLATE_DIR: path.join(root.path, 'template'),
+      GIT_CONFIG_PARAMETERS: `'core.hooksPath=${hooks}'`,
+      GIT_SSH_COMMAND: `touch ${mark}`,
+      GIT_EXEC_PATH: '/nonexistent',
+    }
+    const outcome = await clone(server, { deps: { env } })
+    expect(outcome.failure).toBeUndefined()
+    await expect(access(mark)).rejects.toThrow('ENOENT')
+  })
+
+  test('G6: links that lead out are plain files, others are links', async () => {
+    await using root = await createFolder()
+    await createRepository(root.path, {
+      'a.txt': '1',
+      in: '-> a.txt',
+      'd/up': '-> ../a.txt',
+      out: '-> /etc/passwd',
+      up: '-> ../x',
+      cur: '-> .',
+      par: '-> cur/..',
+    })
+    await using server = await startGitServer(root.path)
+    const outcome = await clone(server)
+    expect(outcome.failure).toBeUndefined()
+    expect(files(outcome)).toMatchObject({
+      in: '-> a.txt',
+      'd/up': '-> ../a.txt',
+      cur: '-> .',
+      out: '/etc/passwd',
+      up: '../x',
+      par: 'cur/..',
+    })
+    expect(outcome.notes.join()).toMatch(/^3 symbolic link\(s\)/)
+  })
+
+  test('G7: submodules are not fetched, whatever their names and addresses', async () => {
+    await using root = await createFolder()
+    const folder = await createRepository(root.path, {
+      '.gitmodules':
+        '[submodule "../../x"]\n\tpath = sub\n\turl = ext::sh -c touch% /tmp/x\n[submodule "b"]\n\tpath = "b\\r"\n\turl = ../b\n',
+    })
+    const commit = await git(folder, 'rev-parse', 'HEAD')
+    await git(folder, 'update-index', '--add', '--cacheinfo', `160000,${commit},sub`)
+    await git(folder, 'update-index', '--add', '--cacheinfo', `160000,${commit},b`)
+    await git(folder, 'commit', '-q', '-m', 'subs')
+    await using server = await startGitServer(root.path)
+    const outcome = await clone(server)
+    expect(outcome.failure).toBeUndefined()
+    expect(outcome.notes).toEqual(['submodules are not fetched; 2 listed'])
+    expect(Object.keys(outcome.tree).filter((name) => name.startsWith('.git/modules'))).toEqual([])
+  })
+
+  test('G7: a tree with two entries of names that one file system takes for the same is refused', async () => {
+    await using root = await createFolder()
+    const folder = await createRepository(root.path, { 'A/x': '1', link: '-> A' })
+    const blob = await git(folder, 'hash-object', '-w', 'link-target')
+    await git(folder, 'update-index', '--add', '--cacheinfo', `120000,${blob},a`)
+    await git(folder, 'commit', '-q', '-m', 'twins')
+    await using server = await startGitServer(root.path)
+    const { failure, tree } = await clone(server)
+    expect(failure?.reason).toBe('archive_refused')
+    expect(failure?.detail).toContain('same-name-in-another-form')
+    expect(tree).toEqual({})
+  })
+
+  test('G9: a redirect to another host of the inside is refused where it is dialled', async () => {
+    await using inner = await startServer((_request, response) => void response.end())
+    await using outer = await startServer((request, response) => {
+      response.writeHead(302, { location: `${inner.origin}${request.url}` }).end()
+    })
+    const { failure } = await clone(outer)
+    expect(failure?.reason).toBe('code_host_refused')
+    expect(inner.requests).toEqual([])
+  })
+
+  test('G9: a redirect to another protocol is refused', async () => {
+    await using server = await startServer((_request, response) => {
+      response.writeHead(302, { location: 'ftp://127.0.0.1/owner/repo.git/info/refs' }).end()
+    })
+    const { failure } = await clone(server)
+    expect(failure?.reason).toMatch(/code_host_refused|download_failed/)
+  })
+
+  test('G10: a repository over the size limit is ended', async () => {
+    await using root = await createFolder()
+    const { randomBytes } = await import('node:crypto')
+    await createRepository(root.path, { big: randomBytes(300_000).toString('base64') })
+    await using server = await startGitServer(root.path)
+    const { failure, beside } = await clone(server, { deps: { limits: { downloadBytes: 100_000 } } })
+    expect(failure?.reason).toBe('code_too_large')
+    expect(beside).toEqual(['workspace'])
+  })
+
+  test('G10: a commit that unpacks to too much or too many is refused before a file is written', async () => {
+    await using root = await createFolder()
+    await createRepository(root.path, { zeros: '0'.repeat(1_000_000), b: '', c: '' })
+    await using server = await startGitServer(root.path)
+    const large = await clone(server, { deps: { limits: { unpackedBytes: 100_000 } } })
+    expect(large.failure?.detail).toMatch(/^too-large: "zeros"/)
+    const many = await clone(server, { deps: { limits: { entries: 2 } } })
+    expect(many.failure?.detail).toMatch(/^too-many-entries/)
+    expect(many.tree).toEqual({})
+  })
+
+  test('G10: a server that never answers is ended, and no git is left', async () => {
+    await using server = await startServer(() => {})
+    const { failure, beside } = await clone(server, { deps: { limits: { totalMs: 700 } } })
+    expect(failure?.reason).toBe('download_timeout')
+    expect(beside).toEqual(['workspace'])
+    const { stdout } = await promisify(execFile)('ps', ['-eo', 'args'])
+    expect(stdout).not.toContain(`127.0.0.1:${server.port}/owner`)
+  })
+
+  test('G11: a private one is refused without a prompt', async () => {
+    await using server = await startServer((_request, response) => {
+      response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end()
+    })
+    const { failure } = await clone(server)
+    expect(failure?.reason).toBe('auth_required')
+  })
+
+  test('G12: Git LFS pointers are counted', async () => {
+    await using root = await createFolder()
+    const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${'a'.repeat(64)}\nsize 12345\n`
+    await createRepository(root.path, {
+      '.gitattributes': '*.bin filter=lfs diff=lfs merge=lfs -text\n',
+      'a.bin': pointer,
+    })
+    await using server = await startGitServer(root.path)
+    const outcome = await clone(server)
+    expect(outcome.tree['a.bin']).toBe(pointer)
+    expect(outcome.notes).toEqual(['1 file(s) are Git LFS pointers; their content is not fetched'])
+  })
+
+  test('that is empty, missing, or no repository at all is named', async () => {
+    await using root = await createFolder()
+    await mkdir(path.join(root.path, 'owner', 'repo'), { recursive: true })
+    await using server = await startGitServer(root.path)
+    await git(path.join(root.path, 'owner', 'repo'), 'init', '-q')
+    expect((await clone(server)).failure).toMatchObject({ reason: 'ref_not_found' })
+    const missing = await runFetch(`${server.origin}/owner/none.git`, unsafe(server))
+    expect(missing.failure?.reason).toBe('auth_required')
+    await using page = await startServer((_request, response) => void response.end('<html>'))
+    expect((await clone(page)).failure?.detail).toContain('no git repository')
+  })
+
+  test('says what to do where there is no git', async () => {
+    await using server = await startServer(() => {})
+    const { failure } = await clone(server, { deps: { env: { PATH: '/nonexistent' } } })
+    expect(failure?.reason).toBe('bad_code_url')
+    expect(failure?.detail).toMatch(/no git on the machine/)
+  })
+})
+
+describe('a GitHub tree URL', () => {
+  const tree = (server: TestServer, rest: string, options = {}): Promise<Outcome> =>
+    runFetch(`${server.origin}/owner/repo/tree/${rest}`, { ...unsafe(server), ...options })
+
+  test('becomes exactly its folder, by branch, branch with slashes, tag or commit', async () => {
+    await using root = await createFolder()
+    const folder = await createRepository(root.path, {
+      'README.md': 'r',
+      'cli/index.js': 'one',
+      'cli/lib/a.js': 'a',
+      'other/cli/index.js': 'wrong',
+      'cli/up': '-> ../README.md',
+      'cli/in': '-> lib/a.js',
+    })
+    const first = await git(folder, 'rev-parse', 'HEAD')
+    await git(folder, 'tag', 'v1.0')
+    await git(folder, 'checkout', '-q', '-b', 'feature/x/y')
+    await writeFile(path.join(folder, 'cli/index.js'), 'two')
+    await git(folder, 'commit', '-q', '-a', '-m', 'two')
+    await using server = await startGitServer(root.path)
+    const one = { in: '-> lib/a.js', 'index.js': 'one', lib: '/', 'lib/a.js': 'a' }
+    for (const ref of ['main', 'v1.0', first, 'refs/heads/main']) {
+      const outcome = await tree(server, `${ref}/cli`)
+      expect(outcome.failure).toBeUndefined()
+      expect(outcome.tree).toEqual(one)
+      expect(outcome.notes.join()).toMatch(/1 symbolic link\(s\) that lead out of the folder were left out: "up"/)
+    }
+    expect((await tree(server, 'feature/x/y/cli')).tree).toMatchObject({ 'index.js': 'two' })
+    expect((await tree(server, 'feature/x/y')).tree).toMatchObject({ 'README.md': 'r', 'cli/index.js': 'two' })
+  })
+
+  test('U25: a missing folder is named with the nearest ones, never replaced by one', async () => {
+    await using root = await createFolder()
+    await createRepository(root.path, { 'sample-cli/a': '1', 'packages/tool/b': '2', 'README.md': '' })
+    await using server = await startGitServer(root.path)
+    const { failure, tree: unpacked } = await tree(server, 'main/sampel-cli')
+    expect(failure?.reason).toBe('folder_not_found')
+    expect(failure?.detail).toContain('Folder "sampel-cli" not found at ref "main". Nearest: "sample-cli"')
+    expect(unpacked).toEqual({})
+    expect((await tree(server, 'main/tool')).failure?.detail).toContain('Nearest: "packages/tool"')
+    expect((await tree(server, 'main/README.md')).failure?.detail).toContain('It is a file')
+  })
+
+  test.each(['-x', 'HEAD~1', '@{u}', 'nope', 'a;b', '$(id)', '0123456789012345678901234567890123456789'])(
+    'G8: the ref %s that is not there is refused',
+    async (ref) => {
+      await using root = await createFolder()
+      await createRepository(root.path, { a: '1' })
+      await using server = await startGitServer(root.path)
+      const { failure } = await tree(server, `${encodeURIComponent(ref)}/folder`)
+      expect(failure?.reason).toBe('ref_not_found')
+      expect(failure?.detail).toContain(ref)
+    },
+  )
+
+  test('a ref that is mistyped is answered with the nearest ones', async () => {
+    await using root = await createFolder()
+    await createRepository(root.path, { a: '1' })
+    await using server = await startGitServer(root.path)
+    expect((await tree(server, 'mian/folder')).failure?.detail).toContain('Nearest: "main"')
+  })
+
+  test('T20: the checksum is of the tarball, and a wrong one is refused', async () => {
+    await using root = await createFolder()
+    await createRepository(root.path, { 'd/a': '1' })
+    await using server = await startGitServer(root.path)
+    const wrong = await tree(server, 'main/d', { checksum: 'a'.repeat(64) })
+    expect(wrong.failure?.reason).toBe('checksum_mismatch')
+    const actual = /have ([0-9a-f]{64})/.exec(wrong.failure?.detail ?? '')?.[1] ?? ''
+    expect((await tree(server, 'main/d', { checksum: actual })).tree).toEqual({ a: '1' })
+  })
+
+  test('of a repository that is private or not there', async () => {
+    await using root = await createFolder()
+    await using server = await startGitServer(root.path)
+    expect((await tree(server, 'main')).failure?.reason).toBe('auth_required')
+  })
+
+  test('at a server that only speaks the old protocol', async () => {
+    await using root = await createFolder()
+    await createRepository(root.path, { 'd/a': '1' })
+    await using server = await startGitServer(root.path, (request) => {
+      delete request.headers['git-protocol']
+    })
+    expect((await tree(server, 'main/d')).tree).toEqual({ a: '1' })
+  })
+})
