@@ -29,7 +29,6 @@ const NOWHERE: Launcher = {
 export interface Api extends AsyncDisposable {
   readonly url: string
   readonly port: number
-  readonly database: TestDatabase
   readonly pool: pg.Pool
   readonly controller: Controller
   /** Everything that was logged, as JSON lines. */
@@ -55,8 +54,7 @@ export type AnswerBody = Omit<CreateSessionResponse, 'status'> &
 
 export interface ApiOptions {
   readonly settings?: Partial<ControllerSettings>
-  readonly database?: TestDatabase
-  readonly databaseUrl?: string
+  readonly database?: Pick<TestDatabase, 'url'>
   readonly poolSize?: number
   readonly statementTimeoutMs?: number
   readonly connectTimeoutMs?: number
@@ -64,14 +62,14 @@ export interface ApiOptions {
 
 /** The public API on a port of this machine, over a database of its own. The reconciler is not started. */
 export async function startApi(options: ApiOptions = {}): Promise<Api> {
-  const database = options.database ?? (await createTestDatabase(async (url) => void (await migrate(url))))
+  const own = options.database ? undefined : await createTestDatabase(async (url) => void (await migrate(url)))
+  const databaseUrl = (options.database ?? own!).url
   const log: string[] = []
   const logger = createLogger({
     service: 'test',
     level: 'debug',
     destination: { write: (line) => void log.push(line) },
   })
-  const databaseUrl = options.databaseUrl ?? database.url
   const pool = createPool({
     connectionString: databaseUrl,
     max: options.poolSize ?? 5,
@@ -126,7 +124,6 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
   return {
     url,
     port,
-    database,
     pool,
     controller,
     log,
@@ -136,7 +133,7 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
       await closeServer(server)
       await controller.drain()
       await pool.end()
-      if (options.database === undefined) await database[Symbol.asyncDispose]()
+      await own?.[Symbol.asyncDispose]()
     },
   }
 }
