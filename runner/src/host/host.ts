@@ -14,6 +14,7 @@ import { type FetchCode, Session } from './session.ts'
 import { StopRequest } from './stop-request.ts'
 import type { SessionTerminal, SessionTerminalOptions } from './terminal-types.ts'
 import { Timeline } from './timeline.ts'
+import { WorkLink } from './work-link.ts'
 
 /** How long viewers that are still reading are waited for after the end. */
 const DRAIN_LIMIT_MS = 60_000
@@ -57,7 +58,7 @@ export async function runHost(deps: HostDeps): Promise<void> {
       signal,
     })
   const claim = await claimAgain()
-  if (claim === undefined) return
+  if (claim === undefined) return leave(config, state, terminal)
   const logger = deps.logger.child({ sessionId: claim.sessionId })
   logger.info({ started: claim.started }, 'claimed')
   terminal.setEpoch(claim.podUid)
@@ -103,6 +104,14 @@ export async function runHost(deps: HostDeps): Promise<void> {
   }
 }
 
+/** Nothing may be run: work, when it is ours, is told so. */
+async function leave(config: HostConfig, state: HostState, terminal: SessionTerminal): Promise<void> {
+  const ours = { socketPath: config.workSocket, secret: state.workSecret, from: terminal.workOffset }
+  const link = await WorkLink.connect(ours).catch(() => undefined)
+  link?.send({ type: 'quit' })
+  await link?.end()
+}
+
 async function runToEnd(
   session: Session,
   timeline: Timeline,
@@ -112,7 +121,6 @@ async function runToEnd(
 ): Promise<void> {
   if (timeline.ended === undefined) timeline.starting()
   const ended = timeline.ended ?? (await session.run())
-  if (ended === undefined) return session.dismissWork() // refused: nothing runs, and there is nothing to tell
   timeline.end(ended)
   await session.dismissWork()
   await Promise.race([

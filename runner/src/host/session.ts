@@ -1,6 +1,7 @@
 import type { ClaimResponse, Stage, WorkOrder } from '@cliscale/contract'
 import type { Logger } from '@cliscale/service-kit'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { endSessionProcesses } from '../work/session-processes.ts'
 import type { StopCause, WorkStage } from '../relay/messages.ts'
 import { doneLine, failedLine, noteLine, type LineStage } from '../relay/stage-lines.ts'
 import { SessionFailure } from './failure.ts'
@@ -38,7 +39,7 @@ export interface SessionOptions {
   readonly workSocket: string
   readonly workspaceDir: string
   readonly fetchCode: FetchCode
-  /** Confirms `started`; resolves to false when the controller refuses it for good. Rejects when `signal` aborts. */
+  /** Confirms `started`; false: the session has ended or is to stop. Rejects when `signal` aborts. */
   readonly confirmStarted: (signal: AbortSignal) => Promise<boolean>
   readonly stop: StopRequest
   readonly onOutput: () => void
@@ -49,7 +50,7 @@ export interface SessionOptions {
 
 /**
  * One session from its claim to its end, whatever work's state is when this begins; a host that was killed goes on
- * from there. `run` resolves to how it ended, or to undefined when nothing may be run (the controller refused it).
+ * from there.
  */
 export class Session {
   private readonly options: SessionOptions
@@ -72,15 +73,16 @@ export class Session {
     this.link?.send({ type: 'resize', size })
   }
 
-  async run(): Promise<EndedEvent | undefined> {
+  /** Resolves to how it ended. Rejects when `signal` aborts, and on faults that a next life may not meet. */
+  async run(): Promise<EndedEvent> {
     try {
       for (;;) {
         this.options.signal.throwIfAborted()
         const link = await this.connect()
-        if (link === undefined) return this.withoutWork()
+        if (link === undefined) return await this.withoutWork()
         this.link = link
         const ended = await this.drive(link)
-        if (ended !== undefined) return ended === 'refused' ? undefined : ended
+        if (ended !== undefined) return ended
         link.close()
       }
     } finally {
@@ -90,9 +92,9 @@ export class Session {
 
   /** Tells work that its exit is journaled, or that there is nothing to run; it ends what is left and exits. */
   async dismissWork(): Promise<void> {
-    this.link ??= await this.tryConnect().catch(() => undefined)
-    this.link?.send({ type: 'quit' })
-    await this.link?.end()
+    const link = this.link ?? (await this.tryConnect().catch(() => undefined))
+    link?.send({ type: 'quit' })
+    await link?.end()
   }
 
   /** Closes the connection; work goes on. */
@@ -128,14 +130,16 @@ export class Session {
     }
   }
 
-  private withoutWork(): EndedEvent {
-    const { stop, claim } = this.options
+  private async withoutWork(): Promise<EndedEvent> {
+    const { stop, claim, workSocket } = this.options
+    // Its command may have outlived it; on one machine we can see that.
+    await endSessionProcesses({ sessionId: claim.sessionId, spareWorkSocket: workSocket }, 0)
     if (stop.cause !== undefined) return endStopped(stop.cause, claim.timeoutSeconds)
     return endWithout('lost', 'runner_lost', 'The process that ran the command disappeared before it could end.')
   }
 
   /** Undefined when the connection ended before the session did. */
-  private async drive(link: WorkLink): Promise<EndedEvent | 'refused' | undefined> {
+  private async drive(link: WorkLink): Promise<EndedEvent | undefined> {
     const { claim, timeline, stop } = this.options
     for (const stage of link.welcome.stages) this.onStage(stage)
     if (link.welcome.state === 'waiting') {
@@ -144,14 +148,14 @@ export class Session {
       const failure = await this.prepare(link, claim.order)
       if (failure !== undefined) return failure
     } else if (link.welcome.state === 'prepared') {
-      const refused = await this.go(link)
-      if (refused !== undefined) return refused
+      const ended = await this.go(link)
+      if (ended !== undefined) return ended
     } else if (stop.cause !== undefined) this.sendStop()
     if (timeline.runningAt !== undefined) this.watchDeadline(timeline.runningAt)
     return this.follow(link)
   }
 
-  private async follow(link: WorkLink): Promise<EndedEvent | 'refused' | undefined> {
+  private async follow(link: WorkLink): Promise<EndedEvent | undefined> {
     const { terminal, claim, onOutput } = this.options
     for await (const event of link.events()) {
       switch (event.type) {
@@ -162,8 +166,8 @@ export class Session {
           await terminal.ready()
           break
         case 'prepared': {
-          const refused = await this.go(link)
-          if (refused !== undefined) return refused
+          const ended = await this.go(link)
+          if (ended !== undefined) return ended
           break
         }
         case 'stage':
@@ -230,11 +234,13 @@ export class Session {
   }
 
   /** Undefined when the command may run now. After `started` is confirmed it is never run again. */
-  private async go(link: WorkLink): Promise<EndedEvent | 'refused' | undefined> {
+  private async go(link: WorkLink): Promise<EndedEvent | undefined> {
     const { claim, stop, terminal, signal } = this.options
     if (!claim.started && stop.cause === undefined) {
       try {
-        if (!(await this.options.confirmStarted(AbortSignal.any([stop.signal, signal])))) return 'refused'
+        const confirmed = await this.options.confirmStarted(AbortSignal.any([stop.signal, signal]))
+        // A session that has ended already ignores this report; one that is to stop has its end.
+        if (!confirmed) return endStopped('user', claim.timeoutSeconds)
       } catch (error) {
         signal.throwIfAborted()
         if (stop.cause === undefined) throw error

@@ -44,7 +44,7 @@ export class WorkLink {
     socket.on('connect', () => (connected = true))
     socket.on('error', () => {}) // the reader below sees it
     const iterator = readEvents(socket)
-    socket.write(encodeMessage({ type: 'hello', secret: options.secret, from: options.from, pid: process.pid }))
+    socket.write(encodeMessage({ type: 'hello', secret: options.secret, from: options.from }))
     try {
       const first = await iterator.next().catch((): { value: undefined } => ({ value: undefined }))
       const message = first.value as WorkEvent | undefined

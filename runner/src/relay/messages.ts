@@ -22,10 +22,9 @@ export type PreparedOrder = z.infer<typeof PreparedOrder>
 export const HostMessage = z.discriminatedUnion('type', [
   /**
    * First message of a connection. `secret` is chosen by the host; the first connection sets it and later ones must
-   * show it. `from`: offset of the output the host wants next; what lies before it is acknowledged. `pid` is spared
-   * when the session's processes are ended.
+   * show it. `from`: offset of the output the host wants next; what lies before it is acknowledged.
    */
-  z.object({ type: z.literal('hello'), secret: z.string().min(16).max(128), from: offset, pid: z.int() }),
+  z.object({ type: z.literal('hello'), secret: z.string().min(16).max(128), from: offset }),
   z.object({ type: z.literal('prepare'), order: PreparedOrder }),
   z.object({ type: z.literal('go'), size }),
   z.object({ type: z.literal('resize'), size }),

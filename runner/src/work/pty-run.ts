@@ -14,7 +14,7 @@ export interface RunOptions {
   /** Path of bash. */
   readonly bash: string
   readonly size: TerminalSize
-  readonly session: Pick<SessionProcesses, 'sessionId'> & { spare(): SessionProcesses['spare'] }
+  readonly session: Pick<SessionProcesses, 'sessionId' | 'spareWorkSocket'>
   /** How long what is left after the command's exit has between SIGTERM and SIGKILL. */
   readonly sweepTermMs: number
   readonly onOutput: (bytes: Buffer) => void
@@ -95,9 +95,8 @@ export class PtyRun {
   }
 
   private target(): SessionProcesses {
-    const { sessionId, spare } = this.options.session
     const { dev, ino } = fstatSync(this.pty.slave)
-    return { sessionId, leader: this.child.pid, tty: { path: this.pty.path, dev, ino }, spare: spare() }
+    return { ...this.options.session, leader: this.child.pid, tty: { path: this.pty.path, dev, ino } }
   }
 
   private async run(): Promise<RunExit> {

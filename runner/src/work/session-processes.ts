@@ -9,8 +9,11 @@ export interface SessionProcesses {
   readonly leader?: number | undefined
   /** The terminal; who has it open belongs to the session. By device and inode: containers have equal paths. */
   readonly tty?: { readonly path: string; readonly dev: number; readonly ino: number } | undefined
-  /** work's socket: the process `host` that has it in its environment is spared, as is this process. */
-  readonly spare?: { readonly host: number; readonly workSocket: string } | undefined
+  /**
+   * What has this socket of work in its environment is spared, as is this process: the session's host. A command that
+   * copies it escapes this sweep, but not the launcher's, nor the end of its container.
+   */
+  readonly spareWorkSocket?: string | undefined
 }
 
 /** Pids of a session's processes that are alive, also those that left its process group. */
@@ -68,7 +71,8 @@ async function belongs(pid: number, target: SessionProcesses): Promise<boolean> 
   const fields = line.slice(line.lastIndexOf(')') + 2).split(' ')
   if (line === '' || fields[0] === 'Z' || fields[0] === 'X') return false
   const environ = (await readFile(`/proc/${pid}/environ`, 'latin1').catch(() => '')).split('\0')
-  if (target.spare?.host === pid && environ.includes(`CLISCALE_WORK_SOCKET=${target.spare.workSocket}`)) return false
+  if (target.spareWorkSocket !== undefined && environ.includes(`CLISCALE_WORK_SOCKET=${target.spareWorkSocket}`))
+    return false
   if (environ.includes(`CLISCALE_SESSION_ID=${target.sessionId}`)) return true
   if (target.leader !== undefined && Number(fields[3]) === target.leader) return true
   return target.tty !== undefined && (await hasOpen(pid, target.tty))

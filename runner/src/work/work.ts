@@ -44,7 +44,6 @@ export class Work {
   private readonly output = new OutputBuffer()
   private state: WorkState = 'waiting'
   private secret: string | undefined
-  private hostPid = 0
   private connection: HostConnection | undefined
   private order: PreparedOrder | undefined
   private size: TerminalSize = DEFAULT_SIZE
@@ -131,7 +130,6 @@ export class Work {
     const old = this.connection
     this.connection = from
     if (old !== from) old?.close()
-    this.hostPid = hello.pid
     this.hostlessSinceMs = undefined
     from.send({ type: 'welcome', state: this.state, base: this.output.base, stages: this.stages })
     from.startOutput(hello.from)
@@ -235,7 +233,7 @@ export class Work {
       env,
       bash,
       size: this.size,
-      session: { sessionId, spare: () => ({ host: this.hostPid, workSocket: this.options.socketPath }) },
+      session: { sessionId, spareWorkSocket: this.options.socketPath },
       sweepTermMs: this.options.sweepTermMs,
       onOutput: (bytes) => this.emit(bytes),
     })

@@ -1,0 +1,219 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { once } from 'node:events'
+import type { AddressInfo, Socket } from 'node:net'
+import { randomUUID } from 'node:crypto'
+import {
+  ATTACH_ASSERTION,
+  type ClaimResponse,
+  type ControlMessage,
+  type SessionEvent,
+  TOKEN_ISSUER,
+  type WorkOrder,
+} from '@cliscale/contract'
+import { exportJWK, generateKeyPair, SignJWT } from 'jose'
+
+/** What one session's controller remembers, and how it misbehaves. */
+export interface ControllerDouble extends AsyncDisposable {
+  readonly url: string
+  readonly sessionId: string
+  readonly events: SessionEvent[]
+  readonly calls: string[]
+  readonly output: Buffer
+  started: boolean
+  timeoutSeconds: number
+  /** The status to answer a call with instead of its own, by what its path ends with. */
+  refuse: Map<string, number>
+  /** How many calls of a path are carried out, but their answer is lost. */
+  loseAnswers: Map<string, number>
+  /** Runs before a call is answered. */
+  onCall: (call: string) => void | Promise<void>
+  control(message: ControlMessage): void
+  setCodeUrl(url: string): void
+  /** Stops listening and cuts every connection. */
+  down(): Promise<void>
+  up(): Promise<void>
+  ended(limitMs?: number): Promise<SessionEvent & { type: 'ended' }>
+  assertion(mode: 'rw' | 'ro'): Promise<string>
+  rotateKeys(): Promise<void>
+}
+
+/**
+ * The internal API of a controller with one session in memory, for faults that a real one cannot be brought to on
+ * demand. The real one runs in e2e/.
+ */
+export async function createControllerDouble(order: Partial<WorkOrder>): Promise<ControllerDouble> {
+  const it = new Double({
+    command: 'true',
+    codeUrl: null,
+    checksumSha256: null,
+    prompt: null,
+    installCmd: '',
+    env: {},
+    ...order,
+  })
+  await it.rotateKeys()
+  await it.up()
+  return it
+}
+
+class Double implements ControllerDouble {
+  readonly sessionId = randomUUID()
+  readonly events: SessionEvent[] = []
+  readonly calls: string[] = []
+  readonly refuse = new Map<string, number>()
+  readonly loseAnswers = new Map<string, number>()
+  output: Buffer = Buffer.alloc(0)
+  started = false
+  timeoutSeconds = 60
+  onCall: (call: string) => void | Promise<void> = () => {}
+  private order: WorkOrder
+  private server: Server | undefined
+  private port = 0
+  private nonce: string | undefined
+  private credential = ''
+  private readonly sockets = new Set<Socket>()
+  private readonly streams = new Set<ServerResponse>()
+  private readonly pending: ControlMessage[] = []
+  private jwks: unknown[] = []
+  private keys: { kid: string; pair: Awaited<ReturnType<typeof generateKeyPair>> }[] = []
+
+  constructor(order: WorkOrder) {
+    this.order = order
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`
+  }
+
+  async rotateKeys(): Promise<void> {
+    this.keys.push({ kid: randomUUID(), pair: await generateKeyPair('RS256') })
+    this.jwks = await Promise.all(
+      this.keys.map(async ({ kid, pair }) => ({ ...(await exportJWK(pair.publicKey)), kid, alg: 'RS256', use: 'sig' })),
+    )
+  }
+
+  assertion(mode: 'rw' | 'ro'): Promise<string> {
+    const { kid, pair } = this.keys.at(-1)!
+    return new SignJWT({ sid: this.sessionId, mode, viewer: randomUUID() })
+      .setProtectedHeader({ alg: 'RS256', kid, typ: ATTACH_ASSERTION.type })
+      .setIssuer(TOKEN_ISSUER)
+      .setAudience(ATTACH_ASSERTION.audience)
+      .setIssuedAt()
+      .sign(pair.privateKey)
+  }
+
+  setCodeUrl(codeUrl: string): void {
+    this.order = { ...this.order, codeUrl }
+  }
+
+  async up(): Promise<void> {
+    this.server = createServer((request, response) => {
+      this.answer(request, response).catch(() => response.destroy())
+    })
+    this.server.on('connection', (socket) => {
+      this.sockets.add(socket)
+      socket.on('close', () => this.sockets.delete(socket))
+    })
+    this.server.listen(this.port, '127.0.0.1')
+    await once(this.server, 'listening')
+    this.port = (this.server.address() as AddressInfo).port
+  }
+
+  async down(): Promise<void> {
+    const server = this.server
+    this.server = undefined
+    if (server === undefined) return
+    server.close()
+    for (const socket of this.sockets) socket.destroy()
+    await once(server, 'close')
+  }
+
+  control(message: ControlMessage): void {
+    // Kept and repeated, as the real one does from its row.
+    this.pending.push(message)
+    for (const stream of this.streams) stream.write(`${JSON.stringify(message)}\n`)
+  }
+
+  async ended(limitMs = 20_000): Promise<SessionEvent & { type: 'ended' }> {
+    for (const until = Date.now() + limitMs; Date.now() < until;) {
+      const found = this.events.find((event) => event.type === 'ended')
+      if (found !== undefined) return found
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    throw new Error(`no end was reported within ${limitMs} ms; events: ${JSON.stringify(this.events)}`)
+  }
+
+  private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const body = await readAll(request)
+    const call = request.url!.split('/').at(-1)!
+    this.calls.push(call)
+    await this.onCall(call)
+    const refused = this.refuse.get(call)
+    if (refused !== undefined) return void response.writeHead(refused).end()
+    if (call === 'control') return this.openControl(request, response)
+    const [status, json] = this.carryOut(call, request, body)
+    const lose = this.loseAnswers.get(call) ?? 0
+    if (lose > 0) {
+      this.loseAnswers.set(call, lose - 1)
+      return void request.socket.destroy()
+    }
+    response
+      .writeHead(status, { 'content-type': 'application/json' })
+      .end(json === undefined ? '' : JSON.stringify(json))
+  }
+
+  private carryOut(call: string, request: IncomingMessage, body: Buffer): [number, unknown?] {
+    if (call === 'jwks.json') return [200, { keys: this.jwks }]
+    if (call === 'claim') return this.claim(JSON.parse(body.toString()) as { nonce: string })
+    if (request.headers.authorization !== `Bearer ${this.credential}`) return [401]
+    if (call === 'started') {
+      this.started = true
+      return [204]
+    }
+    if (call === 'events') {
+      this.events.push(JSON.parse(body.toString()) as SessionEvent)
+      return [204]
+    }
+    if (call !== 'output') return [404]
+    const offset = Number(request.headers['x-cliscale-offset'])
+    const have = this.output.length
+    if (offset <= have && offset + body.length > have)
+      this.output = Buffer.concat([this.output, body.subarray(have - offset)])
+    return [200, { next: this.output.length }]
+  }
+
+  private claim({ nonce }: { nonce: string }): [number, unknown?] {
+    this.nonce ??= nonce
+    if (nonce !== this.nonce) return [409]
+    this.credential = randomUUID()
+    const answer: ClaimResponse = {
+      sessionId: this.sessionId,
+      podUid: 'pod-1',
+      reportCredential: this.credential,
+      started: this.started,
+      order: this.started ? null : this.order,
+      timeoutSeconds: this.timeoutSeconds,
+      fetchPolicy: { codeHosts: [], unsafeHosts: [], localFolders: true },
+    }
+    return [200, answer]
+  }
+
+  private openControl(request: IncomingMessage, response: ServerResponse): void {
+    if (request.headers.authorization !== `Bearer ${this.credential}`) return void response.writeHead(401).end()
+    response.writeHead(200, { 'content-type': 'application/x-ndjson' })
+    response.write('{"type":"ping"}\n')
+    for (const message of this.pending) response.write(`${JSON.stringify(message)}\n`)
+    this.streams.add(response)
+    response.on('close', () => this.streams.delete(response))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.down()
+  }
+}
+
+async function readAll(request: IncomingMessage): Promise<Buffer> {
+  const parts: Buffer[] = []
+  for await (const part of request) parts.push(part as Buffer)
+  return Buffer.concat(parts)
+}

@@ -1,0 +1,52 @@
+import { createHash } from 'node:crypto'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { describe, expect, test } from '@jest/globals'
+import { createControllerDouble } from './controller-double.ts'
+import { HostUnderTest } from './host-process.ts'
+
+const sha = (bytes: Buffer | string): string => createHash('sha256').update(bytes).digest('hex')
+
+describe('a session without faults', () => {
+  test('runs a bare command: its bytes and nothing else, its stages, its end', async () => {
+    await using controller = await createControllerDouble({ command: 'seq 1 20000; exit 3' })
+    await using session = new HostUnderTest(controller).start()
+    expect(await controller.ended()).toMatchObject({
+      status: 'failed',
+      reason: 'exit_nonzero',
+      detail: 'The command ended with exit code 3.',
+      exitCode: 3,
+      signal: null,
+    })
+    expect(await session.hostExit()).toBe(0)
+    await session.workExit()
+    expect(sha(controller.output)).toBe(sha(`${Array.from({ length: 20_000 }, (_, i) => i + 1).join('\r\n')}\r\n`))
+    expect(controller.events.map((event) => (event.type === 'stage' ? event.name : event.type))).toEqual([
+      'running',
+      'ended',
+    ])
+  })
+
+  test('fetches a folder, installs, runs, and says so in dim lines', async () => {
+    await using controller = await createControllerDouble({
+      command: 'cat made',
+      installCmd: 'echo one; echo two > made',
+    })
+    await using session = new HostUnderTest(controller)
+    const code = path.join(session.dir, 'code')
+    mkdirSync(code)
+    writeFileSync(path.join(code, 'file'), 'x')
+    controller.setCodeUrl(code)
+    session.start()
+    expect(await controller.ended()).toMatchObject({ status: 'succeeded', reason: null, exitCode: 0 })
+    const text = controller.output.toString().replace(/\d+\.\d s/g, 'N s')
+    expect(text).toBe('\x1b[2m── code fetched in N s\x1b[0m\r\none\r\n\x1b[2m── installed in N s\x1b[0m\r\ntwo\r\n')
+    expect(controller.events.map((event) => (event.type === 'stage' ? event.name : event.type))).toEqual([
+      'fetching_code',
+      'installing',
+      'running',
+      'ended',
+    ])
+    expect(await session.hostExit()).toBe(0)
+  })
+})
