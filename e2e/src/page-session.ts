@@ -34,7 +34,7 @@ export class PageSession {
   readonly hellos: ClientHello[] = []
   readonly resizes: TerminalSize[] = []
   readonly acks: number[] = []
-  epoch = randomUUID()
+  epoch: string = randomUUID()
   input = Buffer.alloc(0)
   output = Buffer.alloc(0)
   size: TerminalSize = { columns: 100, rows: 30 }

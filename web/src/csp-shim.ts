@@ -8,6 +8,7 @@ export function allowTerminalStyles(document: Document): void {
   const create = document.createElement.bind(document)
   document.createElement = ((name: string, options?: ElementCreationOptions) =>
     name.toLowerCase() === 'style' ? styleStandIn(document, create('template')) : create(name, options)) as never
+  // oxlint-disable-next-line typescript/unbound-method -- called with its element below
   const setAttribute = Element.prototype.setAttribute
   Element.prototype.setAttribute = function (this: Element, name: string, value: string): void {
     if (name === 'style' && this instanceof HTMLElement) this.style.cssText = value

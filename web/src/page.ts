@@ -33,8 +33,8 @@ export interface PageOptions {
 
 /** How often counted seconds are looked at, in milliseconds. */
 const TICK_MS = 250
-/** Output that comes this soon after attaching, without a pause, counts as what was missed, in milliseconds. */
-const REPLAY_LIMIT_MS = 5_000
+/** What comes in the first second after attaching, or without a pause for longer, was missed and is not new; in ms. */
+const CATCH_UP_MS = { least: 1_000, most: 5_000 } as const
 
 /** The terminal page: puts connection, terminal and what stands around it together. */
 export class Page {
@@ -51,7 +51,8 @@ export class Page {
   #mode: Mode = 'ro'
   #title = ''
   #hasOutput = false
-  #replayUntil = 0
+  #attachedAt = 0
+  #caughtUp = false
 
   constructor(options: PageOptions) {
     this.#options = options
@@ -89,7 +90,6 @@ export class Page {
       onMisfit: (size) => this.#note('size-note', size && `${size.columns} × ${size.rows}, set by another viewer`),
       confirmPaste,
       onTitle: (title) => this.#setTitle(title),
-      onIdle: () => (this.#replayUntil = Math.min(this.#replayUntil, Date.now() + 300)),
     })
   }
 
@@ -151,7 +151,7 @@ export class Page {
     )
     takeProgramClipboard(terminal, {
       allowed: () => this.#mode === 'rw',
-      replaying: () => Date.now() < this.#replayUntil,
+      replaying: () => !this.#caughtUp,
     })
     setUpSettings(this.#settings, this.#isMac, (settings) => this.#apply(settings))
     this.#darkScheme.addEventListener('change', () => this.#apply(this.#settings))
@@ -172,7 +172,10 @@ export class Page {
   #onState(state: ConnectionState): void {
     const before = this.#state
     this.#state = state
-    if (state.kind === 'live' && before.kind !== 'live') this.#replayUntil = Date.now() + REPLAY_LIMIT_MS
+    if (state.kind === 'live' && before.kind !== 'live') {
+      this.#attachedAt = Date.now()
+      this.#caughtUp = false
+    }
     if (state.kind === 'ended' && before.kind !== 'ended') this.#onEnd(state)
     else if (state.kind === 'stopped' && this.#hasOutput) {
       showStopPanel(stopCard(state.why, this.#options.newLink, () => this.#connection.resume()))
@@ -197,6 +200,8 @@ export class Page {
   #show(): void {
     const now = Date.now()
     const stage = this.#stages.at(-1)
+    const attachedMs = now - this.#attachedAt
+    if (attachedMs > (this.#view.queue.idle ? CATCH_UP_MS.least : CATCH_UP_MS.most)) this.#caughtUp = true
     showStatus(statusWords(this.#state, now, stage?.startedAt), this.#state)
     showClock(this.#state, this.#stages.find(({ name }) => name === 'running')?.startedAt, now)
     if (this.#hasOutput || this.#state.kind === 'ended') this.#overlay.hide()

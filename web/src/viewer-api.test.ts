@@ -6,7 +6,7 @@ const problem = (status: number, code: string): Response => new Response(JSON.st
 
 function api(answer: () => Response | Promise<Response>, seen: Request[] = []) {
   const request: typeof fetch = async (input, init) => {
-    seen.push(new Request(new URL(String(input), 'http://test'), init))
+    seen.push(new Request(new URL(input as string, 'http://test'), init))
     return answer()
   }
   return createViewerApi('/ws/abc', request, () => NOW)

@@ -29,7 +29,6 @@ interface Step {
 export class ScreenQueue implements Pick<Screen, 'reset' | 'write' | 'snapshot' | 'resize'> {
   readonly #port: TerminalPort
   readonly #defer: (callback: () => void, ms: number) => void
-  readonly #onIdle: () => void
   readonly #encoder = new TextEncoder()
   #steps: Step[] = []
   #unparsed = 0
@@ -37,13 +36,12 @@ export class ScreenQueue implements Pick<Screen, 'reset' | 'write' | 'snapshot' 
   #size: TerminalSize | undefined
   #settling = false
 
-  /** `onIdle` is called each time everything that was put in has been parsed. */
-  constructor(port: TerminalPort, defer: (callback: () => void, ms: number) => void, onIdle: () => void = () => {}) {
+  constructor(port: TerminalPort, defer: (callback: () => void, ms: number) => void) {
     this.#port = port
     this.#defer = defer
-    this.#onIdle = onIdle
   }
 
+  /** Whether everything that was put in has been parsed. */
   get idle(): boolean {
     return this.#unparsed === 0 && this.#steps.length === 0
   }
@@ -87,7 +85,6 @@ export class ScreenQueue implements Pick<Screen, 'reset' | 'write' | 'snapshot' 
         this.#unparsed -= 1
         parsed()
         this.#pump()
-        if (this.idle) this.#onIdle()
       })
     }
   }

@@ -36,7 +36,6 @@ export interface TerminalViewOptions {
   /** Asks whether a paste of several lines may go on. */
   readonly confirmPaste: (text: string, bracketed: boolean) => Promise<boolean>
   readonly onTitle: (title: string) => void
-  readonly onIdle: () => void
 }
 
 /** The terminal on the page: xterm.js with its add-ons, the order of its output, and how it fits the window. */
@@ -57,7 +56,7 @@ export class TerminalView {
     this.#options = options
     this.#fontSize = options.settings.fontSize
     this.terminal = createTerminal(options)
-    this.queue = new ScreenQueue(this.#port(), (callback, ms) => setTimeout(callback, ms), options.onIdle)
+    this.queue = new ScreenQueue(this.#port(), (callback, ms) => setTimeout(callback, ms))
     this.terminal.loadAddon(this.#fit)
     this.terminal.loadAddon(this.search)
     this.terminal.loadAddon(new Unicode11Addon())

@@ -1,0 +1,470 @@
+import { beforeEach, describe, expect, test } from '@jest/globals'
+import {
+  ACK_EVERY_BYTES,
+  encodeBytes,
+  encodeJson,
+  encodeSnapshot,
+  type Exit,
+  type Hello,
+  ServerType,
+  type StatusMessage,
+} from '@cliscale/contract/terminal'
+import { Connection, IDLE_ACK_MS, OPEN_LIMIT_MS, SILENCE_LIMIT_MS, type Socket } from './connection.ts'
+import type { ConnectionState } from './connection-state.ts'
+import type { ViewerAnswer } from './viewer-api.ts'
+
+const VIEWER: ViewerAnswer = { kind: 'viewer', viewer: { viewer: 'v1', mode: 'rw', clockOffsetMs: 0 } }
+const LINK_USED: ViewerAnswer = { kind: 'refused', why: 'link_used' }
+const NO_ACCESS: ViewerAnswer = { kind: 'refused', why: 'no_access' }
+const UNREACHABLE: ViewerAnswer = { kind: 'unreachable' }
+const SIZE = { columns: 80, rows: 24 }
+const EXIT: Exit = {
+  status: 'failed',
+  reason: 'exit_nonzero',
+  detail: null,
+  hint: null,
+  exitCode: 3,
+  signal: null,
+  durationMs: 10,
+}
+
+/** A clock that moves only when told; timers run in the order they are due. */
+class ManualClock {
+  #now = 1_000_000
+  #next = 0
+  readonly #timers = new Map<number, { at: number; callback: () => void }>()
+  readonly now = (): number => this.#now
+  readonly random = (): number => 0
+  readonly setTimeout = (callback: () => void, ms: number): number => {
+    this.#timers.set(++this.#next, { at: this.#now + ms, callback })
+    return this.#next
+  }
+  readonly clearTimeout = (timer: unknown): void => void this.#timers.delete(timer as number)
+
+  get pending(): number {
+    return this.#timers.size
+  }
+
+  advance(ms: number): void {
+    const end = this.#now + ms
+    for (;;) {
+      const due = [...this.#timers].filter(([, { at }]) => at <= end).sort(([, a], [, b]) => a.at - b.at)[0]
+      if (due === undefined) break
+      this.#timers.delete(due[0])
+      this.#now = due[1].at
+      due[1].callback()
+    }
+    this.#now = end
+  }
+}
+
+class FakeSocket implements Socket {
+  onopen: (() => void) | null = null
+  onmessage: ((event: { data: unknown }) => void) | null = null
+  onclose: ((event: { code: number }) => void) | null = null
+  readonly sent: string[] = []
+  closed = false
+  send(message: Uint8Array): void {
+    this.sent.push(new TextDecoder().decode(message))
+  }
+  close(): void {
+    this.closed = true
+  }
+  say(message: Uint8Array): void {
+    this.onmessage?.({ data: message.slice().buffer })
+  }
+  hello(rest: Partial<Hello> = {}): void {
+    this.say(encodeJson(ServerType.hello, { epoch: 'e', seq: 0, ...SIZE, role: 'rw', viewer: 'v1', ...rest }))
+  }
+  status(status: StatusMessage['status'], stage: StatusMessage['stage'] = null): void {
+    this.say(encodeJson(ServerType.status, { status, stage, since: '2026-01-01T00:00:00Z', reason: null, hint: null }))
+  }
+  data(text: string): void {
+    this.say(encodeBytes(ServerType.data, new TextEncoder().encode(text)))
+  }
+}
+
+describe('Connection', () => {
+  let clock: ManualClock
+  let sockets: FakeSocket[]
+  let states: ConnectionState[]
+  let drawn: string[]
+  let parsed: (() => void)[]
+  let asked: string[]
+  let answers: { redeem: ViewerAnswer; find: ViewerAnswer }
+  let connection: Connection
+  const memory: { viewer: string | undefined } = { viewer: undefined }
+
+  const settle = async (): Promise<void> => {
+    for (let i = 0; i < 10; i++) await Promise.resolve()
+  }
+  const socket = (): FakeSocket => sockets.at(-1) as FakeSocket
+  const begin = async (token?: string): Promise<void> => {
+    connection = new Connection({
+      token,
+      api: {
+        redeem: (given) => {
+          asked.push(`redeem ${given}`)
+          return Promise.resolve(answers.redeem)
+        },
+        find: (viewer) => {
+          asked.push(`find ${viewer ?? '-'}`)
+          return Promise.resolve(answers.find)
+        },
+      },
+      openSocket: (viewer) => {
+        asked.push(`open ${viewer}`)
+        sockets.push(new FakeSocket())
+        return socket()
+      },
+      memory,
+      screen: {
+        reset: () => drawn.push('reset'),
+        write: (bytes, done) => {
+          drawn.push(`write ${new TextDecoder().decode(bytes)}`)
+          parsed.push(done)
+        },
+        snapshot: (bytes, done) => {
+          drawn.push(`snapshot ${new TextDecoder().decode(bytes)}`)
+          parsed.push(done)
+        },
+        resize: ({ columns, rows }) => drawn.push(`size ${columns}x${rows}`),
+        title: (text) => drawn.push(`title ${text}`),
+      },
+      clock,
+      windowSize: () => SIZE,
+      onState: (state) => states.push(state),
+      onMode: () => {},
+      onStatus: () => {},
+    })
+    connection.start()
+    await settle()
+  }
+  const attach = async (): Promise<void> => {
+    await begin('t')
+    socket().onopen?.()
+    socket().hello()
+  }
+  const kinds = (): string[] => states.map(({ kind }) => kind)
+
+  beforeEach(() => {
+    clock = new ManualClock()
+    sockets = []
+    states = []
+    drawn = []
+    parsed = []
+    asked = []
+    answers = { redeem: VIEWER, find: VIEWER }
+    memory.viewer = undefined
+  })
+
+  describe('getting in', () => {
+    test('redeems, then attaches as that viewer, and says how large the window is', async () => {
+      await begin('t')
+      socket().onopen?.()
+      expect(asked).toEqual(['redeem t', 'open v1'])
+      expect(socket().sent).toEqual(['{"columns":80,"rows":24}'])
+      expect(memory.viewer).toBe('v1')
+    })
+
+    test('a used link still opens in the browser that holds the cookie', async () => {
+      answers.redeem = LINK_USED
+      await begin('t')
+      expect(asked).toEqual(['redeem t', 'find -', 'open v1'])
+    })
+
+    test('a used link in another browser says so and opens nothing', async () => {
+      answers = { redeem: LINK_USED, find: NO_ACCESS }
+      await begin('t')
+      expect(states.at(-1)).toEqual({ kind: 'stopped', why: 'link_used' })
+      expect(sockets).toHaveLength(0)
+      expect(clock.pending).toBe(0)
+    })
+
+    test('without a token the cookie is asked, the remembered viewer first', async () => {
+      memory.viewer = 'old'
+      answers.find = NO_ACCESS
+      await begin()
+      expect(asked).toEqual(['find old', 'find -'])
+      expect(states.at(-1)).toEqual({ kind: 'stopped', why: 'no_access' })
+    })
+
+    test('an unreachable server is tried again with the same token', async () => {
+      answers.redeem = UNREACHABLE
+      await begin('t')
+      expect(states.at(-1)).toMatchObject({ kind: 'reconnecting', cause: 'network' })
+      answers.redeem = VIEWER
+      clock.advance(1000)
+      await settle()
+      expect(asked).toEqual(['redeem t', 'redeem t', 'open v1'])
+    })
+  })
+
+  describe('what it says', () => {
+    test('waits with its stage before the HELLO and after it, then is live', async () => {
+      await begin('t')
+      socket().onopen?.()
+      socket().status('queued')
+      socket().hello()
+      socket().status('starting', 'installing')
+      socket().status('running', 'running')
+      expect(kinds()).toEqual(['connecting', 'connecting', 'waiting', 'waiting', 'waiting', 'live'])
+    })
+
+    test('EXIT ends it for good: the close that follows changes nothing', async () => {
+      await attach()
+      socket().say(encodeJson(ServerType.exit, EXIT))
+      socket().onclose?.({ code: 1000 })
+      clock.advance(120_000)
+      expect(states.at(-1)).toEqual({ kind: 'ended', exit: EXIT })
+      expect(sockets).toHaveLength(1)
+      expect(clock.pending).toBe(0)
+    })
+
+    test('a session that failed before it had a terminal ends with its reason', async () => {
+      await begin('t')
+      socket().onopen?.()
+      socket().status('failed')
+      socket().onclose?.({ code: 1000 })
+      expect(states.at(-1)).toMatchObject({ kind: 'ended', exit: { status: 'failed', exitCode: null } })
+    })
+
+    test.each([
+      [4404, 'gone'],
+      [4408, 'idle'],
+      [4409, 'taken_over'],
+    ])('close %i stops as %s', async (code, why) => {
+      await attach()
+      socket().onclose?.({ code })
+      expect(states.at(-1)).toEqual({ kind: 'stopped', why })
+      expect(clock.pending).toBe(0)
+    })
+
+    test('a person can go on after a pause', async () => {
+      await attach()
+      socket().onclose?.({ code: 4408 })
+      connection.resume()
+      expect(sockets).toHaveLength(2)
+    })
+
+    test('a viewer who was put out is told, and does not come back', async () => {
+      await attach()
+      answers.find = NO_ACCESS
+      socket().onclose?.({ code: 4401 })
+      await settle()
+      expect(states.at(-1)).toEqual({ kind: 'stopped', why: 'revoked' })
+      expect(clock.pending).toBe(0)
+    })
+
+    test('broken JSON stops instead of drawing on', async () => {
+      await attach()
+      socket().say(new Uint8Array([ServerType.size, 0x7b]))
+      expect(states.at(-1)).toEqual({ kind: 'stopped', why: 'protocol' })
+    })
+
+    test('messages of a later version, heartbeats and text are ignored', async () => {
+      await attach()
+      socket().say(new Uint8Array([0x7a, 1, 2]))
+      socket().say(new Uint8Array([ServerType.heartbeat]))
+      socket().onmessage?.({ data: 'text' })
+      expect(states.at(-1)?.kind).toBe('live')
+    })
+  })
+
+  describe('drops', () => {
+    test('comes back with its offset and draws on without a reset', async () => {
+      await attach()
+      socket().data('héllo')
+      socket().onclose?.({ code: 1006 })
+      expect(states.at(-1)).toMatchObject({ kind: 'reconnecting', at: clock.now() + 250 })
+      clock.advance(250)
+      socket().onopen?.()
+      expect(socket().sent).toEqual(['{"columns":80,"rows":24,"epoch":"e","have":6}'])
+      socket().hello({ seq: 6 })
+      socket().data('!')
+      expect(drawn).toEqual(['size 80x24', 'write héllo', 'size 80x24', 'write !'])
+    })
+
+    test('resets when the server stands elsewhere', async () => {
+      await attach()
+      socket().data('old')
+      socket().onclose?.({ code: 1012 })
+      clock.advance(1000)
+      socket().onopen?.()
+      socket().hello({ epoch: 'other', seq: 0 })
+      expect(drawn.slice(2)).toEqual(['reset', 'size 80x24'])
+    })
+
+    test('waits longer each time, and starts again from the beginning after a connection that held', async () => {
+      await attach()
+      const delays: number[] = []
+      for (let i = 0; i < 4; i++) {
+        socket().onclose?.({ code: 1006 })
+        const state = states.at(-1)
+        const delay = state?.kind === 'reconnecting' ? state.at - clock.now() : 0
+        delays.push(delay)
+        clock.advance(delay)
+        socket().onopen?.()
+      }
+      socket().hello()
+      clock.advance(6_000)
+      socket().onclose?.({ code: 1006 })
+      const state = states.at(-1)
+      expect(delays).toEqual([250, 1000, 2000, 4000])
+      expect(state?.kind === 'reconnecting' && state.at - clock.now()).toBe(250)
+    })
+
+    test('40 s of silence are a drop; a heartbeat keeps it', async () => {
+      await attach()
+      clock.advance(SILENCE_LIMIT_MS - 1)
+      socket().say(new Uint8Array([ServerType.heartbeat]))
+      clock.advance(SILENCE_LIMIT_MS - 1)
+      expect(states.at(-1)?.kind).toBe('live')
+      const silent = socket()
+      clock.advance(1)
+      expect(states.at(-1)).toMatchObject({ kind: 'reconnecting', cause: 'silence' })
+      expect(silent.closed).toBe(true)
+    })
+
+    test('a refused upgrade asks why: no access stops', async () => {
+      await begin('t')
+      answers.find = NO_ACCESS
+      socket().onclose?.({ code: 1006 })
+      await settle()
+      expect(asked.at(-1)).toBe('find v1')
+      expect(states.at(-1)).toEqual({ kind: 'stopped', why: 'no_access' })
+    })
+
+    test.each([
+      ['no network', UNREACHABLE, 'network'],
+      ['a busy server', VIEWER, 'server'],
+    ])('a refused upgrade asks why: %s goes on trying', async (_name, answer, cause) => {
+      await begin('t')
+      answers.find = answer
+      socket().onclose?.({ code: 1006 })
+      await settle()
+      expect(states.at(-1)).toMatchObject({ kind: 'reconnecting', cause })
+    })
+
+    test('an upgrade that never answers is given up', async () => {
+      await begin('t')
+      clock.advance(OPEN_LIMIT_MS)
+      expect(states.at(-1)).toMatchObject({ kind: 'reconnecting', cause: 'network' })
+    })
+
+    test('waking up connects at once, and only once', async () => {
+      await attach()
+      socket().onclose?.({ code: 1006 })
+      connection.wake()
+      connection.wake()
+      expect(sockets).toHaveLength(2)
+      clock.advance(1000)
+      expect(sockets).toHaveLength(2)
+    })
+
+    test('waking up doubts a connection that missed a heartbeat, and trusts one that did not', async () => {
+      await attach()
+      clock.advance(10_000)
+      connection.wake()
+      expect(states.at(-1)?.kind).toBe('live')
+      clock.advance(15_000)
+      connection.wake()
+      expect(states.at(-1)).toMatchObject({ kind: 'reconnecting', cause: 'silence' })
+    })
+
+    test('what an abandoned socket still says is not heard', async () => {
+      await attach()
+      const old = socket()
+      old.onclose?.({ code: 1006 })
+      old.data('late')
+      expect(drawn).toEqual(['size 80x24'])
+    })
+  })
+
+  describe('acknowledgements', () => {
+    const acks = (): string[] => socket().sent.filter((message) => message.startsWith('4'))
+
+    test('each 64 KiB that was worked off, not that arrived', async () => {
+      await attach()
+      socket().data('x'.repeat(ACK_EVERY_BYTES))
+      expect(acks()).toEqual([])
+      parsed.shift()?.()
+      expect(acks()).toEqual([`4{"seq":${ACK_EVERY_BYTES}}`])
+    })
+
+    test('less than that after a short pause, once', async () => {
+      await attach()
+      socket().data('ab')
+      socket().data('cd')
+      parsed.shift()?.()
+      parsed.shift()?.()
+      clock.advance(IDLE_ACK_MS)
+      clock.advance(IDLE_ACK_MS)
+      expect(acks()).toEqual(['4{"seq":4}'])
+    })
+
+    test('bytes of the connection before are acknowledged on the new one', async () => {
+      await attach()
+      socket().data('abc')
+      socket().onclose?.({ code: 1006 })
+      clock.advance(1000)
+      socket().onopen?.()
+      socket().hello({ seq: 3 })
+      parsed.shift()?.()
+      clock.advance(IDLE_ACK_MS)
+      expect(acks()).toEqual(['4{"seq":3}'])
+    })
+
+    test('after a snapshot counting goes on from its offset', async () => {
+      await attach()
+      socket().say(encodeSnapshot(500, new TextEncoder().encode('S')))
+      socket().data('12345')
+      for (const done of parsed) done()
+      clock.advance(IDLE_ACK_MS)
+      expect(acks()).toEqual(['4{"seq":505}'])
+    })
+  })
+
+  describe('typing', () => {
+    const bytes = new Uint8Array([0x61])
+
+    test('reaches the session only while attached', async () => {
+      await begin('t')
+      socket().onopen?.()
+      expect(connection.input(bytes)).toBe(false)
+      socket().hello()
+      expect(connection.input(bytes)).toBe(true)
+      expect(socket().sent.at(-1)).toBe('0a')
+      socket().onclose?.({ code: 1006 })
+      expect(connection.input(bytes)).toBe(false)
+    })
+
+    test('a read-only viewer sends neither keys nor sizes', async () => {
+      await attach()
+      socket().hello({ role: 'ro' })
+      const before = socket().sent.length
+      expect(connection.input(bytes)).toBe(false)
+      connection.resize({ columns: 1, rows: 1 })
+      expect(socket().sent).toHaveLength(before)
+    })
+
+    test('nothing is sent after the end', async () => {
+      await attach()
+      socket().say(encodeJson(ServerType.exit, EXIT))
+      const before = socket().sent.length
+      expect(connection.input(bytes)).toBe(false)
+      connection.resize({ columns: 1, rows: 1 })
+      expect(socket().sent).toHaveLength(before)
+    })
+  })
+
+  test('close leaves no timer and no socket, and says nothing more', async () => {
+    await attach()
+    const count = states.length
+    connection.close()
+    connection.wake()
+    expect(socket().closed).toBe(true)
+    expect(clock.pending).toBe(0)
+    expect(states).toHaveLength(count)
+  })
+})
