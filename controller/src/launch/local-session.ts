@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Address, Launched } from './launcher.ts'
 import type { LocalLauncherOptions } from './local.ts'
 import type { MemoryLimiter } from './memory-limit.ts'
-import { type ProcessMark, type ProcessTable, signalProcess } from './process-table.ts'
+import { type ProcessMark, type ProcessTable, type SessionMark, signalProcess } from './process-table.ts'
 import {
   type LaunchRecord,
   makeSessionFolder,
@@ -268,8 +268,10 @@ export class LocalSession {
   async #clear(): Promise<void> {
     const { folder, record } = this
     if (record !== undefined && !record.removing) await this.#write({ ...record, removing: true })
+    // Seen before work ends: a child with another environment is known by its parents only.
+    const family = await this.#deps.processes.ofSession(this.#sessionMark())
     await this.#terminate()
-    await this.#killEverything()
+    await this.#killEverything(family)
     if (record?.cgroup) await this.#deps.memory?.remove(record.cgroup)
     await rm(folder.workSocket, { force: true })
     // The record goes last: without it nobody would know that something is left.
@@ -300,15 +302,18 @@ export class LocalSession {
     }
   }
 
-  async #killEverything(): Promise<void> {
-    const { processes, memory, options } = this.#deps
-    const session = { sessionId: this.sessionId, programs: [options.hostProgram, options.workProgram] }
+  #sessionMark(): SessionMark {
+    const { hostProgram, workProgram } = this.#deps.options
+    return { sessionId: this.sessionId, programs: [hostProgram, workProgram] }
+  }
+
+  async #killEverything(family: readonly ProcessMark[]): Promise<void> {
+    const { processes, memory } = this.#deps
     for (let attempt = 0; attempt < 100; attempt++) {
       const grouped = this.record?.cgroup ? ((await memory?.members(this.record.cgroup)) ?? []) : []
       const inGroup = await Promise.all(grouped.map((pid) => processes.find(pid)))
-      const found = [...this.marks(), ...(await processes.ofSession(session)), ...inGroup].filter(
-        (mark) => mark != null,
-      )
+      const marked = await processes.ofSession(this.#sessionMark())
+      const found = [...family, ...this.marks(), ...marked, ...inGroup].filter((mark) => mark !== undefined)
       const alive = await processes.alive(found)
       const left = found.filter((mark) => alive.has(mark.pid))
       if (left.length === 0) return

@@ -1,0 +1,285 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import os from 'node:os'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
+import { createLocalLauncher } from '../src/launch/local.ts'
+import { findMemoryLimiter } from '../src/launch/memory-limit.ts'
+import { signalProcess } from '../src/launch/process-table.ts'
+import { removeTree } from '../src/launch/session-folder.ts'
+import { eventually } from './launch-contract.ts'
+import { createLocalSystem, type LocalSystem, processes } from './launch-local-system.ts'
+
+const programs = fileURLToPath(new URL('launch-programs/', import.meta.url))
+let system: LocalSystem
+beforeEach(async () => {
+  system = await createLocalSystem()
+})
+afterEach(() => system.dispose())
+
+const lines = async (file: string): Promise<string[]> =>
+  (await readFile(file, 'utf8').catch(() => '')).split('\n').filter((line) => line !== '')
+const isAlive = async (pid: number): Promise<boolean> => (await processes.find(pid)) !== undefined
+async function launched(one = system): Promise<string> {
+  const id = randomUUID()
+  await one.launcher.launch(id)
+  await eventually(async () => (await one.launcher.list()).find((entry) => entry.sessionId === id)?.address)
+  return id
+}
+
+describe('what a session is given', () => {
+  test('its processes see nothing of our environment', async () => {
+    process.env['CLISCALE_API_KEY'] = 'canary'
+    const id = await launched()
+    delete process.env['CLISCALE_API_KEY']
+    const { folder, options } = system
+    const read = async (file: string) => JSON.parse(await readFile(file, 'utf8')) as Record<string, string>
+    const { root, spool, home, workspace, identity, endpoint, workSocket } = folder(id)
+    const both = { PATH: options.environment.PATH, CLISCALE_SESSION_ID: id }
+    const shared = { ...both, CLISCALE_WORK_SOCKET: workSocket, CLISCALE_WORKSPACE_DIR: workspace }
+    expect(await read(path.join(home, 'environment.json'))).toEqual({ ...shared, HOME: home, CLISCALE_HOME_DIR: home })
+    expect(await read(path.join(spool, 'environment.json'))).toEqual({
+      ...shared,
+      HOME: root,
+      CLISCALE_CONTROLLER_URL: options.controllerUrl,
+      CLISCALE_IDENTITY_TOKEN_FILE: identity,
+      CLISCALE_SPOOL_DIR: spool,
+      CLISCALE_SPOOL_MAX_BYTES: String(1024 ** 3),
+      CLISCALE_LISTEN: '127.0.0.1:0',
+      CLISCALE_ENDPOINT_FILE: endpoint,
+    })
+  })
+
+  test('its folders and its identity are for the owner only', async () => {
+    const id = await launched()
+    const { root, spool, workspace, home, identity, record } = system.folder(id)
+    for (const dir of [root, spool, workspace, home, path.dirname(root)]) {
+      expect((await stat(dir)).mode & 0o777).toBe(0o700)
+    }
+    for (const file of [identity, record]) expect((await stat(file)).mode & 0o777).toBe(0o600)
+    expect(await readFile(record, 'utf8')).not.toContain(await readFile(identity, 'utf8'))
+  })
+
+  test('a session id that is none, and a folder that is too long for sockets, are refused', async () => {
+    for (const id of ['', '..', '../x', 'A'.repeat(36), randomUUID().toUpperCase()]) {
+      await expect(system.launcher.launch(id)).rejects.toThrow(TypeError)
+    }
+    const runDir = path.join(system.options.dataDir, 'x'.repeat(100))
+    await expect(createLocalLauncher({ ...system.options, runDir })).rejects.toThrow('too long')
+  })
+})
+
+describe('a launcher that is killed', () => {
+  async function crashAt(step: string): Promise<string> {
+    const id = randomUUID()
+    const { logger, ...options } = system.options
+    expect(logger).toBeDefined()
+    await system.launcher.close()
+    const child = execFile(process.execPath, [
+      path.join(programs, 'crashing-launcher.mjs'),
+      JSON.stringify(options),
+      id,
+      step,
+    ])
+    const [, signal] = (await once(child, 'exit')) as [number | null, string | null]
+    expect(signal).toBe('SIGKILL')
+    return id
+  }
+
+  test.each([
+    ['before anything was started', 'ofProgram 1'],
+    ['after work was started, before that was written down', 'find 1'],
+    ['after work was written down', 'ofProgram 2'],
+    ['after host was started, before that was written down', 'find 2'],
+  ])('%s leaves a launch that goes on', async (_, step) => {
+    const id = await crashAt(step)
+    const launcher = await system.restart()
+    const token = await system.tokenOf(id)
+    await eventually(async () => (await launcher.identify(token))?.address)
+    const { hostProgram, workProgram } = system.options
+    const { host, work } = await system.record(id)
+    expect((await processes.ofProgram(hostProgram, id)).map(({ pid }) => pid)).toEqual([host?.pid])
+    expect((await processes.ofProgram(workProgram, id)).map(({ pid }) => pid)).toEqual([work?.pid])
+    await launcher.launch(id)
+    expect((await system.record(id)).host?.pid).toBe(host?.pid)
+    await launcher.remove(id)
+    expect(await system.running(id)).toEqual([])
+    await expect(stat(system.folder(id).root)).rejects.toThrow('ENOENT')
+  })
+
+  test('in the middle of a removal leaves a removal that goes on', async () => {
+    const id = await crashAt('ofSession 1')
+    const launcher = await system.restart()
+    expect(await launcher.list()).toEqual([])
+    expect(await system.running(id)).toEqual([])
+    await expect(stat(system.folder(id).root)).rejects.toThrow('ENOENT')
+  })
+
+  test('before the launch was recorded leaves a folder, which the next one clears away', async () => {
+    const [empty, torn] = [randomUUID(), randomUUID()]
+    await mkdir(system.folder(empty).spool, { recursive: true })
+    await mkdir(system.folder(torn).spool, { recursive: true })
+    await writeFile(system.folder(torn).record, '{"version":1,"sess')
+    await mkdir(path.join(path.dirname(system.folder(empty).root), 'lost+found'))
+    await system.launcher.close()
+    const launcher = await system.restart()
+    expect(await launcher.list()).toEqual([])
+    expect(await readdir(path.dirname(system.folder(empty).root))).toEqual(['lost+found'])
+    await launcher.launch(empty)
+    expect(await launcher.list()).toHaveLength(1)
+  })
+})
+
+describe('processes', () => {
+  test('a grandchild that left the process group and ignores SIGTERM is killed with its session', async () => {
+    const [id, other] = [await launched(), await launched()]
+    const away = async (session: string): Promise<number> =>
+      Number(await eventually(async () => (await lines(path.join(system.folder(session).home, 'away')))[0]))
+    const pid = await away(id)
+    const [spared, { work }] = [await away(other), await system.record(id)]
+    const { stdout } = await new Promise<{ stdout: string }>((resolve) =>
+      execFile('ps', ['-o', 'pgid=,sid=,ppid=', '-p', String(pid)], (_, out) => resolve({ stdout: out })),
+    )
+    expect(stdout.trim().split(/\s+/).map(Number)).not.toContain(work?.pid)
+    await system.launcher.remove(id)
+    expect(await isAlive(pid)).toBe(false)
+    expect(await isAlive(spared)).toBe(true)
+    expect((await system.running(other)).length).toBeGreaterThanOrEqual(3)
+  })
+
+  test('what work leaves behind is killed when the host has ended', async () => {
+    const id = await launched()
+    const pid = Number(await eventually(async () => (await lines(path.join(system.folder(id).home, 'away')))[0]))
+    process.kill((await system.record(id)).work!.pid, 'SIGKILL')
+    await system.endHost(id, 0)
+    await eventually(async () => !(await isAlive(pid)))
+    await eventually(async () => !(await stat(system.folder(id).root).catch(() => undefined)))
+    await expect(stat(system.folder(id).workSocket)).rejects.toThrow('ENOENT')
+  })
+
+  test('work that dies is not started again', async () => {
+    const id = await launched()
+    process.kill((await system.record(id)).work!.pid, 'SIGKILL')
+    await sleep(600)
+    expect(await lines(path.join(system.folder(id).home, 'starts'))).toHaveLength(1)
+    expect(await system.launcher.list()).toHaveLength(1)
+  })
+
+  test('a pid that was given to another program is neither believed nor killed', async () => {
+    const id = await launched()
+    await system.launcher.close()
+    const record = await system.record(id)
+    for (const mark of [record.host!, record.work!]) await signalProcess(processes, mark, 'SIGKILL')
+    const innocent: ChildProcess = spawn('sleep', ['60'], { detached: true, stdio: 'ignore' })
+    const pid = innocent.pid!
+    const reused = { ...record, host: { ...record.host!, pid }, work: { ...record.work!, pid } }
+    await writeFile(system.folder(id).record, JSON.stringify(reused))
+    const launcher = await system.restart()
+    await eventually(async () => (await system.record(id)).host?.pid !== pid)
+    await eventually(async () => (await launcher.list())[0]?.address)
+    expect((await system.record(id)).podUid).toBe(record.podUid)
+    await launcher.remove(id)
+    expect(await isAlive(pid)).toBe(true)
+    innocent.kill('SIGKILL')
+  })
+
+  test('a signal goes to exactly the process that is meant, and never to us', async () => {
+    const child = spawn('sleep', ['60'], { stdio: 'ignore' })
+    const mark = (await processes.find(child.pid!))!
+    expect(await signalProcess(processes, { ...mark, start: `${mark.start}0` }, 'SIGKILL')).toBe(false)
+    expect(await signalProcess(processes, (await processes.find(process.pid))!, 'SIGKILL')).toBe(false)
+    expect(await signalProcess(processes, { pid: 1, start: '' }, 'SIGKILL')).toBe(false)
+    expect(await signalProcess(processes, mark, 'SIGKILL')).toBe(true)
+    await once(child, 'exit')
+    expect(await signalProcess(processes, mark, 'SIGKILL')).toBe(false)
+  })
+
+  test('we and what we descend from are no part of a session, whatever our environment says', async () => {
+    const sessionId = randomUUID()
+    const script = `import { createProcessTable } from ${JSON.stringify(new URL('../dist/launch/process-table.js', import.meta.url))}
+      const found = await createProcessTable().ofSession({ sessionId: ${JSON.stringify(sessionId)}, programs: [] })
+      process.stdout.write(JSON.stringify({ own: process.pid, found: found.map(({ pid }) => pid) }))`
+    const env = { PATH: process.env['PATH'], CLISCALE_SESSION_ID: sessionId }
+    const stdout = await new Promise<string>((resolve, reject) => {
+      const args = ['-c', 'sleep 5 & "$0" --input-type=module -e "$1"; kill $!', process.execPath, script]
+      execFile('/bin/sh', args, { env }, (error, out) => (error ? reject(error) : resolve(out)))
+    })
+    const { own, found } = JSON.parse(stdout) as { own: number; found: number[] }
+    expect(found).not.toContain(own)
+    expect(found).not.toContain(process.pid)
+    expect(found).toHaveLength(1)
+  })
+
+  test('a host that always fails is started again and again, but slower', async () => {
+    await using failing = await failingSystem()
+    const id = randomUUID()
+    await failing.system.launcher.launch(id)
+    const starts = path.join(failing.system.folder(id).spool, 'starts')
+    await eventually(async () => (await lines(starts)).length >= 3)
+    await sleep(1_500)
+    expect((await lines(starts)).length).toBeLessThanOrEqual(4)
+    expect(await failing.system.launcher.list()).toHaveLength(1)
+  })
+})
+
+async function failingSystem(): Promise<{ system: LocalSystem } & AsyncDisposable> {
+  const failing = await createLocalSystem({ hostProgram: path.join(programs, 'failing-host.mjs') })
+  return { system: failing, [Symbol.asyncDispose]: () => failing.dispose() }
+}
+
+test('a launch that fails leaves nothing behind and may be tried again', async () => {
+  const id = randomUUID()
+  const sessions = path.dirname(system.folder(id).root)
+  await rm(sessions, { recursive: true })
+  await writeFile(sessions, '')
+  await expect(system.launcher.launch(id)).rejects.toThrow()
+  expect(await system.launcher.list()).toEqual([])
+  await rm(sessions)
+  await system.launcher.launch(id)
+  expect(await system.launcher.list()).toHaveLength(1)
+})
+
+test('a folder that its owner may not write is removed all the same', async () => {
+  const dir = await mkdtemp(path.join(os.tmpdir(), 'cliscale-tree-'))
+  await chmod(dir, 0o777)
+  const root = process.getuid?.() === 0
+  // Root may write everywhere: another user does it.
+  if (root) process.seteuid!(65_534)
+  try {
+    const inner = path.join(dir, 'tree', 'module@v1')
+    await mkdir(inner, { recursive: true })
+    await writeFile(path.join(inner, 'file'), '')
+    await chmod(inner, 0o555)
+    await expect(rm(path.join(dir, 'tree'), { recursive: true })).rejects.toThrow('EACCES')
+    await removeTree(path.join(dir, 'tree'))
+    await removeTree(path.join(dir, 'tree'))
+    expect(await readdir(dir)).toEqual([])
+  } finally {
+    if (root) process.seteuid!(0)
+    await rm(dir, { recursive: true, force: true })
+  }
+})
+
+const memoryMaxBytes = 120 * 1024 * 1024
+const limiter = await findMemoryLimiter(memoryMaxBytes)
+if (limiter === undefined) console.log('memory limits are not tested: this system does not let us set one')
+else {
+  test('work that takes too much memory is known to be killed for it, and its host is not', async () => {
+    const hungry = await createLocalSystem({ workProgram: path.join(programs, 'hungry-work.mjs'), memoryMaxBytes })
+    try {
+      const id = await launched(hungry)
+      const { cgroup, host } = await hungry.record(id)
+      await eventually(async () => (await hungry.launcher.list())[0]?.oomKilled)
+      expect(await isAlive(host!.pid)).toBe(true)
+      expect(await limiter.members(cgroup!)).not.toContain(host!.pid)
+      await hungry.launcher.remove(id)
+      await expect(stat(cgroup!)).rejects.toThrow('ENOENT')
+    } finally {
+      await hungry.dispose()
+    }
+  })
+}
