@@ -41,7 +41,7 @@ async function make(name: string | undefined): Promise<string> {
   return [
     `Wrote controller/src/db/migrations/${number}-${name}.ts. Add it to the list in index.ts:`,
     `  import * as m${number} from './${number}-${name}.ts'`,
-    `  { name: '${number}-${name}', ...m${number} },`,
+    `  { name: '${number}-${name}', breaking: m${number}.breaking, up: m${number}.up, down: m${number}.down },`,
   ].join('\n')
 }
 

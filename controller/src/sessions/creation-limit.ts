@@ -37,7 +37,7 @@ export async function countCreation(trx: Queryable, address: string, perMinute: 
 }
 
 /** What counts as one client: an IPv4 address, or the /64 that one IPv6 customer has at the least. */
-export function limitKey(address: string): string {
+function limitKey(address: string): string {
   if (!ipaddr.isValid(address)) return 'unknown'
   const ip = ipaddr.process(address)
   if (ip.kind() === 'ipv4') return ip.toString()

@@ -1,6 +1,6 @@
 import { createHmac, hkdfSync } from 'node:crypto'
 
-export const DATA_KEY_BYTES = 32
+const DATA_KEY_BYTES = 32
 
 /** Reads the data key: 32 bytes as base64, base64url or hexadecimal digits; undefined when it is none of them. */
 export function parseDataKey(text: string): Buffer | undefined {

@@ -38,7 +38,7 @@ export interface Caller {
   readonly origin: string
 }
 
-export interface Created {
+interface Created {
   readonly response: CreateSessionResponse
   /** Whether an earlier request with the same key had created the session. */
   readonly isReplay: boolean

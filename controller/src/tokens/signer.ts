@@ -15,7 +15,7 @@ import {
 const ALGORITHM = 'RS256'
 const MODULUS_BITS = 2048
 
-export interface SignOptions {
+interface SignOptions {
   /** The `typ` of the header: it keeps one kind of token from being taken for another. */
   readonly type: string
   readonly audience: string

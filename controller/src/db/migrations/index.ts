@@ -12,4 +12,6 @@ export interface Migration {
 }
 
 /** All migrations in order. Listed in code, so that a file's extension is no part of its name. */
-export const MIGRATIONS: readonly Migration[] = [{ name: '0001-sessions', ...m0001 }]
+export const MIGRATIONS: readonly Migration[] = [
+  { name: '0001-sessions', breaking: m0001.breaking, up: m0001.up, down: m0001.down },
+]

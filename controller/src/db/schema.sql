@@ -1,0 +1,143 @@
+-- Made by "npm run generate -w controller" from the migrations. Do not edit.
+
+create table idempotency_keys (
+  owner text not null,
+  key text not null,
+  body_hmac bytea not null,
+  session_id uuid not null,
+  created_at timestamp with time zone not null default now(),
+  constraint idempotency_keys_pkey PRIMARY KEY (owner, key),
+  constraint idempotency_keys_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED
+);
+
+create unlogged table rate_limits (
+  key character varying(255) not null,
+  points integer not null default 0,
+  expire bigint,
+  constraint rate_limits_pkey PRIMARY KEY (key)
+);
+
+create unlogged table session_endpoints (
+  session_id uuid not null,
+  pod_ip text not null,
+  port integer not null,
+  pod_uid text not null,
+  updated_at timestamp with time zone not null default now(),
+  constraint session_endpoints_pkey PRIMARY KEY (session_id)
+);
+
+create table session_orders (
+  session_id uuid not null,
+  ciphertext bytea not null,
+  created_at timestamp with time zone not null default now(),
+  constraint session_orders_pkey PRIMARY KEY (session_id),
+  constraint session_orders_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id) ON DELETE CASCADE
+);
+
+create table session_output (
+  session_id uuid not null,
+  start_offset bigint not null,
+  data bytea not null,
+  columns integer not null,
+  rows integer not null,
+  created_at timestamp with time zone not null default now(),
+  constraint session_output_pkey PRIMARY KEY (session_id, start_offset),
+  constraint session_output_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id) ON DELETE CASCADE
+);
+
+create table session_viewers (
+  id uuid not null,
+  session_id uuid not null,
+  mode text not null,
+  secret_hash bytea not null,
+  assertion text not null,
+  created_at timestamp with time zone not null default now(),
+  expires_at timestamp with time zone not null,
+  revoked_at timestamp with time zone,
+  constraint session_viewers_mode_check CHECK ((mode = ANY (ARRAY['rw'::text, 'ro'::text]))),
+  constraint session_viewers_pkey PRIMARY KEY (id),
+  constraint session_viewers_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id) ON DELETE CASCADE
+);
+
+create table sessions (
+  id uuid not null,
+  owner text not null,
+  kind text not null default 'runner'::text,
+  status text not null default 'queued'::text,
+  stage text,
+  reason text,
+  detail text,
+  exit_code integer,
+  signal text,
+  stages jsonb not null default '[]'::jsonb,
+  code_url text,
+  timeout_seconds integer not null,
+  pod_uid text,
+  claim_nonce_hash bytea,
+  report_credential_hash bytea,
+  claimed_at timestamp with time zone,
+  order_started_at timestamp with time zone,
+  stop_requested_at timestamp with time zone,
+  launched_at timestamp with time zone,
+  output_bytes bigint not null default 0,
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  started_at timestamp with time zone,
+  ended_at timestamp with time zone,
+  expires_at timestamp with time zone,
+  constraint sessions_kind_check CHECK ((kind = ANY (ARRAY['runner'::text, 'ttyd'::text]))),
+  constraint sessions_pkey PRIMARY KEY (id),
+  constraint sessions_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'scheduling'::text, 'starting'::text, 'running'::text, 'succeeded'::text, 'failed'::text, 'stopped'::text, 'expired'::text, 'lost'::text])))
+);
+
+create unlogged table token_jti (
+  jti uuid not null,
+  session_id uuid not null,
+  mode text not null,
+  viewer_id uuid not null,
+  assertion text not null,
+  expires_at timestamp with time zone not null,
+  constraint token_jti_mode_check CHECK ((mode = ANY (ARRAY['rw'::text, 'ro'::text]))),
+  constraint token_jti_pkey PRIMARY KEY (jti)
+);
+
+CREATE INDEX idempotency_keys_by_age ON public.idempotency_keys USING btree (created_at);
+
+CREATE INDEX idempotency_keys_by_session ON public.idempotency_keys USING btree (session_id);
+
+CREATE INDEX session_viewers_by_session ON public.session_viewers USING btree (session_id);
+
+CREATE INDEX sessions_by_expiry ON public.sessions USING btree (expires_at) WHERE (expires_at IS NOT NULL);
+
+CREATE INDEX sessions_by_owner ON public.sessions USING btree (owner, created_at DESC, id DESC);
+
+CREATE INDEX sessions_open ON public.sessions USING btree (owner, status) WHERE (status = ANY (ARRAY['queued'::text, 'scheduling'::text, 'starting'::text, 'running'::text]));
+
+CREATE INDEX token_jti_by_expiry ON public.token_jti USING btree (expires_at);
+
+CREATE OR REPLACE FUNCTION public.notify_session()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+    begin
+      if tg_table_name = 'sessions' then
+        perform pg_notify('cliscale_session', new.id::text);
+      else
+        perform pg_notify('cliscale_session', new.session_id::text);
+      end if;
+      return null;
+    end $function$;
+
+CREATE TRIGGER session_endpoints_notify AFTER INSERT OR UPDATE ON public.session_endpoints FOR EACH ROW EXECUTE FUNCTION notify_session();
+
+CREATE TRIGGER sessions_notify AFTER UPDATE OF status, stage, stop_requested_at ON public.sessions FOR EACH ROW EXECUTE FUNCTION notify_session();
+
+grant delete, select on token_jti to cliscale_gateway;
+
+grant insert, select on session_viewers to cliscale_gateway;
+
+grant select (created_at, detail, ended_at, exit_code, id, kind, output_bytes, pod_uid, reason, signal, stage, stages, started_at, status, updated_at) on sessions to cliscale_gateway;
+
+grant select on session_endpoints to cliscale_gateway;
+
+grant select on session_output to cliscale_gateway;

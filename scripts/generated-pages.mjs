@@ -1,0 +1,62 @@
+/** Pages of documentation, made from the schemas and catalogues that the programs themselves use. No I/O. */
+
+const NOTE = '<!-- Made by "npm run generate -w controller". Do not edit. -->\n'
+
+/** docs/errors.md: every code that the API can answer, and every reason that a session can end for. */
+export function errorsPage(errors, reasons) {
+  const codes = Object.entries(errors).map(([code, row]) => [
+    `<a id="${code}"></a>\`${code}\``,
+    row.status,
+    cell(row.title),
+    row.retryable ? 'yes' : 'no',
+  ])
+  const ends = Object.entries(reasons).map(([reason, row]) => [
+    `\`${reason}\``,
+    cell(row.hint),
+    row.retryable ? 'yes' : 'no',
+  ])
+  return [
+    NOTE,
+    '# Errors',
+    'Every refusal is an `application/problem+json` document (RFC 9457) with a `code` of this list. `detail` names the field, the limit and what to do; `errors` lists every fault of a request body; `instance` is the request id, also in the header `X-Request-Id`.',
+    table(['Code', 'Status', 'Meaning', 'The same request may succeed later'], codes),
+    '# Reasons',
+    'Why a session waits or ended: `reason` of `GET /api/sessions/{id}`, the same in the terminal and the log. A success has none.',
+    table(['Reason', 'What to do', 'Starting it again may help'], ends),
+  ].join('\n\n')
+}
+
+/** docs/config.md: one table for each program. */
+export function settingsPage(parts) {
+  const sections = parts.flatMap(({ title, env }) => [`## ${title}`, table(['Name', 'Default', 'Meaning'], rows(env))])
+  return [
+    NOTE,
+    '# Settings',
+    'All settings are environment variables. Faults are reported together at the start (exit code 78), and a `CLISCALE_*` name that is not listed is one. A setting marked secret is also read from the file that `NAME_FILE` names, and shown nowhere.',
+    ...sections,
+  ].join('\n\n')
+}
+
+function rows(env) {
+  return Object.entries(env).map(([name, field]) => {
+    const { description = '', secret = false } = field.meta() ?? {}
+    if (description === '') throw new Error(`${name} has no description: add .meta({ description })`)
+    return [`\`${name}\``, defaultOf(field), `${cell(description)}${secret ? ' Secret.' : ''}`]
+  })
+}
+
+function defaultOf(field) {
+  const { type, defaultValue } = field.def
+  if (type === 'optional') return ''
+  if (type !== 'default') return 'required'
+  const value = Array.isArray(defaultValue) ? defaultValue.join(',') : String(defaultValue)
+  return value === '' ? 'empty' : `\`${value}\``
+}
+
+function table(head, body) {
+  return [head, head.map(() => '---'), ...body].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
+}
+
+function cell(text) {
+  return text.replaceAll('|', '\\|')
+}

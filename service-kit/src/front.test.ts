@@ -1,0 +1,59 @@
+import type { IncomingMessage } from 'node:http'
+import { describe, expect, test } from '@jest/globals'
+import { createFront, isOwnOrigin } from './front.ts'
+
+function request(headers: Record<string, string>, socket: object = { remoteAddress: '10.0.0.9' }): IncomingMessage {
+  return { headers, socket } as unknown as IncomingMessage
+}
+
+describe('the front of a request', () => {
+  test('without trusted proxies is what the socket and Host say', () => {
+    const front = createFront({ trustedProxyHops: 0 })
+    const req = request({ host: 'a.example:8080', 'x-forwarded-proto': 'https', 'x-forwarded-for': '1.2.3.4' })
+    expect([front.origin(req), front.isSecure(req), front.address(req)]).toEqual([
+      'http://a.example:8080',
+      false,
+      '10.0.0.9',
+    ])
+    expect(front.origin(request({ host: 'a.example' }, { encrypted: true }))).toBe('https://a.example')
+  })
+
+  test('with trusted proxies is what the outermost of them saw; what the client added before is ignored', () => {
+    const front = createFront({ trustedProxyHops: 2 })
+    const req = request({
+      host: 'a.example',
+      'x-forwarded-proto': 'https',
+      'x-forwarded-for': '6.6.6.6, 1.2.3.4, 10.0.0.1',
+    })
+    expect([front.origin(req), front.address(req)]).toEqual(['https://a.example', '1.2.3.4'])
+    expect(front.address(request({ 'x-forwarded-for': '1.2.3.4' }))).toBe('1.2.3.4')
+  })
+
+  test('is CLISCALE_PUBLIC_URL where that is set', () => {
+    const front = createFront({ publicUrl: 'https://cliscale.example', trustedProxyHops: 0 })
+    expect(front.origin(request({ host: 'evil.example' }))).toBe('https://cliscale.example')
+    expect(front.isSecure(request({}))).toBe(true)
+  })
+
+  test('has no origin without a usable Host', () => {
+    const front = createFront({ trustedProxyHops: 0 })
+    for (const host of ['', 'a b', 'a/b', 'a@b', 'a"b', 'a:99999', '[::1', 'a'.repeat(300)])
+      expect([host, front.origin(request({ host }))]).toEqual([host, undefined])
+    expect(front.origin(request({}))).toBeUndefined()
+    expect(front.origin(request({ host: '[::1]:7080' }))).toBe('http://[::1]:7080')
+  })
+
+  test('tells our own pages from others', () => {
+    const front = createFront({ trustedProxyHops: 0 })
+    const from = (origin: string) => isOwnOrigin(front, request({ host: 'a.example', origin }), { missingIsOwn: true })
+    expect(['http://a.example', 'https://a.example', 'null', 'http://a.example.evil'].map(from)).toEqual([
+      true,
+      false,
+      false,
+      false,
+    ])
+    const none = request({ host: 'a.example' })
+    expect(isOwnOrigin(front, none, { missingIsOwn: true })).toBe(true)
+    expect(isOwnOrigin(front, none, { missingIsOwn: false })).toBe(false)
+  })
+})
