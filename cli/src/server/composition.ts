@@ -4,7 +4,6 @@ import type { IncomingMessage, Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import type { Duplex } from 'node:stream'
-import { fileURLToPath } from 'node:url'
 import { AppError } from '@cliscale/contract'
 import {
   type Controller,
@@ -20,9 +19,10 @@ import type { ServerStart } from '../server-messages.ts'
 import type { ServerSettings } from '../settings.ts'
 import { answerProblem, answerUpgradeProblem } from './problem.ts'
 import { createHostCheck } from './host-check.ts'
+import { packageDir, sessionPlaces } from './places.ts'
 
-/** How long hosts have to end their sessions when everything ends, in milliseconds. */
-const STOP_ALL_MS = 10_000
+/** How long ending all sessions may take, in milliseconds: programs that ignore SIGTERM are killed after 10 s. */
+const STOP_ALL_MS = 20_000
 /** How long requests that are under way may take to end, in milliseconds. */
 const REQUESTS_MS = 3_000
 
@@ -98,23 +98,13 @@ function databasePool(
 
 function localLauncher(options: Parameters<typeof startComposition>[0]): Promise<Launcher> {
   const { settings, start, environment, logger } = options
-  const runner = packageDir('@cliscale/runner')
   const memoryMaxBytes = settings.CLISCALE_SESSION_MEMORY_MAX_BYTES
   return createLocalLauncher({
-    dataDir: start.dataDir,
-    runDir: start.runDir,
-    hostProgram: path.join(runner, 'dist/host/main.js'),
-    workProgram: path.join(runner, 'dist/work/main.js'),
-    controllerUrl: `unix:${start.internalSocket}`,
+    ...sessionPlaces(start),
     ...(memoryMaxBytes === undefined ? {} : { memoryMaxBytes }),
     environment,
     logger,
   })
-}
-
-/** The folder of one of our packages. Its entry lies in `dist`. */
-function packageDir(name: string): string {
-  return path.resolve(path.dirname(fileURLToPath(import.meta.resolve(name))), '..')
 }
 
 /** The one address: paths under /ws to the gateway, all others to the controller. */

@@ -4,6 +4,7 @@ import { open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FromServer, ServerStart, ToServer } from '../server-messages.ts'
 import type { Paths } from './data-dir.ts'
+import { killSessions } from './kill-sessions.ts'
 import type { Printer } from './printer.ts'
 import { isRunning, markOf, type ProcessMark } from './process-mark.ts'
 import { UserError } from './user-error.ts'
@@ -18,8 +19,8 @@ export interface ServerKeeper {
   readonly port: number
   /** Ends sessions and server in order, within `limitMs`; what does not end is killed. */
   stop(limitMs: number): Promise<void>
-  /** Kills it without waiting. Sessions go on. */
-  kill(): void
+  /** Kills server and sessions. */
+  kill(): Promise<void>
 }
 
 /**
@@ -69,12 +70,16 @@ class Keeper implements ServerKeeper {
       clearTimeout(timer)
     }
     await this.#kept
+    // A server that failed on its way out, or was not there at that moment, left its sessions running.
+    if (this.#child?.exitCode !== 0) await killSessions(this.#options.paths)
     await rm(this.#options.paths.serverMark, { force: true })
   }
 
-  kill(): void {
+  async kill(): Promise<void> {
     this.#isStopping = true
     this.#child?.kill('SIGKILL')
+    await this.#kept
+    await killSessions(this.#options.paths)
   }
 
   async #keep(first: ChildProcess): Promise<void> {
@@ -102,7 +107,8 @@ class Keeper implements ServerKeeper {
     await rotate(paths.serverLog)
     const log = await open(paths.serverLog, 'a', 0o600)
     // A session of its own (setsid), so that Ctrl-C reaches the supervisor first.
-    const child = fork(program, [], {
+    // The data folder is an argument for `ps` alone: it tells people whose server it is.
+    const child = fork(program, [paths.root], {
       detached: true,
       env: environment,
       execArgv: ['--enable-source-maps'],

@@ -1,14 +1,17 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Printer } from './printer.ts'
 
 /** Something that was started: how to end it in order, and how to kill it when there is no more patience. */
 export interface Started {
   readonly name: string
   run(): Promise<void>
-  kill(): void
+  kill(): void | Promise<void>
 }
 
 /** npm hands on a Ctrl-C that the terminal has delivered to us already: two signals that close are one. */
 const SAME_SIGNAL_MS = 500
+/** How long killing may take, in milliseconds. */
+const KILL_MS = 5_000
 const EXIT_INTERRUPTED = 130
 
 /** Thrown inside a start that is no longer wanted. */
@@ -50,9 +53,14 @@ export class Shutdown {
       this.#requestedAt = this.#now()
       this.#resolve()
     } else if (this.#now() - this.#requestedAt > SAME_SIGNAL_MS) {
-      for (const started of this.#started) started.kill()
-      this.#exit(EXIT_INTERRUPTED)
+      void this.#killAll()
     }
+  }
+
+  async #killAll(): Promise<void> {
+    const all = Promise.allSettled([...this.#started].reverse().map(async (started) => started.kill()))
+    await Promise.race([all, sleep(KILL_MS, undefined, { ref: false })])
+    this.#exit(EXIT_INTERRUPTED)
   }
 
   /** Ends all, also when one of them fails to end in order. */

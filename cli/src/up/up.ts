@@ -15,7 +15,7 @@ import type { Shutdown } from './shutdown.ts'
 import { UserError } from './user-error.ts'
 
 /** How long sessions and server have to end in order before the server is killed. */
-const STOP_LIMIT_MS = 30_000
+const STOP_LIMIT_MS = 35_000
 
 export interface UpDeps {
   readonly env: NodeJS.ProcessEnv
@@ -58,6 +58,7 @@ export async function up(deps: UpDeps): Promise<number> {
       }),
     )
     await shutdown.requested
+    printer.line('\nEnding. Ctrl-C again kills everything at once.')
   } catch (error) {
     if (!shutdown.isRequested) throw error
   } finally {

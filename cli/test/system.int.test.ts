@@ -1,0 +1,138 @@
+import { readFile } from 'node:fs/promises'
+import path from 'node:path'
+import { afterEach, beforeEach, expect, test } from '@jest/globals'
+import { decodeServerMessage, encodeClientHello, type ServerMessage, V1_PROTOCOL } from '@cliscale/contract'
+import WebSocket from 'ws'
+import { type Api, apiOf, eventually, processesOf, removeFolder, serverPid, temporaryFolder, Up } from './support.ts'
+
+const SAMPLE = path.resolve(import.meta.dirname, '../../sample-cli')
+let root: string
+let dataDir: string
+
+beforeEach(async () => {
+  root = await temporaryFolder()
+  dataDir = path.join(root, 'data')
+})
+
+afterEach(async () => {
+  expect(await processesOf(root)).toEqual([])
+  await removeFolder(root)
+})
+
+interface Session {
+  readonly sessionId: string
+  readonly wsUrl: string
+  readonly terminalUrl: string
+}
+
+async function create(api: Api, request: Record<string, unknown>): Promise<Session> {
+  const { status, body } = await api.call('POST', '/api/sessions', request)
+  expect({ status, body }).toMatchObject({ status: 201 })
+  return body as unknown as Session
+}
+
+async function view(api: Api, id: string): Promise<Record<string, unknown>> {
+  return (await api.call('GET', `/api/sessions/${id}`)).body
+}
+
+function ended(api: Api, id: string): Promise<Record<string, unknown>> {
+  return eventually(async () => {
+    const session = await view(api, id).catch(() => ({ status: 'unknown' }))
+    return ['succeeded', 'failed', 'stopped', 'expired', 'lost'].includes(String(session['status']))
+      ? session
+      : undefined
+  }, 60_000)
+}
+
+/** Watches a session to its end, as the page does: what it printed, how it ended, how the socket was closed. */
+async function watch(url: string): Promise<{ output: string; messages: ServerMessage[]; closeCode: number }> {
+  const socket = new WebSocket(url, [V1_PROTOCOL])
+  const messages: ServerMessage[] = []
+  socket.on('open', () => socket.send(encodeClientHello({ columns: 100, rows: 30 })))
+  socket.on('message', (data: Buffer) => messages.push(decodeServerMessage(data)))
+  const closeCode = await new Promise<number>((resolve, reject) => {
+    socket.once('error', reject)
+    socket.once('close', resolve)
+  })
+  const output = Buffer.concat(messages.flatMap((m) => (m.type === 'data' ? [m.bytes] : []))).toString()
+  return { output, messages, closeCode }
+}
+
+test('the sample of the greeting runs: created by one call, watched by its link, logged, and ended with its code', async () => {
+  await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
+  const api = await apiOf(await up.ready(), dataDir)
+  expect(up.output).toContain(`"code_url":${JSON.stringify(SAMPLE)},"command":"node index.js run"`)
+
+  const session = await create(api, {
+    code_url: SAMPLE,
+    command: 'node index.js run --seconds 1 --exit 3',
+    prompt: 'count to three, bitte “schön”',
+  })
+  const page = await fetch(session.terminalUrl)
+  expect(page.status).toBe(200)
+  expect(page.headers.get('content-type')).toMatch(/^text\/html/)
+
+  const seen = await watch(session.wsUrl)
+  expect(seen.closeCode).toBe(1000)
+  expect(seen.output).toContain('Count the primes below 2,000,000: 148,933')
+  expect(seen.output).toContain('count to three, bitte “schön”')
+  expect(seen.output).toContain(session.sessionId)
+  expect(seen.messages.find((m) => m.type === 'exit')).toMatchObject({
+    exit: { status: 'failed', reason: 'exit_nonzero', exitCode: 3 },
+  })
+
+  const end = await ended(api, session.sessionId)
+  expect(end).toMatchObject({ status: 'failed', exitCode: 3, signal: null })
+  expect((end['stages'] as { name: string }[]).map((stage) => stage.name)).toEqual(
+    expect.arrayContaining(['queued', 'fetching_code', 'installing', 'running']),
+  )
+  expect(await api.text(`/api/sessions/${session.sessionId}/logs`)).toContain(seen.output)
+}, 120_000)
+
+test('a link opens one terminal once', async () => {
+  await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
+  const api = await apiOf(await up.ready(), dataDir)
+  const session = await create(api, { command: 'echo once; sleep 2' })
+  const first = watch(session.wsUrl)
+  await first
+  await expect(watch(session.wsUrl)).rejects.toThrow(/401/)
+}, 60_000)
+
+test('sessions run on while the server is killed, and while PostgreSQL is', async () => {
+  await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
+  const api = await apiOf(await up.ready(), dataDir)
+  const command = 'for i in $(seq 1 80); do echo line $i; sleep 0.1; done; exit 5'
+  const sessions = await Promise.all([1, 2, 3].map(() => create(api, { command })))
+  for (const { sessionId } of sessions)
+    await eventually(async () => ((await view(api, sessionId))['status'] === 'running' ? true : undefined))
+
+  process.kill(await serverPid(dataDir), 'SIGKILL')
+  await up.printed(/The server is back\./)
+  const pid = Number((await readFile(path.join(dataDir, 'postgres/data/postmaster.pid'), 'utf8')).split('\n')[0])
+  process.kill(pid, 'SIGKILL')
+  await up.printed(/PostgreSQL is back\./)
+
+  const lines = Array.from({ length: 80 }, (_, i) => `line ${i + 1}\r\n`).join('')
+  for (const { sessionId } of sessions) {
+    expect(await ended(api, sessionId)).toMatchObject({ status: 'failed', reason: 'exit_nonzero', exitCode: 5 })
+    expect(await api.text(`/api/sessions/${sessionId}/logs`)).toContain(lines)
+  }
+}, 120_000)
+
+test('Ctrl-C ends running sessions as stopped, tells their viewers, and leaves no process of theirs', async () => {
+  await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
+  const api = await apiOf(await up.ready(), dataDir)
+  const session = await create(api, { command: 'setsid sleep 1000 & trap "" TERM; echo begun; sleep 1000' })
+  const watching = watch(session.wsUrl)
+  await eventually(async () =>
+    (await api.text(`/api/sessions/${session.sessionId}/logs`)).includes('begun') ? true : undefined,
+  )
+  expect(await up.stop()).toBe(0)
+  const seen = await watching
+  expect(seen.messages.find((m) => m.type === 'exit')).toMatchObject({ exit: { status: 'stopped' } })
+
+  await using next = new Up({ CLISCALE_DATA_DIR: dataDir })
+  const again = await apiOf(await next.ready(), dataDir)
+  expect(await view(again, session.sessionId)).toMatchObject({ status: 'stopped', reason: 'server_stopped' })
+  expect(await again.text(`/api/sessions/${session.sessionId}/logs`)).toContain('begun')
+}, 120_000)

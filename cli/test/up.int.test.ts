@@ -1,0 +1,249 @@
+import { once } from 'node:events'
+import { chmod, mkdir, readFile, readdir, stat, writeFile } from 'node:fs/promises'
+import { createServer, type AddressInfo } from 'node:net'
+import path from 'node:path'
+import { afterEach, beforeEach, expect, test } from '@jest/globals'
+import { createTestDatabase } from '@cliscale/test-kit'
+import pg from 'pg'
+import { apiOf, eventually, processesOf, removeFolder, serverPid, temporaryFolder, Up } from './support.ts'
+
+let root: string
+let dataDir: string
+
+beforeEach(async () => {
+  root = await temporaryFolder()
+  dataDir = path.join(root, 'data')
+})
+
+afterEach(async () => {
+  expect(await processesOf(root)).toEqual([])
+  await removeFolder(root)
+})
+
+async function failure(env: Record<string, string>): Promise<{ code: number | null; output: string }> {
+  await using up = new Up({ CLISCALE_DATA_DIR: dataDir, ...env })
+  const { code } = await up.ended()
+  return { code, output: up.output }
+}
+
+async function mode(file: string): Promise<string> {
+  return ((await stat(file)).mode & 0o777).toString(8)
+}
+
+test('all faults of a configuration are said together, with exit code 78', async () => {
+  const { code, output } = await failure({
+    CLISCALE_PORT: 'http',
+    CLISCALE_PROT: '1',
+    CLISCALE_API_KEY: 'short',
+    CLISCALE_DATABASE_URL: 'mysql://root:hunter2@db',
+    CLISCALE_DATA_DIR: 'relative/folder',
+  })
+  expect(code).toBe(78)
+  for (const name of ['PORT', 'PROT', 'API_KEY', 'DATABASE_URL', 'DATA_DIR'])
+    expect(output).toContain(`  - CLISCALE_${name} `)
+  expect(output).not.toContain('hunter2')
+})
+
+test('a port that is in use is one sentence, before anything is started', async () => {
+  const other = createServer().listen(0, '127.0.0.1')
+  await once(other, 'listening')
+  const { port } = other.address() as AddressInfo
+  try {
+    const { code, output } = await failure({ CLISCALE_PORT: String(port) })
+    expect(code).toBe(1)
+    expect(output).toBe(
+      `Port ${port} is in use by another program: end that, or choose another one with CLISCALE_PORT.\n`,
+    )
+    expect(await readdir(dataDir)).not.toContain('postgres')
+  } finally {
+    other.close()
+  }
+})
+
+test('a folder that holds other things is left as it is', async () => {
+  await mkdir(dataDir, { mode: 0o755 })
+  await writeFile(path.join(dataDir, 'thesis.txt'), 'mine')
+  const { code, output } = await failure({})
+  expect({ code, output }).toEqual({
+    code: 1,
+    output: `The folder ${dataDir} holds other things and is no data folder of CLI Scale. Choose another one with CLISCALE_DATA_DIR.\n`,
+  })
+  expect(await mode(dataDir)).toBe('755')
+})
+
+test('a data folder that cannot be made is one sentence', async () => {
+  await writeFile(dataDir, 'a file')
+  const { code, output } = await failure({})
+  expect(code).toBe(1)
+  expect(output).toMatch(
+    /^The data folder .* cannot be used: EEXIST.*\. Choose another one with CLISCALE_DATA_DIR\.\n$/,
+  )
+})
+
+test('a database that cannot be reached is one sentence without its password', async () => {
+  const { code, output } = await failure({ CLISCALE_DATABASE_URL: 'postgres://me:hunter2@127.0.0.1:1/x' })
+  expect(code).toBe(1)
+  expect(output).toContain('The database of CLISCALE_DATABASE_URL cannot be used: ')
+  expect(output).not.toContain('hunter2')
+})
+
+test('it serves, keeps its secrets to itself, refuses a second one, and Ctrl-C leaves no process', async () => {
+  await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
+  const base = await up.ready()
+  expect(up.output).toMatch(/Starting PostgreSQL done \(\d+\.\d s\)[\s\S]*Starting the server done/)
+  expect(up.output).toContain(`curl -sS ${base}/api/sessions`)
+  expect(up.output).toContain(`$(cat ${dataDir}/api-key)`)
+  expect(await readFile(path.join(dataDir, 'api-key'), 'utf8')).toMatch(/^cs_key_[\w-]{43}\n$/)
+  for (const file of [
+    'api-key',
+    'server.log',
+    ...(await readdir(path.join(dataDir, 'secrets'))).map((f) => `secrets/${f}`),
+  ])
+    expect(await mode(path.join(dataDir, file))).toBe('600')
+  expect(await mode(path.join(dataDir, 'secrets'))).toBe('700')
+  expect(await mode(path.join(dataDir, 'run/internal.sock'))).toBe('600')
+
+  const second = await failure({})
+  expect(second.code).toBe(1)
+  expect(second.output).toContain(`process ${up.pid}, at`)
+  expect(second.output.trim().split('\n')).toHaveLength(1)
+
+  for (const { pid } of await processesOf(dataDir)) {
+    const environment = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '')
+    expect(environment).not.toMatch(/cs_key_|CLISCALE_(DATA_KEY|SIGNING_KEY|DATABASE_URL)/)
+  }
+  expect(await up.stop()).toBe(0)
+})
+
+test.each(['SIGTERM', 'SIGHUP'] as const)('%s ends it in order too', async (signal) => {
+  await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
+  await up.ready()
+  up.kill(signal)
+  expect(await up.ended()).toEqual({ code: 0, signal: null })
+})
+
+test('a signal while it starts ends it, with nothing left', async () => {
+  await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
+  await up.printed(/Starting PostgreSQL done/)
+  expect(await up.stop()).toBe(0)
+  expect(up.output).not.toContain('ready at')
+})
+
+test('a second Ctrl-C kills at once, sessions too, with 130, and the next start is well', async () => {
+  await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
+  const api = await apiOf(await up.ready(), dataDir)
+  const { body } = await api.call('POST', '/api/sessions', { command: 'trap "" TERM HUP; sleep 1000; sleep 1000' })
+  const session = `/api/sessions/${String(body['sessionId'])}`
+  await eventually(async () => ((await api.call('GET', session)).body['status'] === 'running' ? true : undefined))
+  process.kill(await serverPid(dataDir), 'SIGSTOP')
+  up.kill('SIGINT')
+  await new Promise((resolve) => setTimeout(resolve, 700))
+  up.kill('SIGINT')
+  expect((await up.ended()).code).toBe(130)
+  await eventually(async () => ((await processesOf(root)).length === 0 ? true : undefined))
+  await using next = new Up({ CLISCALE_DATA_DIR: dataDir })
+  const again = await apiOf(await next.ready(), dataDir)
+  const end = await eventually(async () => {
+    const { body: found } = await again.call('GET', session)
+    return found['status'] === 'running' ? undefined : found
+  })
+  expect(end).toMatchObject({ status: 'lost', reason: 'runner_lost' })
+})
+
+test('after kill -9 of the supervisor the server ends by itself, and the next start finds its data', async () => {
+  await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
+  const api = await apiOf(await up.ready(), dataDir)
+  const { body } = await api.call('POST', '/api/sessions', { command: 'exit 0' })
+  up.kill('SIGKILL')
+  await up.ended()
+  await using next = new Up({ CLISCALE_DATA_DIR: dataDir, CLISCALE_PORT: new URL(api.base).port })
+  const again = await apiOf(await next.ready(), dataDir)
+  const found = await again.call('GET', `/api/sessions/${String(body['sessionId'])}`)
+  expect(found).toMatchObject({ status: 200, body: { sessionId: body['sessionId'] } })
+})
+
+test('a server and a PostgreSQL that are killed are started again, on the same address', async () => {
+  await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
+  const base = await up.ready()
+  const ready = (): Promise<true | undefined> =>
+    fetch(`${base}/readyz`).then(
+      (answer) => answer.ok || undefined,
+      () => undefined,
+    )
+  const [server] = (await processesOf(root)).filter(({ command }) => command.includes('postgres -D'))
+  process.kill(server?.pid ?? 0, 'SIGKILL')
+  await up.printed(/PostgreSQL has ended; starting it again\. Sessions go on\.[\s\S]*PostgreSQL is back\./)
+  await eventually(ready)
+
+  process.kill(await serverPid(dataDir), 'SIGKILL')
+  await up.printed(/The server has ended \(SIGKILL\); starting it again\. Sessions go on\.[\s\S]*The server is back\./)
+  expect(await eventually(ready)).toBe(true)
+  expect(await up.stop()).toBe(0)
+})
+
+test('a data folder with blanks, quotes and a long path works, and the line to paste is quoted for it', async () => {
+  dataDir = path.join(root, "it's a folder", 'x'.repeat(100))
+  await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
+  const base = await up.ready()
+  expect((await fetch(`${base}/readyz`)).status).toBe(200)
+  expect(up.output).toContain(`$(cat '${root}/it'\\''s a folder/${'x'.repeat(100)}/api-key')`)
+  expect(await up.stop()).toBe(0)
+})
+
+test('a file with the key, and an existing PostgreSQL, are used instead of our own', async () => {
+  await using database = await createTestDatabase()
+  const keyFile = path.join(root, 'key')
+  await writeFile(keyFile, 'cs_key_from_a_file\n')
+  await chmod(keyFile, 0o600)
+  await using up = new Up({
+    CLISCALE_DATA_DIR: dataDir,
+    CLISCALE_API_KEY_FILE: keyFile,
+    CLISCALE_DATABASE_URL: database.url,
+  })
+  const base = await up.ready()
+  expect(up.output).toContain(`$(cat ${keyFile})`)
+  const headers = { authorization: 'Bearer cs_key_from_a_file' }
+  expect((await fetch(`${base}/api/sessions`, { headers })).status).toBe(200)
+  expect(await readdir(dataDir)).not.toContain('postgres')
+  expect(await up.stop()).toBe(0)
+  await using client = await connect(database.url)
+  expect((await client.query("select from information_schema.tables where table_name = 'sessions'")).rowCount).toBe(1)
+})
+
+async function connect(url: string): Promise<pg.Client & AsyncDisposable> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  return Object.assign(client, { [Symbol.asyncDispose]: () => client.end() })
+}
+
+test('a Host that is not ours is refused, for pages and for sockets', async () => {
+  await using up = new Up({ CLISCALE_DATA_DIR: dataDir, CLISCALE_PUBLIC_URL: 'https://cli.example' })
+  const { port } = new URL(await up.ready())
+  const ask = (host: string, extra = ''): Promise<string> =>
+    raw(Number(port), `GET /healthz HTTP/1.1\r\nHost: ${host}\r\n${extra}\r\n`)
+  for (const host of [`127.0.0.1:${port}`, `localhost:${port}`, `LOCALHOST:${port}`, `[::1]:${port}`, 'cli.example'])
+    expect(await ask(host)).toMatch(/^HTTP\/1\.1 200 /)
+  for (const host of [
+    'evil.example',
+    `evil.example:${port}`,
+    '127.0.0.1',
+    `127.0.0.1.evil.example:${port}`,
+    `localhost:1${port}`,
+  ])
+    expect(await ask(host)).toMatch(/^HTTP\/1\.1 421 [\s\S]*"code":"host_refused"/)
+  const upgrade =
+    'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n'
+  expect(await ask(`evil.example:${port}`, upgrade)).toMatch(/^HTTP\/1\.1 421 [\s\S]*"code":"host_refused"/)
+})
+
+/** Sends bytes and reads until the end, or for as long as an answer takes. */
+async function raw(port: number, text: string): Promise<string> {
+  const { connect: dial } = await import('node:net')
+  const socket = dial(port, '127.0.0.1')
+  let answer = ''
+  socket.on('data', (chunk) => (answer += chunk.toString()))
+  socket.write(text)
+  await eventually(() => Promise.resolve(/\r\n\r\n[\s\S]*\}/.test(answer) || socket.destroyed ? true : undefined))
+  socket.destroy()
+  return answer
+}
