@@ -197,6 +197,12 @@ describe('a tar.gz', () => {
     expect((await stat(`${server.path}/t/suid`)).mode & 0o7777).toBe(0o755 & ~process.umask())
   })
 
+  test('R17: an .npmrc and an .ssh folder are noted', async () => {
+    const outcome = await fetchBytes(tarGz([good, { name: '.npmrc', data: 'x' }, { name: '.ssh/config', data: 'x' }]))
+    expect(outcome.tree).toMatchObject({ '.npmrc': 'x', '.ssh/config': 'x' })
+    expect(outcome.notes).toEqual(['the code brings its own .npmrc', 'the code brings its own .ssh'])
+  })
+
   test('R25: a gzip inside a gzip is refused', async () => {
     let bytes: Buffer = tarGz([good])
     for (let i = 0; i < 10; i += 1) bytes = zlib.gzipSync(bytes)
@@ -247,6 +253,7 @@ describe('a zip', () => {
       { name: 'a/' },
       { name: 'a/run.sh', data: 'echo', mode: 0o100755 },
       { name: 'b/ü', data: 'x'.repeat(100_000) },
+      { name: 'b/streamed', data: 'y'.repeat(1000), flags: 0x808, localSize: 0 },
       { name: 'b/stored.zip', data: zip([file]), stored: true },
       link('../a/run.sh', 'b/l'),
     ])
@@ -257,6 +264,7 @@ describe('a zip', () => {
       b: '/',
       'b/l': '-> ../a/run.sh',
       'b/stored.zip': zip([file]).toString(),
+      'b/streamed': 'y'.repeat(1000),
       'b/ü': 'x'.repeat(100_000),
     })
   })
@@ -385,6 +393,16 @@ describe('a zip', () => {
     expectRefused(await fetchZip([]), 'empty')
     expectRefused(await fetchZip([{ name: 'd/' }]), 'empty')
   })
+})
+
+test('what macOS puts beside a folder does not keep it from becoming the workspace', async () => {
+  const outcome = await fetchBytes(
+    zip([
+      { name: 'app/a', data: '1' },
+      { name: '__MACOSX/app/._a', data: 'm' },
+    ]),
+  )
+  expect(outcome.tree).toEqual({ a: '1' })
 })
 
 test('hostile names are escaped and cut in the message', async () => {

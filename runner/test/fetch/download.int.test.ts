@@ -100,6 +100,53 @@ describe('an address', () => {
   })
 })
 
+describe('F2: no form of an inside address is ever dialled', () => {
+  // In every form that some resolver, URL parser or libc takes for 127.0.0.1 or another address of the inside.
+  const hosts = [
+    '127.0.0.1 127.0.0.1. 127.1 127.0.1 127.127.127.127 2130706433 0x7f000001 017700000001 0x7f.1 0177.0.0.1 0x7f.0x0.0x0.0x1',
+    '127.0.0.1%2e %31%32%37.0.0.1 ①②⑦.⓪.⓪.① 127。0。0。1 0 0.0.0.0 00000000000 0x0 10.0.0.1 172.16.0.1 192.168.0.1',
+    '169.254.169.254 0xa9fea9fe 2852039166 0251.0376.0251.0376 100.64.0.1 100.100.100.200 168.63.129.16 192.0.0.192',
+    '198.18.0.1 224.0.0.1 255.255.255.255 [::1] [::] [0:0:0:0:0:0:0:1] [::127.0.0.1] [::ffff:127.0.0.1] [::ffff:7f00:1]',
+    '[0:0:0:0:0:ffff:127.0.0.1] [::ffff:0:127.0.0.1] [64:ff9b::127.0.0.1] [64:ff9b:1::1] [2002:7f00:1::] [2001::1] [fe80::1]',
+    '[fc00::1] [fd00:ec2::254] [ff02::1] [100::1] [2001:db8::1] localhost LOCALHOST localhost. app.localhost ⓛocalhost',
+    'metadata metadata.google.internal METADATA.GOOGLE.INTERNAL. instance-data.ec2.internal kubernetes.default.svc',
+    'kubernetes.default.svc.cluster.local printer.local',
+  ]
+    .join(' ')
+    .split(' ')
+
+  test.each([
+    ['an archive', '/a.zip'],
+    ['a repository', '/r.git'],
+  ])('for %s', async (_kind, path) => {
+    let connections = 0
+    const server = net.createServer((socket) => {
+      connections += 1
+      socket.destroy()
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as AddressInfo
+    const reasons: string[] = []
+    for (const host of hosts) {
+      const { failure } = await runFetch(`https://${host}:${port}${path}`)
+      reasons.push(`${host} ${failure?.reason}`)
+    }
+    await new Promise((resolve) => server.close(resolve))
+    expect(reasons.filter((line) => !/ (code_host_refused|bad_code_url)$/.test(line))).toEqual([])
+    expect(connections).toBe(0)
+  })
+
+  test('for a repository whose name leads inside', async () => {
+    await using trap = await startServer((_request, response) => void response.end())
+    const { failure } = await runFetch(`https://inside.example:${trap.port}/r.git`, {
+      deps: { resolve: async () => [{ address: '127.0.0.1', family: 4 }] },
+    })
+    expect(failure?.reason).toBe('code_host_refused')
+    expect(failure?.detail).toContain('127.0.0.1')
+    expect(trap.requests).toEqual([])
+  })
+})
+
 describe('a redirect', () => {
   test.each([
     ['U21: to the metadata address', 'http://169.254.169.254/latest/a.zip'],

@@ -68,6 +68,8 @@ describe('singleTopFolder', () => {
     [['', 'a', 'a/b'], 'a'],
     [[], ''],
     [['ab/c', 'a/c'], ''],
+    [['a/b', '__MACOSX', '__MACOSX/a/._b', '._a', '.DS_Store'], 'a'],
+    [['__MACOSX/x'], ''],
   ])('of %j is %p', (paths, top) => expect(singleTopFolder(paths)).toBe(top))
 })
 

@@ -102,10 +102,14 @@ function checkTarget(entry: ArchiveEntry, limits: FetchLimits): void {
     throw refuse('name-too-long', entry.name, `is a link whose target has more than ${limits.pathBytes} bytes.`)
 }
 
-/** The one folder that holds everything of an archive, as `zip -r x.zip folder` and GitHub make it; '' when none. */
+/**
+ * The one folder that holds everything of an archive, as `zip -r x.zip folder` and GitHub make it; '' when none. What
+ * macOS adds beside it does not count.
+ */
 export function singleTopFolder(paths: readonly string[]): string {
-  const [top = ''] = (paths.find((path) => path !== '') ?? '').split('/')
-  const inside = paths.filter((path) => path !== '' && path !== top)
+  const counted = paths.filter((path) => path !== '' && !/^(__MACOSX(\/|$)|\._|\.DS_Store$)/.test(path))
+  const [top = ''] = (counted[0] ?? '').split('/')
+  const inside = counted.filter((path) => path !== top)
   return inside.length > 0 && inside.every((path) => path.startsWith(`${top}/`)) ? top : ''
 }
 
@@ -183,7 +187,14 @@ function applyLinkRules(planned: readonly (PlannedEntry | undefined)[], options:
     omitted.push(entry.path)
     return undefined
   })
-  return { entries, notes: omitted.length === 0 ? [] : [omittedNote(omitted)] }
+  const notes = omitted.length === 0 ? [] : [omittedNote(omitted)]
+  return { entries, notes: [...notes, ...warnings(planned)] }
+}
+
+/** Settings that programs obey when they stand in the workspace. */
+function warnings(planned: readonly (PlannedEntry | undefined)[]): string[] {
+  const top = new Set(planned.map((entry) => entry?.path.split('/')[0]))
+  return ['.npmrc', '.ssh'].filter((name) => top.has(name)).map((name) => `the code brings its own ${name}`)
 }
 
 function omittedNote(paths: readonly string[]): string {

@@ -31,7 +31,7 @@ export const DEFAULT_LIMITS: FetchLimits = {
   nameBytes: 255,
   depth: 100,
   ratio: 200,
-  ratioFloorBytes: 64 * MiB,
+  ratioFloorBytes: 32 * MiB,
   redirects: 5,
   connectMs: 10_000,
   headersMs: 30_000,

@@ -54,9 +54,9 @@ async function readTar(
   onEntry: (entry: ReadEntry) => void,
 ): Promise<void> {
   const raw = createReadStream(file)
-  const gunzip = createGunzip({ chunkSize: 256 * 1024 })
+  const gunzip = createGunzip({ chunkSize: 64 * 1024 })
   raw.on('error', (error) => gunzip.destroy(error))
-  const state = { out: 0, entries: 0, nulls: false }
+  const state = { out: 0, entries: 0, nulls: false, ended: false }
   const parser = createParser(state, onEntry)
   try {
     raw.pipe(gunzip)
@@ -65,7 +65,8 @@ async function readTar(
       if (state.out === 0) checkStart(chunk)
       state.out += chunk.length
       checkBomb(state.out, gunzip.bytesWritten, options.limits)
-      parser.write(chunk)
+      // What follows the end of the archive is counted and not looked at, as other programs have it.
+      if (!state.ended) parser.write(chunk)
     }
     parser.end()
   } catch (error) {
@@ -76,7 +77,10 @@ async function readTar(
   }
 }
 
-function createParser(state: { entries: number; nulls: boolean }, onEntry: (entry: ReadEntry) => void): Parser {
+function createParser(
+  state: { entries: number; nulls: boolean; ended: boolean },
+  onEntry: (entry: ReadEntry) => void,
+): Parser {
   const parser = new Parser({ maxMetaEntrySize: 64 * 1024 })
   parser.on('warn', (code: string, message: string | Error) => {
     const text = message instanceof Error ? message.message : message
@@ -88,6 +92,9 @@ function createParser(state: { entries: number; nulls: boolean }, onEntry: (entr
   })
   parser.on('nullBlock', () => {
     state.nulls = true
+  })
+  parser.on('eof', () => {
+    state.ended = true
   })
   parser.on('meta', (text: string) => checkMeta(text))
   parser.on('ignoredEntry', (entry: ReadEntry) => {
