@@ -299,10 +299,13 @@ export async function echoPod(
   }
 }
 
-/** A pod that is a bare TCP listener. */
-export async function rawPod(onConnection: (socket: Socket) => void): Promise<Pod> {
+/** A pod that is a bare TCP listener. Half-open, it must end its side itself. */
+export async function rawPod(
+  onConnection: (socket: Socket) => void,
+  options: { allowHalfOpen: boolean } = { allowHalfOpen: false },
+): Promise<Pod> {
   const sockets = new Set<Socket>()
-  const server = net.createServer({ allowHalfOpen: true }, (socket) => {
+  const server = net.createServer(options, (socket) => {
     sockets.add(socket)
     socket.on('error', () => undefined)
     socket.on('close', () => sockets.delete(socket))

@@ -91,9 +91,7 @@ function page(publicDir: string): RequestHandler {
     // A WebSocket whose Upgrade header a proxy has dropped would be told 200 and a page.
     if (req.headers['sec-websocket-key'] !== undefined || req.headers['sec-websocket-version'] !== undefined) {
       const detail = 'The request has WebSocket headers but no "Upgrade: websocket"; a proxy in between may drop it.'
-      return next(
-        new AppError('upgrade_required', { detail, headers: { Upgrade: 'websocket' } }),
-      )
+      return next(new AppError('upgrade_required', { detail, headers: { Upgrade: 'websocket' } }))
     }
     res.set('Cache-Control', 'no-cache')
     res.sendFile('terminal.html', { root: publicDir, lastModified: false, cacheControl: false }, (error) => {
