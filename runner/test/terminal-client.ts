@@ -101,8 +101,10 @@ export class TestViewer {
     }
   }
 
-  untilText(text: string, limitMs?: number): Promise<void> {
-    return this.until(() => this.text().includes(text), `output with ${JSON.stringify(text)}`, limitMs)
+  /** Resolves with all output once it contains `text`. */
+  async untilText(text: string, limitMs?: number): Promise<string> {
+    await this.until(() => this.text().includes(text), `output with ${JSON.stringify(text)}`, limitMs)
+    return this.text()
   }
   untilClosed(limitMs?: number): Promise<void> {
     return this.until(() => this.closed !== undefined, 'close', limitMs)

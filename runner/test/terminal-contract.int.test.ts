@@ -25,7 +25,7 @@ async function startHost(command: string): Promise<ContractTarget & { fixture: F
     env: { PATH, HOME: tmpdir(), TERM: 'xterm-256color', LANG: 'C.UTF-8', CLISCALE_SESSION_ID: sessionId },
     bash: '/bin/bash',
     size: fixture.terminal.size,
-    session: { sessionId, spare: () => undefined },
+    session: { sessionId },
     sweepTermMs: 50,
     onOutput: (bytes) => {
       fixture.terminal.appendWork(fixture.terminal.workOffset, bytes)

@@ -1,0 +1,73 @@
+import { expect, test } from '@jest/globals'
+import { decodeClientMessage } from './client-messages.ts'
+import { exitLine } from './exit-line.ts'
+import { InputBudget } from './input-budget.ts'
+
+test.each([
+  ['{"columns":80}', { type: 'hello', value: { columns: 80 } }],
+  ['{broken', { type: 'hello', value: {} }],
+  ['0ls\r', { type: 'input', bytes: Buffer.from('ls\r') }],
+  ['0', { type: 'input', bytes: Buffer.alloc(0) }],
+  ['1{"columns":1,"rows":2}', { type: 'resize', value: { columns: 1, rows: 2 } }],
+  ['1{"columns":', { type: 'ignored' }],
+  ['1null', { type: 'ignored' }],
+  ['1', { type: 'ignored' }],
+  ['2', { type: 'pause' }],
+  ['3', { type: 'resume' }],
+  ['4{"seq":5}', { type: 'ack', seq: 5 }],
+  ['4{"seq":-5}', { type: 'ignored' }],
+  ['4{"seq":1.5}', { type: 'ignored' }],
+  ['4{"seq":1e300}', { type: 'ignored' }],
+  ['4{"seq":"5"}', { type: 'ignored' }],
+  ['4', { type: 'ignored' }],
+  ['', { type: 'ignored' }],
+  ['\u00ff', { type: 'ignored' }],
+])('%j of a client is understood or ignored', (message, expected) => {
+  expect(decodeClientMessage(Buffer.from(message))).toEqual(expected)
+})
+
+test('the budget of input gives a second at once, then the rate, and paces a debt', () => {
+  let now = 0
+  const budget = new InputBudget(1000, () => now)
+  expect(budget.take(900)).toBe(0)
+  expect(budget.take(500)).toBe(464)
+  now = 464
+  expect(budget.take(0)).toBe(32)
+  now = 60_000
+  expect(budget.take(968)).toBe(0)
+  expect(budget.take(0)).toBeGreaterThan(0)
+})
+
+test('many empty messages use the budget up', () => {
+  const budget = new InputBudget(64 * 1024, () => 0)
+  let messages = 0
+  while (budget.take(0) === 0) messages++
+  expect(messages).toBe(2048)
+})
+
+const EXIT = {
+  status: 'failed',
+  reason: 'exit_nonzero',
+  detail: null,
+  hint: null,
+  exitCode: 3,
+  signal: null,
+  durationMs: 1,
+} as const
+test.each([
+  [EXIT, 'exit code 3'],
+  [{ ...EXIT, status: 'succeeded', reason: null, exitCode: 0 } as const, 'exit code 0'],
+  [{ ...EXIT, reason: 'killed_by_signal', exitCode: null, signal: 'SIGTERM' } as const, 'ended by SIGTERM'],
+  [
+    { ...EXIT, status: 'lost', reason: 'runner_lost', exitCode: null } as const,
+    'ended as lost: The processes that ran',
+  ],
+  [
+    { ...EXIT, reason: 'archive_refused', exitCode: null, detail: 'a\x1b[2J\u009bb' } as const,
+    'ended as failed: a [2J b',
+  ],
+])('the last line of a tty viewer says how it ended (%#)', (exit, text) => {
+  const line = exitLine(exit)
+  expect(line).toContain(`[cliscale] ${text}`)
+  expect(line.replace(/\r\n|\x1b\[0;3[12]m|\x1b\[0m/g, '')).not.toMatch(/[\u0000-\u001f\u007f-\u009f]/)
+})
