@@ -15,7 +15,11 @@ const KILL_MS = 5_000
 const EXIT_INTERRUPTED = 130
 
 /** Thrown inside a start that is no longer wanted. */
-class StopRequested extends Error {}
+class StopRequested extends Error {
+  constructor() {
+    super('the start is no longer wanted')
+  }
+}
 
 /**
  * Ends what was started, the last first. Asked once (Ctrl-C, SIGTERM, SIGHUP) it does so in order; asked again it kills

@@ -1,0 +1,46 @@
+import { execFileSync } from 'node:child_process'
+import { describe, expect, test } from '@jest/globals'
+import { greeting, quote } from './greeting.ts'
+
+const FACTS = {
+  address: 'http://127.0.0.1:7080',
+  key: { file: '/data/api-key' },
+  sampleDir: '/clone/sample-cli',
+  dataDir: '/data',
+  seconds: '3.2',
+}
+
+describe('the line to paste', () => {
+  const curlOf = (text: string): string => /^ {2}(curl .*)$/m.exec(text)?.[1] ?? ''
+
+  test('is one line with the address, the key’s file and the sample', () => {
+    expect(curlOf(greeting(FACTS))).toBe(
+      `curl -sS http://127.0.0.1:7080/api/sessions -H "Authorization: Bearer $(cat /data/api-key)" -H 'Content-Type: application/json' -d '{"code_url":"/clone/sample-cli","command":"node index.js run"}'`,
+    )
+  })
+
+  test('names the variable when the key comes from the environment', () => {
+    expect(curlOf(greeting({ ...FACTS, key: { variable: 'CLISCALE_API_KEY' } }))).toContain(
+      '"Authorization: Bearer $CLISCALE_API_KEY"',
+    )
+  })
+
+  test.each(["it's", 'a b', '$(touch x)', '`id`', 'back\\slash', '"quoted"', 'ü'])(
+    'is read by a shell as it is meant with %j in its paths',
+    (name) => {
+      const key = { file: `/keys/${name}/api-key` }
+      const curl = curlOf(greeting({ ...FACTS, key, sampleDir: `/clone/${name}` }))
+      const words = execFileSync('sh', [
+        '-c',
+        `curl() { printf '%s\\0' "$@"; }; cat() { printf '<%s>' "$1"; }; ${curl}`,
+      ])
+      const [, , , authorization, , , , body] = words.toString().split('\0')
+      expect(authorization).toBe(`Authorization: Bearer <${key.file}>`)
+      expect(JSON.parse(body ?? '')).toEqual({ code_url: `/clone/${name}`, command: 'node index.js run' })
+    },
+  )
+})
+
+test('quote makes one word of anything', () => {
+  expect(quote(`a'b`)).toBe(`'a'\\''b'`)
+})
