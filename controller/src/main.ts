@@ -1,6 +1,5 @@
 import { mkdir } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
-import os from 'node:os'
 import path from 'node:path'
 import type { RequestListener, Server } from 'node:http'
 import { fileURLToPath } from 'node:url'
@@ -40,17 +39,15 @@ async function main(): Promise<void> {
     logger,
     statementTimeoutMs: 7_000,
   })
-  const fault = await findSchemaFault(pool)
-  if (fault !== undefined) throw new ConfigError([fault])
+  await refuseForeignSchema(pool)
   // Hosts that outlived the last process call as soon as the port is there, which the launcher must know first.
   let internalApp: RequestListener = (_req, res) => void res.writeHead(503, { 'Retry-After': '1' }).end()
   const internalServer = createHttpServer((req, res) => internalApp(req, res))
   const internalAddress = await listen(internalServer, env.CLISCALE_INTERNAL_PORT, env.CLISCALE_LISTEN_ADDRESS)
-  const runDir = path.join(os.tmpdir(), `cliscale-${process.getuid?.() ?? 0}-${internalAddress.port}`)
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
   const launcher = await createLocalLauncher({
     dataDir,
-    runDir,
+    runDir: path.join(dataDir, 'run'),
     ...runnerPrograms(),
     controllerUrl: `http://127.0.0.1:${internalAddress.port}`,
     environment: { PATH: process.env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin', ...langOf(process.env) },
@@ -82,6 +79,15 @@ async function main(): Promise<void> {
       ['pool', () => pool.end()],
     ],
   })
+}
+
+/** @throws ConfigError when the database cannot be reached, or its schema is not one that this release works with. */
+async function refuseForeignSchema(pool: ReturnType<typeof createPool>): Promise<void> {
+  const fault = await findSchemaFault(pool).catch((error: unknown) => {
+    const code = (error as { code?: string }).code ?? 'no answer'
+    return `the database of CLISCALE_DATABASE_URL cannot be used (${code})`
+  })
+  if (fault !== undefined) throw new ConfigError([fault])
 }
 
 /** The two programs of a session lie beside this package; it only knows where. */

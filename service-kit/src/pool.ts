@@ -41,8 +41,8 @@ export function isStoreUnavailable(error: unknown): boolean {
   if (typeof error !== 'object' || error === null) return false
   const { code = '', message = '' } = error as { code?: string; message?: string }
   // Class 08 connection, 53 resources, 57P operator intervention, 25006 read-only (SQLSTATE, PostgreSQL appendix A).
-  // 57014 and 55P03: a statement or a lock that took too long.
-  if (/^(08|53|57P)/.test(code) || ['25006', '57014', '55P03'].includes(code)) return true
+  // 57014 and 55P03: a statement or a lock that took too long. Class 40: two transactions were in each other's way.
+  if (/^(08|40|53|57P)/.test(code) || ['25006', '57014', '55P03'].includes(code)) return true
   if (['ECONNREFUSED', 'ECONNRESET', 'ENOENT', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENOTFOUND'].includes(code))
     return true
   return /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Timeout acquiring a connection|Query read timeout|Client was closed and is not queryable/.test(

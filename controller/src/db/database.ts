@@ -36,7 +36,7 @@ export async function withTransaction<T>(pool: pg.Pool, work: (trx: pg.PoolClien
 
 /** Whether the connection is of no more use. A connection that does not answer is not asked to roll back. */
 async function rollback(trx: pg.PoolClient, cause: unknown): Promise<boolean> {
-  if (isStoreUnavailable(cause) && !isLockTimeout(cause)) return true
+  if (isStoreUnavailable(cause) && !isConnectionWell(cause)) return true
   try {
     await trx.query('rollback')
     return false
@@ -45,9 +45,9 @@ async function rollback(trx: pg.PoolClient, cause: unknown): Promise<boolean> {
   }
 }
 
-/** 55P03: the row stayed locked; the connection itself is well. */
-function isLockTimeout(error: unknown): boolean {
-  return (error as { code?: string }).code === '55P03'
+/** The server itself ended the statement: it took too long (57014), its row stayed locked (55P03), or it met another. */
+function isConnectionWell(error: unknown): boolean {
+  return /^(57014|55P03|40...)$/.test((error as { code?: string }).code ?? '')
 }
 
 function unheard(): void {}

@@ -101,17 +101,29 @@ function envFaults(env: unknown): Fault[] {
   return faults
 }
 
+/** A repository and a folder are not one file of bytes, so they have no checksum; all else may have to have one. */
+function checksumFault(codeUrl: CodeUrl, given: boolean, policy: RequestPolicy): Fault | undefined {
+  const path = 'code_checksum_sha256'
+  if (given && (codeUrl.kind === 'git' || codeUrl.kind === 'folder')) {
+    const what = codeUrl.kind === 'git' ? 'a repository' : 'a folder'
+    const message = `is for archives and GitHub tree URLs; ${what} is not one file of bytes: remove it, or use an archive`
+    return { code: 'invalid_field', path, message }
+  }
+  if (given || !policy.requireChecksum || codeUrl.kind === 'folder') return undefined
+  const message =
+    codeUrl.kind === 'git'
+      ? 'is required here, and a repository has none: use an archive or a GitHub tree URL with the SHA-256 of its bytes'
+      : 'is required here together with code_url: send the SHA-256 of the bytes behind it'
+  return { code: 'checksum_required', path, message }
+}
+
 function readCodeUrl(body: Record<string, unknown>, policy: RequestPolicy, faults: Fault[]): CodeUrl | undefined {
   const text = body['code_url']
   if (typeof text !== 'string' || faults.some((fault) => fault.path === 'code_url')) return undefined
   try {
     const codeUrl = parseCodeUrl(text, policy.fetchPolicy)
-    if (policy.requireChecksum && codeUrl.kind !== 'folder' && body['code_checksum_sha256'] === undefined)
-      faults.push({
-        code: 'checksum_required',
-        path: 'code_checksum_sha256',
-        message: 'is required here together with code_url: send the SHA-256 of the bytes behind it',
-      })
+    const fault = checksumFault(codeUrl, body['code_checksum_sha256'] !== undefined, policy)
+    if (fault) faults.push(fault)
     return codeUrl
   } catch (error) {
     if (!isAppError(error)) throw error

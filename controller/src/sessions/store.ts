@@ -166,7 +166,8 @@ function view(row: SessionRow): SessionView {
     retryable: isFinal(row.status) ? (reason?.retryable ?? null) : null,
     exitCode: row.exit_code,
     signal: row.signal,
-    stages: row.stages,
+    // As jsonb the keys of an entry have an order of their own.
+    stages: row.stages.map(({ name, startedAt, endedAt }) => ({ name, startedAt, endedAt })),
     createdAt: row.created_at.toISOString(),
     startedAt: row.started_at?.toISOString() ?? null,
     endedAt: row.ended_at?.toISOString() ?? null,
