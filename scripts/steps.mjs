@@ -1,14 +1,5 @@
-/** Says what happens while it happens: one line for each step, with its seconds. */
-
-const started = Date.now()
-
-/** Seconds since this process began, as text. */
-export function elapsed() {
-  return seconds(Date.now() - started)
-}
-
 /**
- * Runs one step. On a terminal its line stands there while it runs; elsewhere it is printed when the step is done.
+ * Runs one step and says so while it happens: its name at once, and how long it took on the same line.
  *
  * @template T
  * @param {string} name
@@ -17,19 +8,14 @@ export function elapsed() {
  */
 export async function step(name, run) {
   const began = Date.now()
-  const live = process.stdout.isTTY === true
-  if (live) process.stdout.write(`  ${name} …`)
-  const line = (word) => `${live ? '\r\u001b[K' : ''}  ${name} ${word} (${seconds(Date.now() - began)})\n`
+  process.stdout.write(`  ${name} … `)
+  const end = (word) => process.stdout.write(`${word} (${((Date.now() - began) / 1000).toFixed(1)} s)\n`)
   try {
     const result = await run()
-    process.stdout.write(line('done'))
+    end('done')
     return result
   } catch (error) {
-    process.stdout.write(line('failed'))
+    end('failed')
     throw error
   }
-}
-
-function seconds(ms) {
-  return `${(ms / 1000).toFixed(1)} s`
 }

@@ -31,7 +31,7 @@ async function runUp(): Promise<number> {
   return up({
     env: process.env,
     home: os.homedir(),
-    printer: createPrinter(process.stdout, process.stdout.isTTY === true),
+    printer: createPrinter(process.stdout),
     shutdown,
     serverProgram: path.join(here, 'server.js'),
     sampleDir: path.resolve(here, '../../sample-cli'),

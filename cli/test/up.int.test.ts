@@ -90,7 +90,7 @@ test('a database that cannot be reached is one sentence without its password', a
 test('it serves, keeps its secrets to itself, refuses a second one, and Ctrl-C leaves no process', async () => {
   await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
   const base = await up.ready()
-  expect(up.output).toMatch(/Starting PostgreSQL done \(\d+\.\d s\)[\s\S]*Starting the server done/)
+  expect(up.output).toMatch(/Starting PostgreSQL … done \(\d+\.\d s\)[\s\S]*Starting the server … done/)
   expect(up.output).toContain(`curl -sS ${base}/api/sessions`)
   expect(up.output).toContain(`$(cat ${dataDir}/api-key)`)
   expect(await readFile(path.join(dataDir, 'api-key'), 'utf8')).toMatch(/^cs_key_[\w-]{43}\n$/)
@@ -124,7 +124,7 @@ test.each(['SIGTERM', 'SIGHUP'] as const)('%s ends it in order too', async (sign
 
 test('a signal while it starts ends it, with nothing left', async () => {
   await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
-  await up.printed(/Starting PostgreSQL done/)
+  await up.printed(/Starting PostgreSQL … done/)
   expect(await up.stop()).toBe(0)
   expect(up.output).not.toContain('ready at')
 })

@@ -6,7 +6,7 @@ function scene() {
   const events: string[] = []
   let now = 0
   const shutdown = new Shutdown({ exit: (code) => events.push(`exit ${code}`), now: () => now })
-  const printer = createPrinter({ write: () => {} }, false)
+  const printer = createPrinter({ write: () => {} })
   const add = (name: string, run: () => Promise<void> = () => Promise.resolve()): void =>
     shutdown.add({
       name,
