@@ -325,6 +325,17 @@ describe('a code_url that may not be fetched', () => {
   })
 })
 
+test('T20 a checksum is given for a repository, which has none', async () => {
+  await using api = await startApi()
+  const answer = await api.create({
+    command: 'true',
+    code_url: 'https://example.com/r.git',
+    code_checksum_sha256: 'a'.repeat(64),
+  })
+  expectProblem(answer, 400, 'invalid_field')
+  expect(answer.json.errors[0]?.message).toContain('a repository is not one file of bytes')
+})
+
 describe('an address that leads nowhere', () => {
   test.each([
     '/api/sessions/..%2f..',

@@ -1,5 +1,5 @@
-import { execFileSync } from 'node:child_process'
 import { chmod, mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { describe, expect, test } from '@jest/globals'
@@ -40,13 +40,15 @@ describe('a local folder', () => {
     expect((await runFetch(source.path)).failure?.reason).toBe('bad_code_url')
   })
 
-  test('with a pipe in it is refused, and nothing is left', async () => {
+  test('with a socket in it is refused, and nothing is left', async () => {
     await using source = await createFolder()
     await writeFile(path.join(source.path, 'a'), 'a')
-    execFileSync('mkfifo', [path.join(source.path, 'pipe')])
+    const server = net.createServer()
+    await new Promise<void>((resolve) => server.listen(path.join(source.path, 'socket'), resolve))
     const { failure, tree } = await runFetch(source.path, local)
+    await new Promise((resolve) => server.close(resolve))
     expect(failure).toMatchObject({ reason: 'bad_code_url' })
-    expect(failure?.detail).toContain('pipe')
+    expect(failure?.detail).toContain('/socket')
     expect(tree).toEqual({})
   })
 

@@ -16,7 +16,7 @@ export interface ArchiveEntry {
   readonly target?: string
 }
 
-export interface PlannedEntry extends ArchiveEntry {
+interface PlannedEntry extends ArchiveEntry {
   /** Below the workspace. */
   readonly path: string
   /** Of hardlinks: path of the file below the workspace. */
