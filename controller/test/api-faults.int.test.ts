@@ -50,10 +50,10 @@ async function expectHealthyButNotReady(api: Api): Promise<void> {
   const startedAt = Date.now()
   expect((await api.call('GET', '/healthz')).status).toBe(200)
   expect((await api.call('GET', '/.well-known/jwks.json')).status).toBe(200)
-  expect(Date.now() - startedAt).toBeLessThan(500)
+  expect(Date.now() - startedAt).toBeLessThan(1_500)
   const ready = await api.call('GET', '/readyz')
   expect([ready.status, ready.json.code]).toEqual([503, 'store_unavailable'])
-  expect(Date.now() - startedAt).toBeLessThan(3_500)
+  expect(Date.now() - startedAt).toBeLessThan(5_000)
 }
 
 async function untilReady(api: Api): Promise<void> {
@@ -67,7 +67,7 @@ describe('a database that', () => {
     await postgres.stop()
     const startedAt = Date.now()
     expectUnavailable(await callAll(api, sessionId))
-    expect(Date.now() - startedAt).toBeLessThan(2_000)
+    expect(Date.now() - startedAt).toBeLessThan(4_000)
     await expectHealthyButNotReady(api)
     await postgres.start()
     await untilReady(api)
@@ -154,7 +154,7 @@ describe('a pool that', () => {
     const held = [await api.pool.connect(), await api.pool.connect()]
     const startedAt = Date.now()
     expectUnavailable(await callAll(api, sessionId))
-    expect(Date.now() - startedAt).toBeLessThan(2_000)
+    expect(Date.now() - startedAt).toBeLessThan(4_000)
     expect((await api.call('GET', '/healthz')).status).toBe(200)
     for (const client of held) client.release()
     expect((await api.create()).status).toBe(201)

@@ -19,7 +19,8 @@ export async function startTestPostgres(): Promise<TestPostgres> {
   const dir = await mkdtemp(path.join(os.tmpdir(), 'cliscale-test-'))
   await chmod(dir, 0o755)
   const password = randomBytes(12).toString('hex')
-  const start = () => startPostgres({ dataDir: dir, password, disposable: true })
+  // Durable, unlike the server of the run: with synchronous_commit off a crash loses what was committed just before.
+  const start = () => startPostgres({ dataDir: dir, password })
   let server = await start()
   return {
     url: server.url({ user: 'postgres', password, database: 'postgres' }),
