@@ -52,7 +52,6 @@ const gateway = createGateway({
 let isDraining = false
 const server = createGatewayServer({
   gateway,
-  logger,
   isReady: async () => {
     if (isDraining) throw new Error('draining')
     await pool.query('select 1')

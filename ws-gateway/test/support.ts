@@ -116,7 +116,7 @@ export class Rig implements AsyncDisposable {
       maxPendingUpgradesPerAddress: 1000,
       ...options,
     })
-    const server = createGatewayServer({ gateway, logger, isReady: async () => void (await pool.query('select 1')) })
+    const server = createGatewayServer({ gateway, isReady: async () => void (await pool.query('select 1')) })
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     return new Rig({ database, keys, pool, gateway, server, logs, publicDir })

@@ -51,7 +51,7 @@ export function exitOf(state: SessionState): Exit {
 const encoder = new TextEncoder()
 
 /** A line of the gateway's own on a `tty` terminal, dimmed, so that nobody takes it for the program's. */
-export function lineFrame(text: string): Buffer {
+function lineFrame(text: string): Buffer {
   return binaryFrame(encodeBytes(ServerType.data, encoder.encode(`\r\n\x1b[2m[cliscale] ${text}\x1b[0m\r\n`)))
 }
 

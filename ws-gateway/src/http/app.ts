@@ -1,13 +1,12 @@
 /** The gateway's HTTP side: the terminal page, its assets, and the trade of a link for a viewer's cookie. */
 import path from 'node:path'
 import { AppError, MAX_TOKEN_CHARS, SESSION_ID_PATTERN, type ViewerResponse } from '@cliscale/contract'
-import type { Logger } from '@cliscale/service-kit'
+import { type Front, isOwnOrigin, type Logger, requestIdOf } from '@cliscale/service-kit'
 import express, { type Express, type Request, type RequestHandler, type Response } from 'express'
 import { z } from 'zod'
-import { type Front, isOwnOrigin } from '../front.ts'
 import type { Grant, Store } from '../store.ts'
 import { expired, type TokenVerifier } from '../tokens/verifier.ts'
-import { problemHandler, requestIdOf } from './problem.ts'
+import { problemHandler } from './problem.ts'
 import { securityHeaders } from './security-headers.ts'
 import { createViewerSecret, findCookieViewer, viewerCookie, viewerCookies } from './viewer-cookie.ts'
 

@@ -1,16 +1,9 @@
 /** Faults as problem documents (RFC 9457), for Express and for a bare socket. */
-import { randomUUID } from 'node:crypto'
-import { type IncomingMessage, STATUS_CODES } from 'node:http'
+import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { AppError, isAppError, type Problem, toProblem } from '@cliscale/contract'
-import type { Logger } from '@cliscale/service-kit'
+import { type Logger, requestIdOf } from '@cliscale/service-kit'
 import type { ErrorRequestHandler } from 'express'
-
-/** The caller's request id where it is short and plain, else a fresh one. */
-export function requestIdOf(req: IncomingMessage): string {
-  const given = req.headers['x-request-id']
-  return typeof given === 'string' && /^[A-Za-z0-9_.-]{1,64}$/.test(given) ? given : randomUUID()
-}
 
 /** Faults of Express and its body parser, by their `type` or status. */
 function toAppError(error: unknown): unknown {

@@ -1,20 +1,20 @@
 import type { RequestHandler } from 'express'
 
 /**
- * Content Security Policy of the terminal page. xterm.js makes `<style>` elements while it runs and has no nonce for
- * them (xtermjs/xterm.js#4445), hence the one `unsafe-inline`, for styles only. `'self'` in connect-src takes in the
- * WebSocket of the same origin.
+ * Content Security Policy of the terminal page: files of its own and nothing inline. xterm.js makes `<style>` elements
+ * while it runs, which the page turns into constructed sheets (web/src/csp-shim.ts). `'self'` in connect-src takes in
+ * the WebSocket of the same origin.
  */
 export const PAGE_CSP = [
   "default-src 'none'",
   "script-src 'self'",
-  "style-src 'self' 'unsafe-inline'",
+  "style-src 'self'",
   "font-src 'self'",
-  "img-src 'self' data:",
+  "img-src 'self'",
   "connect-src 'self'",
+  "frame-ancestors 'none'",
   "base-uri 'none'",
   "form-action 'none'",
-  "frame-ancestors 'none'",
 ].join('; ')
 
 const HEADERS = {

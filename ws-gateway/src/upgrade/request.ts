@@ -1,10 +1,11 @@
 /** Reads an upgrade request: what is wrong with it is an AppError, before anything is looked up or consumed. */
 import type { IncomingMessage } from 'node:http'
 import { AppError, BEARER_PROTOCOL_PREFIX, SESSION_ID_PATTERN, TTY_PROTOCOL, V1_PROTOCOL } from '@cliscale/contract'
+import { findDuplicateHeader } from '@cliscale/service-kit'
 import { viewerCookies } from '../http/viewer-cookie.ts'
 import { acceptFor } from '../websocket-key.ts'
 
-export type Credential =
+type Credential =
   | { readonly kind: 'token'; readonly token: string }
   | { readonly kind: 'cookie'; readonly cookies: ReadonlyMap<string, string> }
 
@@ -56,10 +57,9 @@ function requireHandshake(req: IncomingMessage): void {
   if (req.httpVersion !== '1.1') throw new AppError('bad_request', { detail: 'A WebSocket needs HTTP/1.1.' })
   if ((req.headers['content-length'] ?? '0') !== '0' || req.headers['transfer-encoding'] !== undefined)
     throw new AppError('bad_request', { detail: 'A request for a WebSocket has no body.' })
-  const names = req.rawHeaders.filter((_, i) => i % 2 === 0).map((name) => name.toLowerCase())
-  for (const name of ['host', 'cookie', 'origin'])
-    if (names.indexOf(name) !== names.lastIndexOf(name))
-      throw new AppError('duplicate_header', { detail: `The header ${name} may be sent once.` })
+  const duplicate = findDuplicateHeader(req)
+  if (duplicate !== undefined)
+    throw new AppError('duplicate_header', { detail: `The header ${duplicate} may be sent once.` })
 }
 
 function readProtocols(header: string | undefined): readonly string[] {
