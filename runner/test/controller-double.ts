@@ -26,13 +26,16 @@ export interface ControllerDouble extends AsyncDisposable {
   /** How many calls of a path are carried out, but their answer is lost. */
   loseAnswers: Map<string, number>
   /** Runs before a call is answered. */
-  onCall: (call: string) => void | Promise<void>
+  /** `call` is the last part of its path. Throwing cuts the connection before it is carried out. */
+  onCall: (call: string, body: string) => void | Promise<void>
   control(message: ControlMessage): void
-  setCodeUrl(url: string): void
+  setCodeUrl(url: string, unsafeHosts?: string[]): void
   /** Stops listening and cuts every connection. */
   down(): Promise<void>
   up(): Promise<void>
   ended(limitMs?: number): Promise<SessionEvent & { type: 'ended' }>
+  event<T extends SessionEvent['type']>(type: T, limitMs?: number): Promise<SessionEvent & { type: T }>
+  outputHas(text: string): Promise<void>
   assertion(mode: 'rw' | 'ro'): Promise<string>
   rotateKeys(): Promise<void>
 }
@@ -65,8 +68,9 @@ class Double implements ControllerDouble {
   output: Buffer = Buffer.alloc(0)
   started = false
   timeoutSeconds = 60
-  onCall: (call: string) => void | Promise<void> = () => {}
+  onCall: (call: string, body: string) => void | Promise<void> = () => {}
   private order: WorkOrder
+  private unsafeHosts: string[] = []
   private server: Server | undefined
   private port = 0
   private nonce: string | undefined
@@ -102,13 +106,14 @@ class Double implements ControllerDouble {
       .sign(pair.privateKey)
   }
 
-  setCodeUrl(codeUrl: string): void {
+  setCodeUrl(codeUrl: string, unsafeHosts: string[] = []): void {
     this.order = { ...this.order, codeUrl }
+    this.unsafeHosts = unsafeHosts
   }
 
   async up(): Promise<void> {
     this.server = createServer((request, response) => {
-      this.answer(request, response).catch(() => response.destroy())
+      this.answer(request, response).catch(() => request.socket.destroy())
     })
     this.server.on('connection', (socket) => {
       this.sockets.add(socket)
@@ -134,20 +139,25 @@ class Double implements ControllerDouble {
     for (const stream of this.streams) stream.write(`${JSON.stringify(message)}\n`)
   }
 
-  async ended(limitMs = 20_000): Promise<SessionEvent & { type: 'ended' }> {
-    for (const until = Date.now() + limitMs; Date.now() < until;) {
-      const found = this.events.find((event) => event.type === 'ended')
-      if (found !== undefined) return found
-      await new Promise((resolve) => setTimeout(resolve, 20))
-    }
-    throw new Error(`no end was reported within ${limitMs} ms; events: ${JSON.stringify(this.events)}`)
+  ended(limitMs?: number): Promise<SessionEvent & { type: 'ended' }> {
+    return this.event('ended', limitMs)
+  }
+
+  event<T extends SessionEvent['type']>(type: T, limitMs = 20_000): Promise<SessionEvent & { type: T }> {
+    return until(`the event "${type}"`, limitMs, () => this.events.find((event) => event.type === type)) as Promise<
+      SessionEvent & { type: T }
+    >
+  }
+
+  async outputHas(text: string): Promise<void> {
+    await until(`"${text}" in the output`, 20_000, () => this.output.includes(text) || undefined)
   }
 
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await readAll(request)
     const call = request.url!.split('/').at(-1)!
     this.calls.push(call)
-    await this.onCall(call)
+    await this.onCall(call, body.toString())
     const refused = this.refuse.get(call)
     if (refused !== undefined) return void response.writeHead(refused).end()
     if (call === 'control') return this.openControl(request, response)
@@ -193,7 +203,7 @@ class Double implements ControllerDouble {
       started: this.started,
       order: this.started ? null : this.order,
       timeoutSeconds: this.timeoutSeconds,
-      fetchPolicy: { codeHosts: [], unsafeHosts: [], localFolders: true },
+      fetchPolicy: { codeHosts: [], unsafeHosts: this.unsafeHosts, localFolders: true },
     }
     return [200, answer]
   }
@@ -216,4 +226,13 @@ async function readAll(request: IncomingMessage): Promise<Buffer> {
   const parts: Buffer[] = []
   for await (const part of request) parts.push(part as Buffer)
   return Buffer.concat(parts)
+}
+
+async function until<T>(what: string, limitMs: number, look: () => T | undefined): Promise<T> {
+  for (const limit = Date.now() + limitMs; Date.now() < limit;) {
+    const found = look()
+    if (found !== undefined) return found
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  throw new Error(`${what} did not come within ${limitMs} ms`)
 }

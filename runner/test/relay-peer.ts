@@ -50,7 +50,7 @@ export function startWork(env: Record<string, string> = {}): WorkProcess {
     exited,
     connect: (from = 0, secret = SECRET) => connectSoon(socketPath, from, secret),
     [Symbol.asyncDispose]: async () => {
-      const limit = setTimeout(() => child.kill('SIGKILL'), 3000)
+      const limit = setTimeout(() => child.kill('SIGKILL'), 500)
       if (!child.killed) child.kill('SIGTERM')
       await exited
       clearTimeout(limit)
@@ -90,6 +90,7 @@ export async function runOrder(
   link: WorkLink,
   toRun: PreparedOrder,
   onOutput: (all: () => Buffer) => void = () => {},
+  onRunning: () => void = () => {},
 ): Promise<Result> {
   link.send({ type: 'prepare', order: toRun })
   const parts: Buffer[] = []
@@ -97,7 +98,10 @@ export async function runOrder(
   let offset = 0
   for await (const event of link.events()) {
     if (event.type === 'prepared') link.send({ type: 'go', size: { columns: 120, rows: 40 } })
-    if (event.type === 'stage') stages.push(event.stage)
+    if (event.type === 'stage') {
+      stages.push(event.stage)
+      if (event.stage.name === 'running') setTimeout(onRunning, 300)
+    }
     if (event.type === 'output') {
       if (event.offset !== offset) throw new Error(`expected offset ${offset}, got ${event.offset}`)
       parts.push(Buffer.from(event.bytes))
@@ -113,11 +117,20 @@ export async function runOrder(
 /** One order in a work of its own. */
 export async function runOnce(
   toRun: PreparedOrder,
-  options: { env?: Record<string, string>; onOutput?: (all: () => Buffer, link: WorkLink) => void } = {},
+  options: {
+    env?: Record<string, string>
+    onOutput?: (all: () => Buffer, link: WorkLink) => void
+    onRunning?: (link: WorkLink) => void
+  } = {},
 ): Promise<Result> {
   await using work = startWork(options.env)
   const link = await work.connect()
-  const result = await runOrder(link, toRun, (all) => options.onOutput?.(all, link))
+  const result = await runOrder(
+    link,
+    toRun,
+    (all) => options.onOutput?.(all, link),
+    () => options.onRunning?.(link),
+  )
   link.send({ type: 'quit' })
   await link.end()
   await work.exited

@@ -1,15 +1,11 @@
 /** work: the process that holds a session's terminal and runs its command (DESIGN section 2). It holds no token. */
 import { ConfigError, createLogger, EXIT_CONFIG } from '@cliscale/service-kit'
 import { readWorkConfig } from './config.ts'
+import { isAbandoned } from './hostless.ts'
 import { listenOnSocket } from './listen.ts'
 import { Work } from './work.ts'
 
 const SWEEP_TERM_MS = 500
-/** Without a host for this long before the order runs, nobody will bring one. */
-const IDLE_LIMIT_MS = 10 * 60 * 1000
-/** Without a host for this long while it runs or waits to be told of its end. The longest timeout of a session. */
-const HOSTLESS_LIMIT_MS = 24 * 60 * 60 * 1000
-
 /** What SIGTERM leaves the command; below the 30 s after which Kubernetes kills. */
 const TERM_GRACE_MS = 10_000
 const TERM_LIMIT_MS = 25_000
@@ -27,10 +23,8 @@ async function main(): Promise<void> {
   })
   await listenOnSocket(config.socketPath, (socket) => work.accept(socket))
   setInterval(() => {
-    const idle = work.current === 'waiting' || work.current === 'prepared'
-    const limitMs = idle ? IDLE_LIMIT_MS : HOSTLESS_LIMIT_MS
-    if (work.hostlessSinceMs === undefined || Date.now() - work.hostlessSinceMs < limitMs) return
-    logger.error({ limitMs }, 'no host came; giving up')
+    if (!isAbandoned(work.current, work.hostlessSinceMs, Date.now())) return
+    logger.error('no host came; giving up')
     void work.quit()
   }, 5000)
   let signalled = false

@@ -1,0 +1,51 @@
+import { expect, test } from '@jest/globals'
+import { SessionEvent } from '@cliscale/contract'
+import type { WorkExit } from '../relay/messages.ts'
+import { endOf, endStopped, endWithout, exitMessage } from './outcome.ts'
+
+const base: WorkExit = {
+  phase: 'command',
+  exitCode: 0,
+  signal: null,
+  failure: null,
+  oomKilled: false,
+  stopped: null,
+  at: '2026-01-01T00:00:05.000Z',
+  offset: 0,
+}
+const failure = { reason: 'disk_full', detail: 'No room.' } as const
+
+test.each([
+  ['exit 0', {}, 'succeeded', null],
+  ['exit 3', { exitCode: 3 }, 'failed', 'exit_nonzero'],
+  ['a signal', { exitCode: null, signal: 'SIGSEGV' }, 'failed', 'killed_by_signal'],
+  ['an install that fails', { phase: 'install', exitCode: 1 }, 'failed', 'install_failed'],
+  ['an install that is killed', { phase: 'install', exitCode: null, signal: 'SIGKILL' }, 'failed', 'install_failed'],
+  ['too little memory', { exitCode: 137, oomKilled: true }, 'failed', 'oom_killed'],
+  ['a child that was killed for memory in a success', { oomKilled: true }, 'succeeded', null],
+  ['a stop, also with exit 0', { stopped: 'user' }, 'stopped', 'stopped_by_user'],
+  ['a stop in the install', { phase: 'install', exitCode: 143, stopped: 'user' }, 'stopped', 'stopped_by_user'],
+  ['the deadline', { exitCode: null, signal: 'SIGKILL', stopped: 'deadline' }, 'expired', 'deadline'],
+  ['what could not be started', { exitCode: null, failure }, 'failed', 'disk_full'],
+] as const)('%s', (_, change, status, reason) => {
+  const ended = endOf({ ...base, ...change }, 60)
+  expect(ended).toMatchObject({ status, reason, at: base.at })
+  expect(SessionEvent.parse(ended)).toEqual(ended)
+  expect(ended.detail === null).toBe(reason === null)
+})
+
+test('the detail names the signal and the code', () => {
+  expect(endOf({ ...base, exitCode: null, signal: 'SIGSEGV' }, 60).detail).toContain('SIGSEGV')
+  expect(endOf({ ...base, exitCode: 42 }, 60).detail).toContain('42')
+})
+
+test('a long detail is cut to what the report may hold', () => {
+  expect(SessionEvent.safeParse(endWithout('failed', 'internal', 'x'.repeat(5000))).success).toBe(true)
+})
+
+test('viewers are told the hint, and the duration only when it ran', () => {
+  const ended = endOf({ ...base, exitCode: 1 }, 60)
+  expect(exitMessage(ended, '2026-01-01T00:00:01.500Z')).toMatchObject({ durationMs: 3500, exitCode: 1 })
+  expect(exitMessage(ended, undefined).durationMs).toBeNull()
+  expect(exitMessage(endStopped('user', 60), undefined).hint).toContain('stopped on request')
+})

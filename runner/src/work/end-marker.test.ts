@@ -1,0 +1,50 @@
+import { describe, expect, test } from '@jest/globals'
+import { createEndMarker, MarkerScanner } from './end-marker.ts'
+
+describe('the end marker', () => {
+  const marker = createEndMarker()
+
+  test('is found wherever the reads split it, and what is before it is whole', () => {
+    const before = Buffer.from(`text \x1b]7681;${'0'.repeat(20)} more \x1b]`)
+    const all = Buffer.concat([before, marker, Buffer.from('after')])
+    for (let first = 0; first <= all.length; first++) {
+      for (const second of [first, Math.min(first + 3, all.length), all.length]) {
+        const scanner = new MarkerScanner(marker)
+        const parts = [all.subarray(0, first), all.subarray(first, second), all.subarray(second)]
+        const out: Buffer[] = []
+        let found = false
+        for (const part of parts) {
+          if (found) break
+          const result = scanner.push(part)
+          out.push(result.bytes)
+          found = result.found
+        }
+        expect(found).toBe(true)
+        expect(Buffer.concat(out).equals(before)).toBe(true)
+      }
+    }
+  })
+
+  test('one byte at a time', () => {
+    const scanner = new MarkerScanner(marker)
+    let out = ''
+    const found = [...Buffer.concat([Buffer.from('ab'), marker])].some((byte) => {
+      const result = scanner.push(Buffer.from([byte]))
+      out += result.bytes.toString()
+      return result.found
+    })
+    expect([found, out]).toEqual([true, 'ab'])
+  })
+
+  test('when it never comes, what was held back is still there', () => {
+    const scanner = new MarkerScanner(marker)
+    const start = marker.subarray(0, 10)
+    expect(scanner.push(Buffer.concat([Buffer.from('x'), start]))).toEqual({ bytes: Buffer.from('x'), found: false })
+    expect(scanner.rest().equals(start)).toBe(true)
+  })
+
+  test('is another one each time, and upper case only', () => {
+    expect(marker.equals(createEndMarker())).toBe(false)
+    expect(marker.toString()).toBe(marker.toString().toUpperCase())
+  })
+})

@@ -1,0 +1,130 @@
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, test } from '@jest/globals'
+import { type ControllerDouble, createControllerDouble } from './controller-double.ts'
+import { HostUnderTest } from './host-process.ts'
+
+const sha = (bytes: Buffer | string): string => createHash('sha256').update(bytes).digest('hex')
+const LINES = 20_000
+const NUMBERS = `${Array.from({ length: LINES }, (_, i) => i + 1).join('\r\n')}\r\n`
+const COMMAND = `echo ran >> ../ran; seq 1 ${LINES}; exit 3`
+
+/** Kills the host at the first time that a call comes in, before or after it is carried out. */
+function killAt(controller: ControllerDouble, session: HostUnderTest, name: string, when: 'before' | 'after'): void {
+  let done = false
+  controller.onCall = async (call, body) => {
+    if (done || !(name === 'ended' ? call === 'events' && body.includes('"ended"') : call === name)) return
+    done = true
+    if (when === 'after') {
+      const lost = name === 'ended' ? 'events' : name
+      controller.loseAnswers.set(lost, 1)
+      setTimeout(() => void session.restartHost(), 50)
+      return
+    }
+    await session.restartHost()
+    throw new Error('the caller is dead')
+  }
+}
+
+async function expectOneExactRun(controller: ControllerDouble, session: HostUnderTest): Promise<void> {
+  expect(await controller.ended()).toMatchObject({ status: 'failed', reason: 'exit_nonzero', exitCode: 3 })
+  expect(await session.hostExit()).toBe(0)
+  await session.workExit()
+  expect(readFileSync(path.join(session.dir, 'ran'), 'utf8')).toBe('ran\n')
+  expect(sha(controller.output)).toBe(sha(NUMBERS))
+  expect(await session.leftovers()).toEqual([])
+}
+
+describe('a host that is killed', () => {
+  test.each([
+    ['before the claim is carried out', 'claim', 'before'],
+    ['between the claim and its answer', 'claim', 'after'],
+    ['after the claim, as it opens the control stream', 'control', 'before'],
+    ['between prepare and started', 'started', 'before'],
+    ['between started and go', 'started', 'after'],
+    ['as it reports output', 'output', 'before'],
+    ['after output was taken, before the answer', 'output', 'after'],
+    ['after the exit, before it is reported', 'ended', 'before'],
+  ] as const)('%s goes on: one run, every byte, the exact code', async (_, call, when) => {
+    await using controller = await createControllerDouble({ command: COMMAND })
+    await using session = new HostUnderTest(controller)
+    killAt(controller, session, call, when)
+    session.start()
+    await expectOneExactRun(controller, session)
+  })
+
+  test('five times while output flows goes on', async () => {
+    const command = `for i in $(seq 1 60); do seq $i 60000 | head -2000; sleep 0.05; done; exit 3`
+    await using controller = await createControllerDouble({ command })
+    await using session = new HostUnderTest(controller).start()
+    for (let kill = 0; kill < 5; kill++) {
+      await sleep(900)
+      await session.restartHost()
+    }
+    expect(await controller.ended()).toMatchObject({ exitCode: 3 })
+    const expected = Array.from({ length: 60 }, (_, i) =>
+      Array.from({ length: 2000 }, (_, line) => `${i + 1 + line}\r\n`).join(''),
+    ).join('')
+    expect(sha(controller.output)).toBe(sha(expected))
+    expect(await session.hostExit()).toBe(0)
+  }, 60_000)
+
+  test('keeps the timeout that began with the command', async () => {
+    await using controller = await createControllerDouble({ command: 'sleep 60' })
+    controller.timeoutSeconds = 4
+    await using session = new HostUnderTest(controller).start()
+    await controller.event('running')
+    await sleep(2500)
+    await session.restartHost()
+    const ended = await controller.ended()
+    expect(ended).toMatchObject({ status: 'expired', reason: 'deadline' })
+    const running = await controller.event('running')
+    const tookMs = Date.parse(ended.at) - Date.parse(running.at)
+    expect(tookMs).toBeGreaterThanOrEqual(3900)
+    expect(tookMs).toBeLessThan(6500)
+  })
+
+  test('for good lets the command block, not lose: 20 MB wait for the next host', async () => {
+    await using controller = await createControllerDouble({
+      command: 'sleep 1; yes 0123456789abcde | head -c 20000000',
+    })
+    await using session = new HostUnderTest(controller).start()
+    await controller.event('running')
+    await session.killHost()
+    await sleep(3000)
+    session.startHost()
+    await controller.ended(60_000)
+    expect(sha(controller.output)).toBe(sha('0123456789abcde\r\n'.repeat(1_250_000)))
+  }, 90_000)
+})
+
+describe('work that is killed', () => {
+  test('while the command runs ends the session as lost, with nothing left of it', async () => {
+    await using controller = await createControllerDouble({
+      command: 'echo begun; setsid sleep 100 & trap "" HUP; sleep 100',
+    })
+    await using session = new HostUnderTest(controller).start()
+    await controller.event('running')
+    await controller.outputHas('begun')
+    session.work!.kill('SIGKILL')
+    expect(await controller.ended()).toMatchObject({ status: 'lost', reason: 'runner_lost', exitCode: null })
+    expect(await session.hostExit()).toBe(0)
+    expect(await session.leftovers()).toEqual([])
+    expect(controller.output.toString()).toBe('begun\r\n')
+  })
+
+  test('together with the host ends it as lost, and the command is not run again', async () => {
+    await using controller = await createControllerDouble({ command: 'echo ran >> ../ran; echo begun; sleep 100' })
+    await using session = new HostUnderTest(controller).start()
+    await controller.outputHas('begun')
+    await session.killHost()
+    session.work!.kill('SIGKILL')
+    await session.workExit()
+    session.startWork() // a fresh one that knows nothing
+    session.startHost()
+    expect(await controller.ended()).toMatchObject({ status: 'lost', reason: 'runner_lost' })
+    expect(readFileSync(path.join(session.dir, 'ran'), 'utf8')).toBe('ran\n')
+  })
+})

@@ -1,0 +1,230 @@
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import net from 'node:net'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, test } from '@jest/globals'
+import { findSessionProcesses } from '../src/work/session-processes.ts'
+import { order, runOnce, runOrder, startWork } from './relay-peer.ts'
+
+describe('what a command leaves behind', () => {
+  test.each([
+    ['a child in the background that keeps writing', 'while :; do echo tick; done &\nsleep 0.3; exit 6'],
+    [
+      'one that left the session and ignores SIGTERM',
+      `setsid bash -c 'trap "" TERM HUP; while :; do sleep 0.1; done' & exit 6`,
+    ],
+    ['one without our environment that holds the terminal', `env -i setsid sleep 300 & exit 6`],
+    ['one that is stopped', `sleep 300 & kill -STOP $!; exit 6`],
+    ['forty that fork', `for i in $(seq 40); do (while :; do sleep 0.01; done) & done; exit 6`],
+  ])('%s is ended, and the exit code is exact', async (_, command) => {
+    const given = order(command)
+    const startedAt = Date.now()
+    const { exit } = await runOnce(given)
+    expect(exit).toMatchObject({ exitCode: 6, signal: null })
+    expect(Date.now() - startedAt).toBeLessThan(8000)
+    expect(await findSessionProcesses({ sessionId: given.sessionId })).toEqual([])
+  })
+})
+
+describe('a terminal that the command left in a bad state', () => {
+  test.each([
+    ['raw', `stty raw -echo; printf 'a\\nb'; exit 2`, 'a\nb'],
+    ['upper case', `stty olcuc; printf 'abc'; exit 2`, 'ABC'],
+    ['no output processing', `stty istrip -opost; printf 'x\\ny'; exit 2`, 'x\ny'],
+    ['exclusive', `python3 -c 'import fcntl,termios; fcntl.ioctl(0, termios.TIOCEXCL)'; printf z; exit 2`, 'z'],
+    [
+      'stopped by tcflow',
+      `printf before; python3 -c 'import termios; termios.tcflow(0, termios.TCOOFF)'; exit 2`,
+      'before',
+    ],
+  ])('(%s) costs no byte and no code', async (_, command, expected) => {
+    const { output, exit } = await runOnce(order(command))
+    expect(output.toString()).toBe(expected)
+    expect(exit.exitCode).toBe(2)
+  })
+
+  test('(stopped by Ctrl-S) is started again at the end, and nothing is lost', async () => {
+    let sent = false
+    const { output, exit } = await runOnce(order(`printf ready; sleep 1; (echo late &) ; sleep 0.5; exit 2`), {
+      onOutput: (_, link) => {
+        if (!sent) link.input(Buffer.from('\x13'))
+        sent = true
+      },
+    })
+    expect(output.toString().startsWith('ready')).toBe(true)
+    expect(exit.exitCode).toBe(2)
+  })
+})
+
+describe('input', () => {
+  test('reaches the command; Ctrl-C interrupts it', async () => {
+    let step = 0
+    const { output, exit } = await runOnce(order('read line; echo "got $line"; sleep 100'), {
+      onOutput: (all, link) => {
+        if (step === 1 && all().includes('got hello')) {
+          step = 2
+          link.input(Buffer.from('\x03'))
+        }
+      },
+      onRunning: (link) => {
+        step = 1
+        link.input(Buffer.from('hello\r'))
+      },
+    })
+    expect(output.toString()).toContain('got hello')
+    expect(exit).toMatchObject({ exitCode: null, signal: 'SIGINT' })
+  })
+
+  test('of 100 MB to a program that never reads neither blocks nor fills the memory', async () => {
+    await using work = startWork()
+    const link = await work.connect()
+    const running = runOrder(link, order('stty raw -echo; echo up; sleep 5; echo done'))
+    await sleep(2000)
+    const before = rssOf(work.child.pid!)
+    for (let i = 0; i < 1600; i++) {
+      link.input(Buffer.alloc(64 * 1024, 'x'))
+      if (i % 20 === 0) await sleep(5)
+    }
+    await sleep(500)
+    expect(rssOf(work.child.pid!) - before).toBeLessThan(60_000_000)
+    const { output, exit } = await running
+    expect(exit.exitCode).toBe(0)
+    expect(output.toString()).toBe('up\ndone\n')
+  })
+})
+
+describe('a host that does not acknowledge', () => {
+  test('makes the program block at 8 MiB, and then gets every byte', async () => {
+    await using work = startWork()
+    const first = await work.connect()
+    first.send({
+      type: 'prepare',
+      order: order('yes 0123456789abcde | head -c 50000000; echo all > ../written; exit 3'),
+    })
+    for await (const event of first.events()) {
+      if (event.type === 'prepared') first.send({ type: 'go', size: { columns: 80, rows: 24 } })
+      if (event.type === 'output') break
+    }
+    await sleep(1500) // reads nothing, acknowledges nothing
+    expect(existsSync(path.join(work.dir, 'written'))).toBe(false)
+    expect(rssOf(work.child.pid!)).toBeLessThan(200_000_000)
+    const second = await work.connect()
+    let offset = 0
+    let bad = 0
+    for await (const event of second.events()) {
+      if (event.type === 'output') {
+        expect(event.offset).toBe(offset)
+        for (let i = 0; i < event.bytes.length; i += 1000) {
+          if (event.bytes[i] !== '0123456789abcde\r\n'.charCodeAt((offset + i) % 17)) bad++
+        }
+        offset += event.bytes.length
+        second.send({ type: 'ack', offset })
+      }
+      if (event.type === 'exit') {
+        expect(event.exit).toMatchObject({ exitCode: 3, offset })
+        break
+      }
+    }
+    expect(offset).toBe(53_125_000)
+    expect(bad).toBe(0)
+    second.send({ type: 'quit' })
+    await second.end()
+    await work.exited
+  }, 60_000)
+})
+
+describe('what cannot be started is said, not waited for', () => {
+  test('a workspace that is not there', async () => {
+    await using work = startWork()
+    const link = await work.connect()
+    rmSync(work.workspaceDir, { recursive: true })
+    const { exit } = await runOrder(link, order('true'))
+    expect(exit).toMatchObject({
+      exitCode: null,
+      failure: { reason: 'launch_failed', detail: 'The workspace folder does not exist.' },
+    })
+  })
+
+  test('no process may be made', async () => {
+    // prlimit binds only without privileges; the sentence is the same for every such fault.
+    await using work = startWork()
+    const link = await work.connect()
+    const { exit } = await runOrder(
+      link,
+      order('true', { env: Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`V${i}`, 'x'.repeat(65_000)])) }),
+    )
+    expect(exit).toMatchObject({
+      exitCode: null,
+      failure: { reason: 'launch_failed', detail: expect.stringContaining('larger than the system allows') },
+    })
+  })
+})
+
+describe('the socket', () => {
+  test('is private, replaces a stale one, and takes only who knows the secret', async () => {
+    await using work = startWork()
+    const first = await work.connect()
+    expect(statSync(work.socketPath).mode & 0o777).toBe(0o600)
+    await expect(work.connect(0, 'another-secret-of-nobody')).rejects.toMatchObject({ kind: 'refused' })
+    await expect(work.connect(5)).rejects.toMatchObject({ kind: 'refused' })
+    first.send({ type: 'prepare', order: order('echo still mine') })
+    const next = await first.events()[Symbol.asyncIterator]().next()
+    expect(next.value).toEqual({ type: 'prepared' })
+  })
+
+  test.each([
+    ['garbage', Buffer.alloc(4096, 0xff)],
+    ['an empty frame', Buffer.from([0, 0, 0, 0, 0])],
+    ['JSON that is none', Buffer.concat([Buffer.from([0, 0, 0, 3, 0]), Buffer.from('{x')])],
+    ['an order before hello', Buffer.concat([Buffer.from([0, 0, 0, 14, 0]), Buffer.from('{"type":"go"}')])],
+  ])('closes a connection that sends %s, and goes on', async (_, bytes) => {
+    await using work = startWork()
+    const link = await work.connect()
+    const socket = net.connect(work.socketPath)
+    socket.on('error', () => {})
+    socket.write(bytes)
+    socket.resume()
+    await new Promise((resolve) => socket.once('close', resolve))
+    const { output } = await runOrder(link, order('echo fine'))
+    expect(output.toString()).toBe('fine\r\n')
+  })
+
+  test('go twice runs the command once; a second connection of the host takes the place of the first', async () => {
+    await using work = startWork()
+    const first = await work.connect()
+    first.send({ type: 'prepare', order: order('echo once; sleep 1') })
+    first.send({ type: 'go', size: { columns: 80, rows: 24 } })
+    first.send({ type: 'go', size: { columns: 80, rows: 24 } })
+    await sleep(300)
+    const second = await work.connect()
+    second.send({ type: 'go', size: { columns: 80, rows: 24 } })
+    const { output, exit } = await runOrder(second, order('echo other'))
+    expect(output.toString()).toBe('once\r\n')
+    expect(exit.exitCode).toBe(0)
+  })
+})
+
+test('the size of the terminal is what the host says, also later', async () => {
+  const { output } = await runOnce(order(`stty size; trap 'stty size; exit' WINCH; while :; do sleep 0.1; done`), {
+    onOutput: (_, link) => link.send({ type: 'resize', size: { columns: 77, rows: 33 } }),
+  })
+  expect(output.toString()).toBe('40 120\r\n33 77\r\n')
+})
+
+test('an install by the files that are there', async () => {
+  await using work = startWork()
+  writeFileSync(
+    path.join(work.workspaceDir, 'package.json'),
+    JSON.stringify({ name: 'x', version: '1.0.0', scripts: { install: 'touch installed' } }),
+  )
+  const link = await work.connect()
+  const { exit, stages, output } = await runOrder(link, order('ls', { installCmd: null }))
+  expect(exit).toMatchObject({ exitCode: 0, phase: 'command' })
+  expect(stages.map((stage) => stage.name)).toEqual(['installing', 'running'])
+  expect(output.toString()).toMatch(/── installed in \d+\.\d s/)
+  expect(output.toString()).toContain('package.json')
+}, 60_000)
+
+function rssOf(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) * 1024
+}
