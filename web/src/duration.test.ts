@@ -6,7 +6,7 @@ test('durations read naturally at every size', () => {
     '0.0 s',
     '0.4 s',
     '9.9 s',
-    '12 s',
+    '12.3 s',
     '3 min 05 s',
     '1 h 02 min',
   ])

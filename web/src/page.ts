@@ -87,7 +87,7 @@ export class Page {
       },
       onInput: (bytes) => this.#onInput(bytes),
       onRoom: (room) => this.#connection.resize(room),
-      onMisfit: (size) => this.#note('size-note', size && `${size.columns} × ${size.rows}, set by another viewer`),
+      onMisfit: (size) => this.#note('size-note', size && `the session is ${size.columns} × ${size.rows}`),
       confirmPaste,
       onTitle: (title) => this.#setTitle(title),
     })
@@ -123,7 +123,7 @@ export class Page {
     }
     return {
       reset: () => queue.reset(),
-      resize: (size) => queue.resize(size),
+      resize: (size) => this.#view.resize(size),
       write: (bytes, parsed) => {
         seen()
         queue.write(bytes, parsed)

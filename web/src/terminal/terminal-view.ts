@@ -47,6 +47,7 @@ export class TerminalView {
   readonly #fit = new FitAddon()
   #fontSize: number
   #readOnly = true
+  #hasSize = false
   #ended = false
   #room: TerminalSize | undefined
   #roomTimer: ReturnType<typeof setTimeout> | undefined
@@ -73,6 +74,13 @@ export class TerminalView {
   /** The size that the window has room for at the chosen text size; undefined while nothing is laid out. */
   get room(): TerminalSize | undefined {
     return this.#room
+  }
+
+  /** The size that the session's further output is laid out for. Until the first one the window's own size stands. */
+  resize(size: TerminalSize): void {
+    this.#hasSize = true
+    this.queue.resize(size)
+    this.#arrange()
   }
 
   setMode(mode: Mode): void {
@@ -155,6 +163,7 @@ export class TerminalView {
     const changed = room.columns !== this.#room?.columns || room.rows !== this.#room.rows
     this.#room = room
     if (this.#ended) this.terminal.resize(this.terminal.cols, room.rows)
+    else if (!this.#hasSize) this.terminal.resize(room.columns, room.rows)
     if (changed && !this.#ended) this.#options.onRoom(room)
     this.#arrange()
   }
@@ -217,5 +226,6 @@ function createTerminal({ settings, dark, reducedMotion, links }: TerminalViewOp
     theme: dark ? DARK : LIGHT,
   })
   addLinks(terminal, links)
+  Terminal.strings.promptLabel = 'Terminal input. Press Escape, then Tab, to leave the terminal.'
   return terminal
 }

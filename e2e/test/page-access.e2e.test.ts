@@ -1,0 +1,155 @@
+import { expect, test } from '@jest/globals'
+import { describePage, until } from '../src/page-fixture.ts'
+
+describePage('links to the page', (t) => {
+  test('a used link opens nothing in another browser, and says how to get another', async () => {
+    const link = t.session.newLink(t.server.origin)
+    await t.page.goto(link)
+    await t.state('live')
+    const other = await t.browser.newContext()
+    const stranger = await other.newPage()
+    await stranger.goto(link)
+    await stranger.getByRole('heading', { name: 'This link was used before' }).waitFor()
+    expect(await stranger.locator('.command code').first().innerText()).toContain(
+      `curl -X POST ${t.server.origin}/api/sessions/${t.session.id}/token`,
+    )
+    expect(await stranger.locator('#pill-text').innerText()).toBe('link already used')
+    await other.close()
+    await t.page.keyboard.type('on')
+    await until('the first goes on', () => t.input === 'on')
+  })
+
+  test('the browser that used it gets in again by the same link', async () => {
+    const link = t.session.newLink(t.server.origin)
+    await t.page.goto(link)
+    await t.state('live')
+    await t.page.goto(link)
+    await t.state('live')
+    expect(await t.pill()).toBe('live')
+  })
+
+  test.each([
+    ['expired', (id: string) => `/ws/${id}?token=none`],
+    ['no access', (id: string) => `/ws/${id}`],
+    ['no such session', () => '/ws/00000000-0000-4000-8000-000000000000?token=x'],
+  ])('%s', async (word, address) => {
+    t.session.tokens.clear()
+    await t.page.goto(t.server.origin + address(t.session.id))
+    await t.state('stopped')
+    expect(await t.pill()).toBe(word)
+    expect(t.faults).toEqual([])
+  })
+
+  test('nothing in the address is read as HTML or as a command', async () => {
+    const attack = '<img src=x onerror=alert(1)>'
+    await t.page.goto(`${t.server.origin}/ws/${t.session.id}?token=${encodeURIComponent(attack)}&command=id`)
+    await t.state('stopped')
+    expect(await t.page.locator('img').count()).toBe(0)
+    expect(await t.page.content()).not.toContain('onerror')
+    await t.page.goto(`${t.server.origin}/ws/$(id)`)
+    await t.state('stopped')
+    expect(await t.page.content()).not.toContain('$(id)')
+    expect(t.faults).toEqual([])
+  })
+})
+
+describePage('a page that waits', (t) => {
+  test('names each stage with its seconds until the first byte', async () => {
+    t.session.waiting = true
+    const ago = (seconds: number): string => new Date(Date.now() - seconds * 1000).toISOString()
+    t.session.setStatus({ status: 'queued', stage: 'queued', since: ago(30) })
+    await t.page.goto(t.session.newLink(t.server.origin))
+    await t.state('waiting')
+    t.session.setStatus({ status: 'starting', stage: 'fetching_code', since: ago(12) })
+    t.session.setStatus({ status: 'starting', stage: 'installing', since: ago(5) })
+    await until('the stage', async () => /installing · [5-9] s/.test(await t.pill()))
+    expect(await t.page.locator('.stage').allInnerTexts()).toEqual([
+      expect.stringMatching(/Waiting in the queue\s+18\.\d s/),
+      expect.stringMatching(/Fetching code\s+7\.\d s/),
+      expect.stringMatching(/Installing\s+\d s/),
+    ])
+    t.session.open()
+    t.session.print('first byte')
+    await t.page.locator('#overlay').waitFor({ state: 'hidden' })
+  })
+})
+
+describePage('a page for view only', (t) => {
+  test('no key, paste, drop, mouse report, size or answer is ever sent', async () => {
+    await t.openLive('ro')
+    await t.drawn('mouse on', '\x1b[?1000h\x1b[?1006h\x1b[?1004h\x1b[?2004h')
+    expect(await t.page.locator('#view-only').isVisible()).toBe(true)
+    await t.page.keyboard.type('rm -rf')
+    await t.page.keyboard.press('Control+c')
+    await t.paste('pasted')
+    await t.page.mouse.click(200, 200)
+    await t.page.mouse.wheel(0, 300)
+    await t.page.setViewportSize({ width: 600, height: 400 })
+    t.session.print(`\x1b[6n\x1b[c\x1b]52;c;${Buffer.from('x').toString('base64')}\x07`)
+    await t.page.waitForTimeout(800)
+    expect(t.input).toBe('')
+    expect(t.session.resizes).toEqual([])
+    expect(await t.page.locator('.toast').count()).toBe(0)
+  })
+
+  test('a session larger than the window is shrunk into it', async () => {
+    t.session.follows = false
+    t.session.size = { columns: 160, rows: 48 }
+    await t.openLive('ro')
+    await t.page.locator('#size-note', { hasText: '160 × 48' }).waitFor()
+    const screen = await t.page.locator('.xterm-screen').boundingBox()
+    expect(screen?.width).toBeLessThanOrEqual(900)
+    expect(screen?.height).toBeLessThanOrEqual(520)
+    expect(screen?.width).toBeGreaterThan(600)
+  })
+})
+
+describePage('a page of an ended session', (t) => {
+  test.each([
+    ['succeeded', 0, '✓', 'Finished'],
+    ['failed', 3, '✗', 'Failed'],
+  ] as const)(
+    '%s with %i: screen, code and duration stay, also after a reload',
+    async (status, exitCode, sign, word) => {
+      await t.openLive()
+      await t.drawn('last words')
+      t.session.end({ status, exitCode, reason: exitCode === 0 ? null : 'exit_nonzero', durationMs: 61_000 })
+      for (let visit = 0; visit < 2; visit++) {
+        await t.state('ended')
+        expect(await t.pill()).toBe(`ended · exit code ${exitCode}`)
+        expect(await t.page.locator('#end').innerText()).toMatch(
+          new RegExp(`${word}[^]*exit code ${exitCode}[^]*1 min 01 s`),
+        )
+        expect(await t.page.title()).toMatch(new RegExp(`^${sign} CLI Scale`))
+        const icon = await t.page.locator('link[rel="icon"]').getAttribute('href')
+        expect(icon).toContain(exitCode === 0 ? 'ended' : 'failed')
+        expect(await t.savedOutput()).toBe('last words\n')
+        if (visit === 0) await t.page.reload()
+      }
+      const attempts = t.session.hellos.length
+      await t.page.waitForTimeout(1500)
+      expect(t.session.hellos).toHaveLength(attempts)
+      expect(t.faults).toEqual([])
+    },
+  )
+
+  test('the panel covers nothing: the last line is above it', async () => {
+    await t.withoutWebgl()
+    t.session.print(Array.from({ length: 200 }, (_, line) => `line ${line}\r\n`).join('') + 'the very last')
+    await t.openLive()
+    t.session.end({ status: 'failed', signal: 'SIGKILL', reason: 'oom_killed' })
+    await t.state('ended')
+    await until('the last line', async () => (await t.rows()).includes('the very last'))
+    const last = await t.page.locator('.xterm-rows > div', { hasText: 'the very last' }).boundingBox()
+    const panel = await t.page.locator('#end').boundingBox()
+    expect((last?.y ?? 0) + (last?.height ?? 0)).toBeLessThanOrEqual(panel?.y ?? 0)
+  })
+
+  test('what a server says is text, never HTML', async () => {
+    await t.openLive()
+    t.session.end({ status: 'failed', detail: '<img src=x onerror=alert(1)>', hint: '<script>1</script>' })
+    await t.state('ended')
+    expect(await t.page.locator('#end').innerText()).toContain('<img src=x onerror=alert(1)>')
+    expect(await t.page.locator('img').count()).toBe(0)
+  })
+})

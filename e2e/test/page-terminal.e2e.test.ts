@@ -1,0 +1,147 @@
+import { expect, test } from '@jest/globals'
+import { describePage, until } from '../src/page-fixture.ts'
+
+describePage('an attached page', (t) => {
+  test('the token is out of the address and the history before anything else is asked', async () => {
+    const link = t.session.newLink(t.server.origin)
+    await t.page.goto(link)
+    await t.state('live')
+    expect(t.page.url()).toBe(`${t.server.origin}/ws/${t.session.id}`)
+    expect(await t.page.evaluate(() => history.length)).toBeLessThanOrEqual(2)
+    const token = link.split('token=')[1] ?? ''
+    expect(t.server.requests.filter((request) => request.includes(token))).toHaveLength(1)
+  })
+
+  const COLOURS = '\x1b[31mred\x1b[0m \x1b[38;2;1;200;3mtrue colour\x1b[0m \x1b[1;4mbold\x1b[0m 漢字 👩‍👩‍👧\r\n'
+
+  test('draws by WebGL with no fault under the strict policy', async () => {
+    t.session.print(COLOURS)
+    await t.openLive()
+    await t.drawn('here')
+    expect(await t.page.locator('#terminal').getAttribute('data-renderer')).toBe('webgl')
+    expect(await t.savedOutput()).toContain('true colour bold 漢字 👩‍👩‍👧')
+    expect(t.faults).toEqual([])
+  })
+
+  test('draws without WebGL in the right colours with no fault under the strict policy', async () => {
+    await t.withoutWebgl()
+    t.session.print(COLOURS)
+    await t.openLive()
+    await t.drawn('here')
+    expect(await t.page.locator('#terminal').getAttribute('data-renderer')).toBe('dom')
+    const colourOf = (text: RegExp): Promise<string> =>
+      t.page.locator('.xterm-rows span', { hasText: text }).evaluate((element) => getComputedStyle(element).color)
+    // The first is a class of a <style> element, the second a style attribute; contrast is lifted on the light ground.
+    expect(await colourOf(/^red$/)).toBe('rgb(196, 48, 59)')
+    expect(await colourOf(/true colour/)).toMatch(/^rgb\(\d+, 1\d\d, \d+\)$/)
+    expect(t.faults).toEqual([])
+  })
+
+  test('what is typed arrives as UTF-8, in order', async () => {
+    await t.openLive()
+    await t.page.keyboard.type('échø "漢" ')
+    await t.page.keyboard.press('Enter')
+    await t.page.keyboard.press('ArrowUp')
+    await t.page.keyboard.press('Control+c')
+    await until('all of it', () => t.input.endsWith('\x03'))
+    expect(t.input).toBe('échø "漢" \r\x1b[A\x03')
+  })
+
+  test('a window that is dragged sends one RESIZE', async () => {
+    await t.openLive()
+    await t.page.waitForTimeout(300)
+    expect(t.session.resizes).toEqual([])
+    for (const width of [890, 860, 820, 780, 760]) await t.page.setViewportSize({ width, height: 480 })
+    await until('a RESIZE', () => t.session.resizes.length > 0)
+    await t.page.waitForTimeout(700)
+    expect(t.session.resizes).toHaveLength(1)
+    expect(t.session.resizes[0]?.columns).toBeLessThan(t.session.hellos[0]?.columns ?? 0)
+  })
+
+  test('questions of a program are never answered by the page', async () => {
+    await t.openLive()
+    const questions = [
+      'c',
+      '>c',
+      '=c',
+      '5n',
+      '6n',
+      '?6n',
+      '?996n',
+      '4$p',
+      '?2026$p',
+      '>q',
+      '>0q',
+      '?u',
+      '18t',
+      '14t',
+      '21t',
+    ]
+    t.session.print(questions.map((question) => `\x1b[${question}`).join(''))
+    t.session.print('\x1bP$qm\x1b\\\x1bP+q544e\x1b\\\x1b]4;1;?\x07\x1b]10;?\x07\x1b]11;?\x1b\\\x1b]12;?\x07\x1bZ')
+    t.session.print('\x1b[?1004h\x1b]52;c;?\x07\x1b]52;;?\x07')
+    await t.drawn('done')
+    await t.page.waitForTimeout(200)
+    expect(JSON.stringify(t.input)).toBe('""')
+    await t.page.keyboard.type('y')
+    await until('a key', () => t.input === 'y')
+  })
+
+  test('OSC 52 copies after a gesture and says so; otherwise it asks', async () => {
+    await t.context.grantPermissions(['clipboard-read', 'clipboard-write'])
+    await t.openLive()
+    // Playwright's own calls count as a gesture, which Chromium remembers for 5 s.
+    await new Promise((resolve) => setTimeout(resolve, 6_000))
+    t.session.print(`\x1b]52;c;${Buffer.from('from afar').toString('base64')}\x07`)
+    await new Promise((resolve) => setTimeout(resolve, 500))
+    await t.page.locator('.toast', { hasText: 'wants to copy 9 characters' }).waitFor()
+    expect(await t.page.evaluate(() => navigator.clipboard.readText())).not.toBe('from afar')
+    await t.page.keyboard.press('a')
+    t.session.print(`\x1b]52;;${Buffer.from('just now').toString('base64')}\x07`)
+    await t.page.locator('.toast', { hasText: 'The program copied 8 characters' }).waitFor()
+    expect(await t.page.evaluate(() => navigator.clipboard.readText())).toBe('just now')
+    expect(t.input).toBe('a')
+  })
+
+  test('a title is cleaned and stands behind our name', async () => {
+    await t.openLive()
+    t.session.print('\x1b]0;bank\u202e.com <b>\x07')
+    await until('the title', async () => (await t.page.title()) === '▶ CLI Scale · bank.com <b>')
+    t.session.title('x'.repeat(500))
+    await until('the cut title', async () => (await t.page.title()).includes('xxx'))
+    expect(await t.page.title()).toBe(`▶ CLI Scale · ${'x'.repeat(80)}`)
+  })
+})
+
+describePage('paste into the page', (t) => {
+  const ATTACK = 'x \x1b[201~ \r touch pwned \r'
+
+  test('cannot leave its brackets', async () => {
+    await t.openLive()
+    await t.drawn('ready', '\x1b[?2004h')
+    await t.paste(ATTACK)
+    await until('the paste', () => t.input.endsWith('\x1b[201~'))
+    expect(t.input).toBe('\x1b[200~x [201~ \r touch pwned \r\x1b[201~')
+  })
+
+  test('of several lines asks first where each would run', async () => {
+    await t.openLive()
+    await t.paste(ATTACK)
+    await t.page.locator('dialog', { hasText: 'Paste 2 lines?' }).waitFor()
+    await t.page.keyboard.press('Escape')
+    await t.page.locator('dialog').waitFor({ state: 'detached' })
+    expect(t.input).toBe('')
+    await t.paste('one\ntwo')
+    await t.page.getByRole('button', { name: 'Paste' }).click()
+    await until('the paste', () => t.input === 'one\rtwo')
+  })
+
+  test('larger than a message arrives whole', async () => {
+    await t.openLive()
+    await t.drawn('ready', '\x1b[?2004h')
+    const text = 'é0123456789'.repeat(20_000)
+    await t.paste(text)
+    await until('the paste', () => t.input.endsWith('\x1b[201~'), 10_000)
+    expect(t.input).toBe(`\x1b[200~${text}\x1b[201~`)
+  })
+})
