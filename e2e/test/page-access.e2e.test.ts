@@ -56,17 +56,18 @@ describePage('links to the page', (t) => {
 describePage('a page that waits', (t) => {
   test('names each stage with its seconds until the first byte', async () => {
     t.session.waiting = true
-    const ago = (seconds: number): string => new Date(Date.now() - seconds * 1000).toISOString()
+    const now = Date.now()
+    const ago = (seconds: number): string => new Date(now - seconds * 1000).toISOString()
     t.session.setStatus({ status: 'queued', stage: 'queued', since: ago(30) })
     await t.page.goto(t.session.newLink(t.server.origin))
     await t.state('waiting')
     t.session.setStatus({ status: 'starting', stage: 'fetching_code', since: ago(12) })
     t.session.setStatus({ status: 'starting', stage: 'installing', since: ago(5) })
-    await until('the stage', async () => /installing · [5-9] s/.test(await t.pill()))
+    await until('the stage', async () => /installing · \d+ s/.test(await t.pill()))
     expect(await t.page.locator('.stage').allInnerTexts()).toEqual([
-      expect.stringMatching(/Waiting in the queue\s+18\.\d s/),
-      expect.stringMatching(/Fetching code\s+7\.\d s/),
-      expect.stringMatching(/Installing\s+\d s/),
+      expect.stringMatching(/Waiting in the queue\s+18\.0 s/),
+      expect.stringMatching(/Fetching code\s+7\.0 s/),
+      expect.stringMatching(/Installing\s+\d+ s/),
     ])
     t.session.open()
     t.session.print('first byte')
