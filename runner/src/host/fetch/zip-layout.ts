@@ -3,6 +3,7 @@
  * notice bytes before the first entry, a second end record, or entries that share their bytes (research/hardening.md
  * finding 5). All of a zip must be accounted for here before an entry of it is believed.
  */
+import { readSync } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 import { refuse } from './refusal.ts'
 
@@ -25,7 +26,7 @@ export interface ZipDirectory {
 export async function findZipDirectory(file: FileHandle): Promise<ZipDirectory> {
   const { size } = await file.stat()
   const tailStart = Math.max(0, size - EOCD_BYTES - 0xffff - ZIP64_LOCATOR_BYTES)
-  const tail = await readAt(file, tailStart, size - tailStart)
+  const tail = readAt(file, tailStart, size - tailStart)
   const at = findEnd(tail)
   const end = tailStart + at
   const plain = {
@@ -35,7 +36,7 @@ export async function findZipDirectory(file: FileHandle): Promise<ZipDirectory> 
   }
   const hasLocator = at >= ZIP64_LOCATOR_BYTES && tail.readUInt32LE(at - ZIP64_LOCATOR_BYTES) === ZIP64_LOCATOR
   const directory = hasLocator
-    ? await readZip64(file, tail, at, end, plain)
+    ? readZip64(file, tail, at, end, plain)
     : { entries: plain.entries, start: plain.start, end, bytes: plain.bytes }
   if (directory.start + directory.bytes !== directory.end)
     throw refuse(
@@ -64,17 +65,17 @@ function findEnd(tail: Buffer): number {
   return at
 }
 
-async function readZip64(
+function readZip64(
   file: FileHandle,
   tail: Buffer,
   at: number,
   end: number,
   plain: { entries: number; bytes: number; start: number },
-): Promise<ZipDirectory & { bytes: number }> {
+): ZipDirectory & { bytes: number } {
   const broken = refuse('size-mismatch', undefined, 'The zip64 records of the zip contradict its other records.')
   const start = Number(tail.readBigUInt64LE(at - ZIP64_LOCATOR_BYTES + 8))
   if (start !== end - ZIP64_LOCATOR_BYTES - ZIP64_EOCD_BYTES) throw broken
-  const record = await readAt(file, start, ZIP64_EOCD_BYTES)
+  const record = readAt(file, start, ZIP64_EOCD_BYTES)
   if (record.readUInt32LE(0) !== ZIP64_EOCD || record.readBigUInt64LE(4) !== BigInt(ZIP64_EOCD_BYTES - 12)) throw broken
   const wide = {
     entries: Number(record.readBigUInt64LE(32)),
@@ -110,10 +111,10 @@ export function checkExtents(extents: readonly ZipExtent[], directoryStart: numb
   }
 }
 
-/** Reads exactly `length` bytes. */
-export async function readAt(file: FileHandle, position: number, length: number): Promise<Buffer> {
+/** Reads exactly `length` bytes; synchronous, because a zip has many small headers. */
+export function readAt(file: FileHandle, position: number, length: number): Buffer {
   const buffer = Buffer.alloc(length)
-  const { bytesRead } = await file.read(buffer, 0, length, position)
-  if (bytesRead !== length) throw refuse('broken', undefined, 'The archive is cut off; upload it again.')
+  if (readSync(file.fd, buffer, 0, length, position) !== length)
+    throw refuse('broken', undefined, 'The archive is cut off; upload it again.')
   return buffer
 }

@@ -38,7 +38,7 @@ export async function planZip(file: string, options: PlanOptions & Options): Pro
     async (zip, entry) => {
       const name = entryName(entry)
       checkEntry(entry, name)
-      const extent = await localExtent(handle.file, entry, name)
+      const extent = localExtent(handle.file, entry, name)
       extents.push(extent)
       found.push({ entry, listed: await toEntry(zip, entry, name) })
     },
@@ -122,13 +122,13 @@ function checkEntry(entry: yauzl.Entry, name: string): void {
 }
 
 /** Reads an entry's local header, which other programs believe instead of the directory; both must say the same. */
-async function localExtent(file: FileHandle, entry: yauzl.Entry, name: string): Promise<ZipExtent> {
+function localExtent(file: FileHandle, entry: yauzl.Entry, name: string): ZipExtent {
   const start = entry.relativeOffsetOfLocalHeader
-  const header = await readAt(file, start, 30)
+  const header = readAt(file, start, 30)
   if (header.readUInt32LE(0) !== 0x04034b50)
     throw refuse('name-mismatch', name, 'has no local header where the directory says; pack it again.')
   const nameLength = header.readUInt16LE(26)
-  const localName = await readAt(file, start + 30, nameLength)
+  const localName = readAt(file, start + 30, nameLength)
   if (!localName.equals(entry.fileNameRaw))
     throw refuse('name-mismatch', name, `is called ${printable(localName.toString())} in its local header.`)
   const flags = header.readUInt16LE(6)
