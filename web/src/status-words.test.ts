@@ -47,9 +47,10 @@ describe('statusWords', () => {
 
 describe('endWords', () => {
   test('says what went wrong and what to do, each once', () => {
-    const words = endWords(exit({ exitCode: 3, durationMs: 61_000, reason: 'exit_nonzero', detail: 'It broke.' }))
+    const words = endWords(exit({ exitCode: 3, durationMs: 61_000, reason: 'install_failed', detail: 'It broke.' }))
     expect(words.facts).toEqual(['exit code 3', 'ran 1 min 01 s'])
-    expect(words.help).toBe('It broke. The command ended with an exit code other than 0.')
+    expect(words.help).toBe('It broke. The install command failed. Its output is above.')
+    expect(endWords(exit({ reason: 'exit_nonzero', detail: 'It said 3.' })).help).toBe('It said 3.')
     expect(endWords(exit({ detail: 'Same.', hint: 'Same.' })).help).toBe('Same.')
   })
 

@@ -1,4 +1,4 @@
-import { REASONS } from '@cliscale/contract/session'
+import { type Reason, REASONS } from '@cliscale/contract/session'
 import type { Exit } from '@cliscale/contract/terminal'
 import { canResume, type ConnectionState, type Stop } from './connection-state.ts'
 import { formatDuration } from './duration.ts'
@@ -84,6 +84,9 @@ const HEADLINES: Readonly<Record<string, string>> = {
   lost: 'Lost',
 }
 
+/** Reasons whose hint repeats what the detail says. */
+const SAID_BY_DETAIL: ReadonlySet<Reason> = new Set<Reason>(['exit_nonzero', 'killed_by_signal'])
+
 /** The words of the panel. The server's own sentences win over the catalogue's. */
 export function endWords(exit: Exit): EndWords {
   const facts: string[] = []
@@ -91,7 +94,8 @@ export function endWords(exit: Exit): EndWords {
   if (exit.signal !== null) facts.push(`signal ${exit.signal}`)
   if (exit.durationMs !== null) facts.push(`ran ${formatDuration(exit.durationMs)}`)
   const hint = exit.hint ?? (exit.reason === null ? undefined : REASONS[exit.reason]?.hint)
-  const sentences = [...new Set([exit.detail, hint])].filter((text) => typeof text === 'string' && text !== '')
+  const isSaid = exit.detail !== null && exit.reason !== null && SAID_BY_DETAIL.has(exit.reason)
+  const sentences = [...new Set([exit.detail, isSaid ? undefined : hint])].filter((text) => typeof text === 'string' && text !== '')
   return {
     good: exit.status === 'succeeded',
     headline: HEADLINES[exit.status] ?? 'Ended',
