@@ -17,6 +17,13 @@ const LINGER_MS = 2_000
  * caller listens, adds `upgrade`, and closes.
  */
 export function createHttpServer(listener: RequestListener): Server {
+  const onRequest: RequestListener = (req, res) => {
+    const fault = headFault(req)
+    if (fault === undefined) return listener(req, res)
+    req.resume()
+    const { body, headers } = problemParts(fault, requestIdOf(req))
+    res.writeHead(toProblem(fault, '').status, { ...headers, Connection: 'close' }).end(body)
+  }
   const server = createServer(
     {
       maxHeaderSize: MAX_HEAD_BYTES,
@@ -27,14 +34,10 @@ export function createHttpServer(listener: RequestListener): Server {
       // Checked below instead, with a body that says what is wrong.
       requireHostHeader: false,
     },
-    (req, res) => {
-      const fault = headFault(req)
-      if (fault === undefined) return listener(req, res)
-      req.resume()
-      const { body, headers } = problemParts(fault, requestIdOf(req))
-      res.writeHead(toProblem(fault, '').status, { ...headers, Connection: 'close' }).end(body)
-    },
+    onRequest,
   )
+  // An Expect of something else than 100-continue may be passed over (RFC 9110 section 10.1.1).
+  server.on('checkExpectation', onRequest)
   server.on('clientError', answerClientError)
   return server
 }

@@ -1,0 +1,97 @@
+import { describe, expect, test } from '@jest/globals'
+import { type AppError, isAppError } from '@cliscale/contract'
+import { parseNewSession, parseNewToken } from './request.ts'
+
+const POLICY = { fetchPolicy: { codeHosts: [], unsafeHosts: [], localFolders: true }, requireChecksum: false }
+
+function refusal(body: unknown): AppError {
+  try {
+    parseNewSession(body, POLICY)
+  } catch (error) {
+    if (isAppError(error)) return error
+    throw error
+  }
+  throw new Error('it was accepted')
+}
+
+describe('a request for a session', () => {
+  test('becomes a work order, byte for byte', () => {
+    const command = 'echo "$HOME" \'x\' \\\n  `id` ✓ \u001b[0m'
+    const { order, timeoutSeconds, shownCodeUrl } = parseNewSession(
+      {
+        command,
+        code_url: ' https://example.com/code.zip?sig=secret ',
+        code_checksum_sha256: 'AB'.repeat(32),
+        prompt: '',
+        install_cmd: '',
+        env: { constructor: 'x', _: '', A_1: 'ü' },
+        timeout_seconds: 1,
+      },
+      POLICY,
+    )
+    expect(order).toEqual({
+      command,
+      codeUrl: 'https://example.com/code.zip?sig=secret',
+      checksumSha256: 'ab'.repeat(32),
+      prompt: '',
+      installCmd: '',
+      env: { constructor: 'x', _: '', A_1: 'ü' },
+    })
+    expect([timeoutSeconds, shownCodeUrl]).toEqual([1, 'https://example.com/code.zip'])
+  })
+
+  test('may leave out all but the command', () => {
+    const { order, timeoutSeconds, shownCodeUrl } = parseNewSession({ command: 'x' }, POLICY)
+    const none = { codeUrl: null, checksumSha256: null, prompt: null, installCmd: null, env: {} }
+    expect(order).toEqual({ command: 'x', ...none })
+    expect([timeoutSeconds, shownCodeUrl]).toEqual([3600, null])
+  })
+
+  test('may name a folder where that is allowed', () => {
+    expect(parseNewSession({ command: 'x', code_url: '/srv/code' }, POLICY).shownCodeUrl).toBe('/srv/code')
+  })
+
+  test('is refused with the code of its first fault and a list of all', () => {
+    const error = refusal({ comand: 'x', env: { 'A=canary': 'x', PROMPT: 'x' }, timeout_seconds: '5m' })
+    expect(error.code).toBe('unknown_field')
+    expect(error.errors).toEqual([
+      { path: 'comand', message: 'is not a known field. Did you mean command?' },
+      { path: 'command', message: 'is required' },
+      { path: 'timeout_seconds', message: 'must be a whole number, got a string' },
+      { path: 'env.A=…', message: 'must start with a letter or _ and hold only letters, digits and _' },
+      { path: 'env.PROMPT', message: 'is set from the field "prompt"; use that field' },
+    ])
+    expect(error.detail).toBe(
+      'comand is not a known field. Did you mean command? There are 4 more faults: see "errors".',
+    )
+  })
+
+  test.each([
+    ['prmopt', 'prompt'],
+    ['code-url', 'code_url'],
+    ['CODEURL', 'code_url'],
+    ['install_command', undefined],
+    ['x', undefined],
+    ['', undefined],
+    ['a'.repeat(100_000), undefined],
+  ])('guesses what %.20j was meant to be', (name, meant) => {
+    const { errors = [] } = refusal({ command: 'x', [name]: 1 })
+    expect(/Did you mean (\w+)\?/.exec(errors[0]!.message)?.[1]).toBe(meant)
+    expect(errors[0]!.path.length).toBeLessThan(70)
+  })
+})
+
+describe('a request for a token', () => {
+  test('is for writing when it does not say', () => {
+    expect([undefined, {}, { mode: 'rw' }, { mode: 'ro' }].map((body) => parseNewToken(body).mode)).toEqual([
+      'rw',
+      'rw',
+      'rw',
+      'ro',
+    ])
+  })
+
+  test.each([null, [], 'ro', { mode: 'x' }, { mode: null }, { mod: 'ro' }])('%j is refused', (body) => {
+    expect(() => parseNewToken(body)).toThrow(/^(body_not_object|invalid_field|unknown_field): /)
+  })
+})
