@@ -62,6 +62,7 @@ export class Rig implements AsyncDisposable {
   readonly server: http.Server
   readonly logs: string[]
   readonly publicDir: string
+  readonly #clients = new Set<WebSocket>()
 
   private constructor(parts: {
     database: TestDatabase
@@ -215,13 +216,14 @@ export class Rig implements AsyncDisposable {
     sid: string,
     options: { query?: string; protocols?: string[]; headers?: Record<string, string> } = {},
   ): WebSocket {
-    return new WebSocket(`ws://${this.host}/ws/${sid}${options.query ?? ''}`, options.protocols ?? ['cliscale.v1'], {
-      headers: options.headers ?? {},
-      perMessageDeflate: true,
-    })
+    const url = `ws://${this.host}/ws/${sid}${options.query ?? ''}`
+    const client = new WebSocket(url, options.protocols ?? ['cliscale.v1'], { headers: options.headers ?? {} })
+    this.#clients.add(client)
+    return client
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const client of this.#clients) client.terminate()
     await this.gateway.close()
     this.server.closeAllConnections()
     this.server.close()
