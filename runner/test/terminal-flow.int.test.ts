@@ -180,7 +180,7 @@ describe('a viewer with its own window', () => {
     globalThis.gc?.()
     const before = process.memoryUsage().rss
     const start = performance.now()
-    await flood(f.terminal, 60 * MIB)
+    await flood(f.terminal, 24 * MIB)
     const ms = performance.now() - start
     await good.until(() => good.position === f.terminal.head, 'the head', 20_000)
     const grown = (process.memoryUsage().rss - before) / MIB

@@ -199,6 +199,17 @@ describe('the journal', () => {
     expect(j.exit).toEqual(EXIT_OK)
   })
 
+  test('that was closed takes nothing and gives nothing', () => {
+    const j = new Journal(options())
+    j.append(Buffer.from('kept'), 0)
+    j[Symbol.dispose]()
+    j[Symbol.dispose]()
+    j.append(Buffer.from('late'), 4)
+    j.setSize({ columns: 1, rows: 1 })
+    j.setExit(EXIT_OK)
+    expect([j.head, j.workOffset, j.exit, j.read(0, 10), faults]).toEqual([4, 4, undefined, undefined, []])
+  })
+
   test('a folder that cannot be written is an error at open', () => {
     appendFileSync(path.join(dir, 'file'), '')
     expect(() => new Journal(options({ dir: path.join(dir, 'file', 'sub') }))).toThrow(/ENOTDIR/)

@@ -70,7 +70,7 @@ export interface SessionTerminal extends AsyncDisposable {
   revoke(viewer: string): void
   /** Resolves when every connected viewer has got everything (after `end`: has closed), or after `limitMs`. */
   drained(limitMs: number): Promise<void>
-  /** Closes viewers with 1012 and stops listening. */
+  /** Closes viewers with 1012, stops listening and closes the journal; what is appended later changes nothing. */
   [Symbol.asyncDispose](): Promise<void>
 }
 

@@ -57,6 +57,7 @@ export class Journal implements Disposable {
   #state: JournalState
   #end: Mark
   #workOffset = 0
+  #closed = false
 
   /** @throws the error of the file system when the folder cannot hold even an empty journal. */
   constructor(options: JournalOptions) {
@@ -107,7 +108,7 @@ export class Journal implements Disposable {
   }
 
   setSize(size: TerminalSize): void {
-    if (!this.#state.overflow) {
+    if (!this.#state.overflow && !this.#closed) {
       const written = this.#write({ type: RecordType.size, detail: packSize(size) }, Buffer.alloc(0))
       if (written) return
     }
@@ -120,7 +121,7 @@ export class Journal implements Disposable {
    */
   append(bytes: Uint8Array, workOffset: number | undefined): void {
     let done = 0
-    while (done < bytes.length && !this.#state.overflow) {
+    while (done < bytes.length && !this.#state.overflow && !this.#closed) {
       const room = this.#options.maxBytes - (this.#end.position - PREAMBLE_BYTES) - HEADER_BYTES
       const part = bytes.subarray(done, done + Math.min(MAX_BODY_BYTES, Math.max(room, 0)))
       if (part.length === 0) this.#overflow('it has reached the most that is kept of one session')
@@ -138,7 +139,7 @@ export class Journal implements Disposable {
 
   /** Output from an offset, at most `maxBytes`, all of one size; undefined where nothing is kept. */
   read(from: number, maxBytes: number): OutputChunk | undefined {
-    if (from < 0 || maxBytes < 1 || from >= this.keptEnd) return undefined
+    if (this.#closed || from < 0 || maxBytes < 1 || from >= this.keptEnd) return undefined
     const { overflow } = this.#state
     if (overflow && from >= overflow.at) {
       const start = from - overflow.at
@@ -174,7 +175,10 @@ export class Journal implements Disposable {
     return done > 0 && size ? { offset: from, bytes: out.subarray(0, done), size } : undefined
   }
 
+  /** After this nothing changes any more: the descriptor's number may already belong to another file. */
   [Symbol.dispose](): void {
+    if (this.#closed) return
+    this.#closed = true
     closeSync(this.#fd)
   }
 
@@ -276,6 +280,7 @@ export class Journal implements Disposable {
   }
 
   #writeState(change: Partial<JournalState>): void {
+    if (this.#closed) return
     this.#state = { ...this.#state, ...change, generation: this.#state.generation + 1 }
     const { position, bytes } = encodeState(this.#state)
     try {

@@ -82,6 +82,7 @@ export class OutputLog implements Disposable {
     const before = this.#journal.head
     this.#journal.append(bytes, workOffset)
     const grown = this.#journal.head - before
+    if (grown === 0) return
     // The marker of a full journal lies in the middle of what was appended: before it what is kept, after it the rest.
     const { marker } = this.#journal
     if (!marker || grown === bytes.length) return this.#ring.append(bytes)

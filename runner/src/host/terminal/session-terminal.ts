@@ -1,4 +1,4 @@
-import { AppError, type Exit, type StatusMessage, type TerminalSize } from '@cliscale/contract'
+import { AppError, CLOSE, type Exit, type StatusMessage, type TerminalSize } from '@cliscale/contract'
 import type { OutputChunk, SessionTerminal, SessionTerminalOptions } from '../terminal-types.ts'
 import { Driver } from './driver.ts'
 import { DEFAULT_LIMITS } from './limits.ts'
@@ -105,7 +105,7 @@ class Terminal implements SessionTerminal {
       },
       onViewer: (socket, claims) => {
         const viewer: Viewer = this.#viewers.add(socket, claims)
-        return { onHalfClose: () => viewer.close(1012, 'come back') }
+        return { onHalfClose: () => viewer.close(CLOSE.restart, 'come back') }
       },
     })
   }
@@ -143,8 +143,8 @@ class Terminal implements SessionTerminal {
     this.#viewers.poke()
   }
 
-  readOutput(from: number, maxBytes: number): Promise<OutputChunk | undefined> {
-    return Promise.resolve(this.#log.readKept(from, maxBytes))
+  async readOutput(from: number, maxBytes: number): Promise<OutputChunk | undefined> {
+    return this.#log.readKept(from, maxBytes)
   }
 
   revoke(viewer: string): void {
@@ -159,7 +159,7 @@ class Terminal implements SessionTerminal {
     if (this.#closing) return
     this.#closing = true
     this.#driver[Symbol.dispose]()
-    this.#viewers.closeAll(1012, 'come back')
+    this.#viewers.closeAll(CLOSE.restart, 'come back')
     await this.#viewers.gone((this.#options.limits?.closeMs ?? DEFAULT_LIMITS.closeMs) + 100)
     await this.#server?.[Symbol.asyncDispose]()
     this.#viewers[Symbol.dispose]()

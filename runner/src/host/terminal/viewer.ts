@@ -2,6 +2,7 @@ import type { WebSocket } from 'ws'
 import {
   type AttachClaims,
   clampSize,
+  CLOSE,
   encodeBytes,
   encodeJson,
   encodeSnapshot,
@@ -129,7 +130,8 @@ export class Viewer {
     const now = clock()
     if (this.#state === 'closing') return
     if (now - this.#heardAt > limits.silenceMs) return this.#socket.terminate()
-    if (this.#state === 'new' && now - this.#openedAt > limits.helloMs) return this.close(1008, 'no first message')
+    if (this.#state === 'new' && now - this.#openedAt > limits.helloMs)
+      return this.close(CLOSE.policy, 'no first message')
     if (now - this.#pingedAt >= limits.pingMs) {
       this.#pingedAt = now
       this.#socket.ping()
@@ -182,7 +184,7 @@ export class Viewer {
     this.#heard(data.length)
     const message = decodeClientMessage(data)
     if (this.#state === 'new') {
-      if (message.type !== 'hello') return this.close(1002, 'the first message must be JSON')
+      if (message.type !== 'hello') return this.close(CLOSE.protocolError, 'the first message must be JSON')
       this.#state = 'greeted'
       this.#wish = { epoch: message.value['epoch'], have: message.value['have'] }
       this.#wantSize(message.value)
@@ -286,6 +288,6 @@ export class Viewer {
     if (this.protocol === V1_PROTOCOL) this.#send(encodeJson(ServerType.exit, exit))
     else this.#send(encodeBytes(ServerType.data, Buffer.from(exitLine(exit))))
     // What lies in the socket's buffer may be much for a slow line: it gets the time that a silent viewer gets.
-    this.close(1000, 'the session has ended', this.#deps.limits.silenceMs)
+    this.close(CLOSE.normal, 'the session has ended', this.#deps.limits.silenceMs)
   }
 }

@@ -1,5 +1,5 @@
 import type { WebSocket } from 'ws'
-import type { AttachClaims, StatusMessage } from '@cliscale/contract'
+import { type AttachClaims, CLOSE, type StatusMessage } from '@cliscale/contract'
 import type { ViewerEvent } from '../terminal-types.ts'
 import { Viewer, type ViewerDeps } from './viewer.ts'
 
@@ -41,7 +41,7 @@ export class Viewers implements Disposable {
       this.#options.onLeft(viewer, { viewer: viewer.viewer, mode, protocol, sentBytes, durationMs, closeCode })
       this.#checkWaiters()
     })
-    if (this.#revoked.has(claims.viewer)) viewer.close(4401, 'access was withdrawn')
+    if (this.#revoked.has(claims.viewer)) viewer.close(CLOSE.token, 'access was withdrawn')
     else if (this.#status) viewer.setStatus(this.#status)
     return viewer
   }
@@ -63,7 +63,7 @@ export class Viewers implements Disposable {
   /** Puts a viewer out and keeps it out, whatever assertion it holds. */
   revoke(viewer: string): void {
     this.#revoked.add(viewer)
-    for (const each of this.#viewers) if (each.viewer === viewer) each.close(4401, 'access was withdrawn')
+    for (const each of this.#viewers) if (each.viewer === viewer) each.close(CLOSE.token, 'access was withdrawn')
   }
 
   closeAll(code: number, reason: string): void {
