@@ -95,7 +95,9 @@ export function endWords(exit: Exit): EndWords {
   if (exit.durationMs !== null) facts.push(`ran ${formatDuration(exit.durationMs)}`)
   const hint = exit.hint ?? (exit.reason === null ? undefined : REASONS[exit.reason]?.hint)
   const isSaid = exit.detail !== null && exit.reason !== null && SAID_BY_DETAIL.has(exit.reason)
-  const sentences = [...new Set([exit.detail, isSaid ? undefined : hint])].filter((text) => typeof text === 'string' && text !== '')
+  const sentences = [...new Set([exit.detail, isSaid ? undefined : hint])].filter(
+    (text) => typeof text === 'string' && text !== '',
+  )
   return {
     good: exit.status === 'succeeded',
     headline: HEADLINES[exit.status] ?? 'Ended',
