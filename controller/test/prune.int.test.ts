@@ -1,14 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { expect, test } from '@jest/globals'
-import { createPool } from '@cliscale/service-kit'
+import { createLogger, createPool } from '@cliscale/service-kit'
 import { createTestDatabase } from '@cliscale/test-kit'
-import { pino } from 'pino'
 import { migrate } from '../src/db/migrate.ts'
 import { pruneExpired } from '../src/db/prune.ts'
 
 async function withPool(work: (pool: ReturnType<typeof createPool>) => Promise<void>): Promise<void> {
   await using database = await createTestDatabase(async (url) => void (await migrate(url)))
-  const logger = pino({ level: 'silent' })
+  const logger = createLogger({ service: 'test', level: 'silent' })
   const pool = createPool({ connectionString: database.url, max: 3, applicationName: 'test', logger })
   try {
     await work(pool)
