@@ -51,11 +51,21 @@ describePage('an attached page', (t) => {
     await t.openLive()
     await t.page.waitForTimeout(300)
     expect(t.session.resizes).toEqual([])
-    for (const width of [890, 860, 820, 780, 760]) await t.page.setViewportSize({ width, height: 480 })
+    const pauses = await t.page.evaluate(async () => {
+      let longPauses = 0
+      for (let step = 1; step <= 20; step++) {
+        const before = performance.now()
+        document.body.style.width = `${900 - step * 10}px`
+        await new Promise((resolve) => requestAnimationFrame(resolve))
+        if (performance.now() - before > 80) longPauses += 1
+      }
+      return longPauses
+    })
     await until('a RESIZE', () => t.session.resizes.length > 0)
     await t.page.waitForTimeout(700)
-    expect(t.session.resizes).toHaveLength(1)
-    expect(t.session.resizes[0]?.columns).toBeLessThan(t.session.hellos[0]?.columns ?? 0)
+    // On a busy machine a frame may take longer than the pause that ends a drag.
+    expect(t.session.resizes.length).toBeLessThanOrEqual(1 + pauses)
+    expect(t.session.resizes.at(-1)?.columns).toBeLessThan(t.session.hellos[0]?.columns ?? 0)
   })
 
   test('questions of a program are never answered by the page', async () => {
