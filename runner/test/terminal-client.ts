@@ -121,7 +121,8 @@ export class TestViewer {
   }
 
   #onMessage(data: Buffer, isBinary: boolean): void {
-    this.raw.push({ data: data.subarray(0, 256), isBinary })
+    // Copies: a part of a buffer keeps the whole of it in memory.
+    this.raw.push({ data: Buffer.from(data.subarray(0, 256)), isBinary })
     const message = decodeServerMessage(data)
     if (message.type === 'hello') {
       this.hello = message.hello
@@ -136,7 +137,9 @@ export class TestViewer {
       this.position += message.bytes.length
       if ((this.#options.acks ?? true) && this.ws.protocol === 'cliscale.v1') this.ack()
     } else if (message.type === 'exit') this.exit = message.exit
-    this.messages.push(message.type === 'data' ? { type: 'data', bytes: message.bytes.subarray(0, 64) } : message)
+    this.messages.push(
+      message.type === 'data' ? { type: 'data', bytes: Buffer.from(message.bytes.subarray(0, 64)) } : message,
+    )
     this.#options.onMessage?.(message)
     this.#changed()
   }

@@ -18,7 +18,7 @@ export const MAX_BODY_BYTES = 256 * 1024
 export const RecordType = { output: 0xc1, size: 0xc2 } as const
 
 /** What is true of output that came after the journal was full. */
-export interface Overflow {
+interface Overflow {
   /** Shown where the journal ends; it counts as output, directly behind the last kept byte. */
   readonly marker: string
   /** Offset of the marker. */
