@@ -37,7 +37,8 @@ export async function readBody(request: IncomingMessage, maxBytes: number): Prom
   let length = 0
   const timer = setTimeout(() => request.destroy(), BODY_TIMEOUT_MS)
   try {
-    for await (const chunk of request as AsyncIterable<Buffer>) {
+    // Left open when it is too large: the answer still has to go out.
+    for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       length += chunk.length
       if (length > maxBytes) throw tooLarge
       chunks.push(chunk)

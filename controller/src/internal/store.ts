@@ -7,6 +7,7 @@ import {
   type Stage,
 } from '@cliscale/contract'
 import type pg from 'pg'
+import { withTransaction } from '../db/database.ts'
 import type { Launched } from '../launch/launcher.ts'
 import { advance, applyEvent, type SessionEnd, type StateChange, type TimelineEntry } from './session-state.ts'
 
@@ -38,25 +39,6 @@ const COLUMNS = `id, status, stage, stages, reason, timeout_seconds, pod_uid, cl
   order_started_at, stop_requested_at, launched_at, started_at, ended_at, created_at, output_bytes`
 
 type Db = pg.Pool | pg.PoolClient
-
-/** Runs `work` in one transaction: what it throws rolls back, and a connection that broke is not used again. */
-export async function inTransaction<T>(pool: pg.Pool, work: (trx: pg.PoolClient) => Promise<T>): Promise<T> {
-  const client = await pool.connect()
-  try {
-    await client.query('begin')
-    const result = await work(client)
-    await client.query('commit')
-    client.release()
-    return result
-  } catch (error) {
-    const rolledBack = await client.query('rollback').then(
-      () => true,
-      () => false,
-    )
-    client.release(!rolledBack)
-    throw error
-  }
-}
 
 export async function findSession(db: Db, id: string): Promise<SessionRow | undefined> {
   return (await db.query<SessionRow>(`select ${COLUMNS} from sessions where id = $1`, [id])).rows[0]
@@ -95,7 +77,7 @@ export async function claimSession(
   launched: Launched,
   hashes: { readonly nonce: Buffer; readonly credential: Buffer },
 ): Promise<ClaimResult> {
-  return inTransaction(pool, async (trx) => {
+  return withTransaction(pool, async (trx) => {
     const row = await lockSession(trx, launched.sessionId)
     if (row === undefined || isFinal(row.status)) return { outcome: 'nothing' }
     if (row.pod_uid === null && row.stop_requested_at !== null) return { outcome: 'nothing' }
@@ -144,7 +126,7 @@ export async function upsertEndpoint(db: Db, { sessionId, podUid, address }: Lau
 
 /** Notes that the host has what it needs, and deletes the order. Returns false when the session has ended. */
 export async function markStarted(pool: pg.Pool, id: string): Promise<boolean> {
-  return inTransaction(pool, async (trx) => {
+  return withTransaction(pool, async (trx) => {
     const { rowCount } = await trx.query(
       `update sessions set order_started_at = coalesce(order_started_at, now()), updated_at = now()
        where id = $1 and status = any($2)`,
@@ -162,7 +144,7 @@ export async function applyReport(
   event: SessionEvent,
   options: { readonly retentionSeconds: number; readonly now: Date },
 ): Promise<void> {
-  await inTransaction(pool, async (trx) => {
+  await withTransaction(pool, async (trx) => {
     const row = await lockSession(trx, id)
     if (row === undefined) return
     const { status, stage, stages, reason } = row
@@ -208,7 +190,7 @@ export interface OutputChunk {
  * kept; one line in the log says so. Returns the offset that is wanted next.
  */
 export async function appendOutput(pool: pg.Pool, id: string, chunk: OutputChunk, maxBytes: number): Promise<number> {
-  return inTransaction(pool, async (trx) => {
+  return withTransaction(pool, async (trx) => {
     const found = await trx.query<{ output_bytes: string }>(
       'select output_bytes from sessions where id = $1 for update',
       [id],

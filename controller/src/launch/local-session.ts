@@ -1,11 +1,7 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { open, rm } from 'node:fs/promises'
-import path from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
+import type { ChildProcess } from 'node:child_process'
+import { rm } from 'node:fs/promises'
 import type { Address, Launched } from './launcher.ts'
-import type { LocalLauncherOptions } from './local.ts'
-import type { MemoryLimiter } from './memory-limit.ts'
-import { type ProcessMark, type ProcessTable, type SessionMark, signalProcess } from './process-table.ts'
+import type { ProcessMark } from './process-table.ts'
 import {
   type LaunchRecord,
   makeSessionFolder,
@@ -15,18 +11,15 @@ import {
   sessionFolder,
   writeAtomically,
 } from './session-folder.ts'
+import { type ProcessDeps, SessionProcesses } from './session-processes.ts'
 
-export interface SessionDeps {
-  readonly options: LocalLauncherOptions
-  readonly memory: MemoryLimiter | undefined
-  readonly processes: ProcessTable
+/** What a session needs of its launcher. */
+export interface SessionDeps extends ProcessDeps {
   /** Something that `list` shows changed. */
   readonly changed: () => void
   /** Look at the sessions soon. */
   readonly wake: () => void
 }
-
-type Program = 'host' | 'work'
 
 /** Waits before a host that died is started again; the last one repeats. */
 const RESTART_DELAYS_MS = [0, 200, 1_000, 5_000]
@@ -36,7 +29,6 @@ const REMOVE_RETRY_MS = 5_000
 const HEALTHY_AFTER_MS = 30_000
 /** How long a new host is asked for its port often. */
 const SETTLING_MS = 30_000
-const DEFAULT_SPOOL_BYTES = 1024 ** 3
 
 /**
  * One session's processes on this machine.
@@ -52,6 +44,7 @@ export class LocalSession {
   readonly sessionId: string
   readonly folder: SessionFolder
   readonly #deps: SessionDeps
+  readonly #processes: SessionProcesses
   record: LaunchRecord | undefined
   /** Everything of it has been cleared away. */
   gone = false
@@ -71,6 +64,7 @@ export class LocalSession {
     this.#deps = deps
     this.sessionId = sessionId
     this.folder = sessionFolder(deps.options.dataDir, deps.options.runDir, sessionId)
+    this.#processes = new SessionProcesses(deps, this.folder, sessionId)
   }
 
   get busy(): boolean {
@@ -88,13 +82,12 @@ export class LocalSession {
       if (this.record !== undefined && !this.record.removing) return
       if (this.record?.removing) await this.#clear()
       this.gone = false
-      await makeSessionFolder(this.folder)
-      await writeAtomically(this.folder.identity, identity.token)
-      const cgroup = (await this.#deps.memory?.create(this.sessionId)) ?? null
-      const { tokenHash, podUid } = identity
-      const start = { version: 1, work: null, host: null, removing: false } as const
-      await this.#write({ ...start, sessionId: this.sessionId, podUid, tokenHash, cgroup })
-      await this.#ensureProcesses()
+      try {
+        await this.#begin(identity)
+      } catch (error) {
+        await this.#clear().catch(() => undefined)
+        throw error
+      }
       this.#deps.changed()
     })
   }
@@ -179,44 +172,33 @@ export class LocalSession {
     })
   }
 
+  async #begin({ token, tokenHash, podUid }: { token: string; tokenHash: string; podUid: string }): Promise<void> {
+    const { sessionId } = this
+    await makeSessionFolder(this.folder)
+    await writeAtomically(this.folder.identity, token)
+    const cgroup = (await this.#deps.memory?.create(sessionId)) ?? null
+    const empty = { version: 1, work: null, host: null, removing: false } as const
+    await this.#write({ ...empty, sessionId, podUid, tokenHash, cgroup })
+    await this.#ensureProcesses()
+  }
+
   async #ensureProcesses(): Promise<void> {
     const record = this.record!
     if (record.work === null) {
-      await this.#endUnrecorded('work')
-      await this.#write({ ...record, work: await this.#start('work') })
+      await this.#processes.endAll('work')
+      // What a work that was killed leaves there would keep the next one from listening.
+      await rm(this.folder.workSocket, { force: true })
+      const { mark } = await this.#processes.start('work', record.cgroup)
+      await this.#write({ ...record, work: mark })
     }
     if (this.record!.host === null) {
-      await this.#endUnrecorded('host')
+      await this.#processes.endAll('host')
       await rm(this.folder.endpoint, { force: true })
       this.#address = undefined
-      const host = await this.#start('host')
+      const { mark } = await this.#processes.start('host', null, (started) => this.#watch(started))
       this.#restartAt = undefined
       this.#hostStartedAt = Date.now()
-      await this.#write({ ...this.record!, host })
-    }
-  }
-
-  async #start(program: Program): Promise<ProcessMark> {
-    const { hostProgram, workProgram } = this.#deps.options
-    const log = await open(path.join(this.folder.root, `${program}.log`), 'a', 0o600)
-    try {
-      const child = spawn(process.execPath, [program === 'host' ? hostProgram : workProgram, this.sessionId], {
-        cwd: this.folder.root,
-        detached: true,
-        stdio: ['ignore', log.fd, log.fd],
-        env: this.#environment(program),
-      })
-      const failed = new Promise<never>((_, reject) => child.once('error', reject))
-      failed.catch(() => undefined)
-      child.unref()
-      if (program === 'host') this.#watch(child)
-      const { pid } = child
-      if (pid === undefined) return await failed
-      if (program === 'work' && this.record!.cgroup !== null) await this.#deps.memory?.add(this.record!.cgroup, pid)
-      // One that has ended already gets a mark that fits no process.
-      return (await this.#deps.processes.find(pid)) ?? { pid, start: 'ended' }
-    } finally {
-      await log.close()
+      await this.#write({ ...this.record!, host: mark })
     }
   }
 
@@ -230,48 +212,13 @@ export class LocalSession {
     })
   }
 
-  #environment(program: Program): Record<string, string> {
-    const { folder } = this
-    const { options } = this.#deps
-    const both = {
-      ...options.environment,
-      CLISCALE_SESSION_ID: this.sessionId,
-      CLISCALE_WORK_SOCKET: folder.workSocket,
-      CLISCALE_WORKSPACE_DIR: folder.workspace,
-    }
-    if (program === 'work') return { ...both, HOME: folder.home, CLISCALE_HOME_DIR: folder.home }
-    return {
-      ...both,
-      HOME: folder.root,
-      CLISCALE_CONTROLLER_URL: options.controllerUrl,
-      CLISCALE_IDENTITY_TOKEN_FILE: folder.identity,
-      CLISCALE_SPOOL_DIR: folder.spool,
-      CLISCALE_SPOOL_MAX_BYTES: String(options.spoolMaxBytes ?? DEFAULT_SPOOL_BYTES),
-      CLISCALE_LISTEN: '127.0.0.1:0',
-      CLISCALE_ENDPOINT_FILE: folder.endpoint,
-    }
-  }
-
-  async #endUnrecorded(program: Program): Promise<void> {
-    const { hostProgram, workProgram } = this.#deps.options
-    const { processes } = this.#deps
-    const entry = program === 'host' ? hostProgram : workProgram
-    for (let attempt = 0; ; attempt++) {
-      const found = await processes.ofProgram(entry, this.sessionId)
-      if (found.length === 0) return
-      if (attempt === 40) throw new Error(`a ${program} process of an earlier launch does not end`)
-      for (const mark of found) await signalProcess(processes, mark, 'SIGKILL')
-      await sleep(25)
-    }
-  }
-
   async #clear(): Promise<void> {
     const { folder, record } = this
     if (record !== undefined && !record.removing) await this.#write({ ...record, removing: true })
     // Seen before work ends: a child with another environment is known by its parents only.
-    const family = await this.#deps.processes.ofSession(this.#sessionMark())
-    await this.#terminate()
-    await this.#killEverything(family)
+    const family = await this.#processes.family()
+    await this.#processes.terminate(this.marks())
+    await this.#processes.killEverything([...family, ...this.marks()], record?.cgroup ?? null)
     if (record?.cgroup) await this.#deps.memory?.remove(record.cgroup)
     await rm(folder.workSocket, { force: true })
     // The record goes last: without it nobody would know that something is left.
@@ -287,40 +234,6 @@ export class LocalSession {
     this.gone = true
     this.#deps.changed()
     this.#deps.wake()
-  }
-
-  /** SIGTERM to host and work, and time to end by themselves. */
-  async #terminate(): Promise<void> {
-    const { processes, options } = this.#deps
-    const marks = this.marks()
-    const told = await Promise.all(marks.map((mark) => signalProcess(processes, mark, 'SIGTERM')))
-    const deadline = Date.now() + (options.termGraceMs ?? 2_000)
-    for (let left = marks.filter((_, i) => told[i]); left.length > 0 && Date.now() < deadline;) {
-      await sleep(20)
-      const alive = await processes.alive(left)
-      left = left.filter((mark) => alive.has(mark.pid))
-    }
-  }
-
-  #sessionMark(): SessionMark {
-    const { hostProgram, workProgram } = this.#deps.options
-    return { sessionId: this.sessionId, programs: [hostProgram, workProgram] }
-  }
-
-  async #killEverything(family: readonly ProcessMark[]): Promise<void> {
-    const { processes, memory } = this.#deps
-    for (let attempt = 0; attempt < 100; attempt++) {
-      const grouped = this.record?.cgroup ? ((await memory?.members(this.record.cgroup)) ?? []) : []
-      const inGroup = await Promise.all(grouped.map((pid) => processes.find(pid)))
-      const marked = await processes.ofSession(this.#sessionMark())
-      const found = [...family, ...this.marks(), ...marked, ...inGroup].filter((mark) => mark !== undefined)
-      const alive = await processes.alive(found)
-      const left = found.filter((mark) => alive.has(mark.pid))
-      if (left.length === 0) return
-      for (const mark of left) await signalProcess(processes, mark, 'SIGKILL')
-      await sleep(Math.min(10 * (attempt + 1), 100))
-    }
-    throw new Error('processes of the session do not end, although they were killed')
   }
 
   async #write(record: LaunchRecord): Promise<void> {

@@ -82,15 +82,8 @@ class LocalLauncher implements Launcher {
   async recover(): Promise<void> {
     await mkdir(this.#root, { recursive: true, mode: 0o700 })
     await mkdir(this.#deps.options.runDir, { recursive: true, mode: 0o700 })
-    for (const sessionId of await readdir(this.#root)) {
-      if (!SESSION_ID_PATTERN.test(sessionId)) continue
-      const session = new LocalSession(this.#deps, sessionId)
-      const record = await readLaunchRecord(session.folder.record)
-      this.#sessions.set(sessionId, session)
-      // Without a record nothing was started, but for a crash of the machine that left the file empty.
-      const taken = record === undefined || record.removing ? session.remove() : session.adopt(record)
-      await taken.catch((err: unknown) => this.#deps.options.logger.error({ err, sessionId }, 'session not taken up'))
-    }
+    const ids = (await readdir(this.#root)).filter((name) => SESSION_ID_PATTERN.test(name))
+    await Promise.all(ids.map((sessionId) => this.#takeUp(sessionId)))
     this.#schedule(0)
   }
 
@@ -105,9 +98,6 @@ class LocalLauncher implements Launcher {
     try {
       const token = `cs_launch_${sessionId}_${randomBytes(32).toString('base64url')}`
       await session.launch({ token, tokenHash: hash(token).toString('hex'), podUid: randomUUID() })
-    } catch (error) {
-      await session.remove().catch(() => undefined)
-      throw error
     } finally {
       this.#schedule(0)
     }
@@ -145,6 +135,18 @@ class LocalLauncher implements Launcher {
     await Promise.all([...this.#sessions.values()].map((session) => session.release()))
   }
 
+  async #takeUp(sessionId: string): Promise<void> {
+    const session = new LocalSession(this.#deps, sessionId)
+    this.#sessions.set(sessionId, session)
+    const record = await readLaunchRecord(session.folder.record)
+    try {
+      // Without a record nothing was started, but for a crash of the machine that left the file empty.
+      await (record === undefined || record.removing ? session.remove() : session.adopt(record))
+    } catch (err) {
+      this.#deps.options.logger.error({ err, sessionId }, 'session could not be taken up')
+    }
+  }
+
   #changed(): void {
     for (const listener of this.#listeners) listener()
   }
@@ -168,7 +170,7 @@ class LocalLauncher implements Launcher {
         if (this.#closed) return
         await session.check(alive)
         hurry ||= session.settling
-        if (session.gone) this.#sessions.delete(session.sessionId)
+        if (session.gone && !session.busy) this.#sessions.delete(session.sessionId)
       }
     } catch (err) {
       this.#deps.options.logger.error({ err }, 'looking at the sessions failed')

@@ -106,7 +106,8 @@ class LoopingReconciler implements Reconciler {
   kick(): void {
     if (this.#state !== 'started') return
     this.#kicked = true
-    if (this.#running === undefined) this.#run()
+    // After a failure a kick does not shorten the wait: no busy loop against a database that is away.
+    if (this.#running === undefined && !this.#failing) this.#run()
   }
 
   async stopAll(reason: Reason, limitMs = 10_000): Promise<void> {
@@ -127,7 +128,6 @@ class LoopingReconciler implements Reconciler {
     this.#running = this.#look().then((ok) => {
       this.#running = undefined
       if (this.#state !== 'started') return
-      // After a failure a kick does not shorten the wait: no busy loop against a database that is away.
       if (this.#kicked && ok) return this.#run()
       this.#timer = setTimeout(() => this.#run(), this.#attempts.nextAfterMs(this.#timings.everyMs))
     })

@@ -1,8 +1,9 @@
 import { type FinalStatus, isFinal, type Reason, REASONS, type SessionStatus } from '@cliscale/contract'
 import type pg from 'pg'
+import { withTransaction } from '../db/database.ts'
 import type { Launched } from '../launch/launcher.ts'
 import { advance } from '../internal/session-state.ts'
-import { finishSession, inTransaction, lockSession, OPEN_STATUSES } from '../internal/store.ts'
+import { finishSession, lockSession, OPEN_STATUSES } from '../internal/store.ts'
 
 /** What the reconciler reads of an open session. */
 export interface OpenSession {
@@ -70,7 +71,7 @@ export async function findEndAges(pool: pg.Pool, ids: readonly string[]): Promis
 
 /** Takes queued sessions, oldest first, for this process to launch; another process takes others. */
 export async function takeQueued(pool: pg.Pool, limit: number): Promise<string[]> {
-  return inTransaction(pool, async (trx) => {
+  return withTransaction(pool, async (trx) => {
     const { rows } = await trx.query<{ id: string; stages: Parameters<typeof advance>[0] }>(
       `select id, stages from sessions where status = 'queued' and kind = 'runner' and stop_requested_at is null
        order by created_at limit $1 for update skip locked`,
@@ -104,7 +105,7 @@ export async function endSession(
   ending: Ending,
   retentionSeconds: number,
 ): Promise<boolean> {
-  return inTransaction(pool, async (trx) => {
+  return withTransaction(pool, async (trx) => {
     const row = await lockSession(trx, id)
     if (row === undefined || isFinal(row.status)) return false
     if (ending.unclaimedOnly === true && row.pod_uid !== null) return false
