@@ -47,7 +47,7 @@ describe('claim', () => {
     expect(claim).toMatchObject({ sessionId: id, started: false, order: ORDER, timeoutSeconds: 60 })
     const row = await system.store.session(id)
     expect(row).toMatchObject({ status: 'starting', pod_uid: claim.podUid })
-    expect(row['stages'].at(-1).endedAt).not.toBeNull()
+    expect(row.stages.at(-1)?.endedAt).not.toBeNull()
     expect(JSON.stringify(row)).not.toContain(claim.reportCredential)
     expect(await system.store.count('session_orders', id)).toBe(1)
   })
@@ -81,11 +81,11 @@ describe('claim', () => {
         call(claimUrl, token, { json: { nonce: NONCE } }),
         call(`${second.url}/internal/claim`, twin, { json: { nonce: `${NONCE}-2` } }),
       ])
-      expect(answers.map((answer) => answer.status).sort()).toEqual([200, 409])
+      expect(answers.map((answer) => answer.status).sort((a, b) => a - b)).toEqual([200, 409])
       const loser = answers.find((answer) => answer.status === 409)!
       expect(await loser.json()).toMatchObject({ code: 'claim_conflict' })
       const winner = ClaimResponse.parse(await answers.find((answer) => answer.status === 200)!.json())
-      expect((await system.store.session(id))['pod_uid']).toBe(winner.podUid)
+      expect((await system.store.session(id)).pod_uid).toBe(winner.podUid)
       await system.local.launcher.remove(id)
     }
   })
@@ -121,7 +121,7 @@ describe('claim', () => {
     const response = await call(claimUrl, token, { json: { nonce: NONCE } })
     expect(response.status).toBe(404)
     expect(await response.json()).toMatchObject({ code: 'session_not_found' })
-    expect((await system.store.session(id))['pod_uid']).toBeNull()
+    expect((await system.store.session(id)).pod_uid).toBeNull()
   })
 
   test('an order that cannot be opened ends the session with a reason', async () => {
@@ -144,8 +144,8 @@ describe('claim', () => {
         return ORDER
       },
     })
-    await expect(call(`${flaky.url}/internal/claim`, token, { json: { nonce: NONCE } })).rejects.toThrow()
-    const podUid = (await system.store.session(id))['pod_uid']
+    await expect(call(`${flaky.url}/internal/claim`, token, { json: { nonce: NONCE } })).rejects.toThrow('fetch failed')
+    const podUid = (await system.store.session(id)).pod_uid
     expect(podUid).not.toBeNull()
     cut = false
     const again = ClaimResponse.parse(await (await call(claimUrl, token, { json: { nonce: NONCE } })).json())

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import type { ControlMessage } from '@cliscale/contract'
-import { eventually } from './launch-contract.ts'
+import { expectEventually } from './launch-contract.ts'
 import { call, claimed, createInternalServer, createInternalSystem, type InternalSystem } from './internal-system.ts'
 
 let system: InternalSystem
@@ -51,9 +51,9 @@ describe('the control stream', () => {
   test('begins with a ping, carries a stop that another process asked for, once, and ends with the session', async () => {
     const { id, claim } = await claimed(system)
     const stream = await open(system.internal.url, id, claim.reportCredential)
-    await eventually(async () => types(stream)[0] === 'ping')
+    await expectEventually(async () => types(stream)[0] === 'ping')
     await requestStop(id)
-    await eventually(async () => types(stream).includes('stop'), 1_000)
+    await expectEventually(async () => types(stream).includes('stop'), 5_000)
     await requestStop(id)
     await system.store.pool.query(`update sessions set status = 'stopped' where id = $1`, [id])
     await stream.ended
@@ -64,7 +64,7 @@ describe('the control stream', () => {
     const { id, claim } = await claimed(system)
     await requestStop(id)
     const stream = await open(system.internal.url, id, claim.reportCredential)
-    await eventually(async () => types(stream).includes('stop'), 1_000)
+    await expectEventually(async () => types(stream).includes('stop'), 5_000)
     stream.abort()
   })
 
@@ -79,6 +79,7 @@ describe('the control stream', () => {
     const stream = await open(fast.url, other.id, other.claim.reportCredential)
     await system.store.pool.query('delete from sessions where id = $1', [other.id])
     await stream.ended
+    expect(types(stream)).not.toContain('stop')
   })
 
   test('a stop that was notified while the listening connection was dead arrives all the same', async () => {
@@ -91,10 +92,10 @@ describe('the control stream', () => {
     await system.store.database.query('select pg_terminate_backend($1)', [before])
     // Whether it is heard before or after the connection is back, it must arrive well before the next ping.
     await requestStop(sessions[0]!.id)
-    await eventually(async () => types(first!).includes('stop'), 3_000)
-    await eventually(async () => (await listeners()).some((pid) => pid !== before), 5_000)
+    await expectEventually(async () => types(first!).includes('stop'), 5_000)
+    await expectEventually(async () => (await listeners()).some((pid) => pid !== before), 5_000)
     await requestStop(sessions[1]!.id)
-    await eventually(async () => types(second!).includes('stop'), 1_000)
+    await expectEventually(async () => types(second!).includes('stop'), 5_000)
     first!.abort()
     second!.abort()
   })
@@ -103,10 +104,10 @@ describe('the control stream', () => {
     const { id, claim } = await claimed(system)
     await using fast = await createInternalServer(system.store, system.local.launcher, { pingMs: 100 })
     const stream = await open(fast.url, id, claim.reportCredential)
-    await eventually(async () => types(stream).length >= 4, 2_000)
+    await expectEventually(async () => types(stream).length >= 4, 5_000)
     await fast.signals.close()
     await requestStop(id)
-    await eventually(async () => types(stream).includes('stop'), 1_000)
+    await expectEventually(async () => types(stream).includes('stop'), 5_000)
     stream.abort()
   })
 
@@ -116,12 +117,12 @@ describe('the control stream', () => {
       Array.from({ length: 30 }, () => open(system.internal.url, id, claim.reportCredential)),
     )
     const { controlStreams } = system.internal.app
-    await eventually(async () => controlStreams.size >= 30)
+    await expectEventually(async () => controlStreams.size >= 30)
     expect(await listeners()).toHaveLength(1)
     await requestStop(id)
-    await eventually(async () => streams.every((stream) => types(stream).includes('stop')))
+    await expectEventually(async () => streams.every((stream) => types(stream).includes('stop')))
     for (const stream of streams) stream.abort()
-    await eventually(async () => controlStreams.size === 0)
+    await expectEventually(async () => controlStreams.size === 0)
   })
 
   test('closing the API ends its streams; hosts come back to another one', async () => {
@@ -132,7 +133,7 @@ describe('the control stream', () => {
     await stream.ended
     await server[Symbol.asyncDispose]()
     const again = await open(system.internal.url, id, claim.reportCredential)
-    await eventually(async () => types(again).length === 1)
+    await expectEventually(async () => types(again).length === 1)
     again.abort()
   })
 

@@ -99,10 +99,10 @@ describe('events', () => {
     await report({ type: 'running', at: at() })
     const row = await system.store.session(id)
     expect(row).toMatchObject({ status: 'failed', reason: 'exit_nonzero', exit_code: 3, signal: null })
-    expect(row['stages'].map((entry: { name: string }) => entry.name)).toEqual(['queued', 'verifying', 'running'])
-    expect(row['stages'].every((entry: { endedAt: string | null }) => entry.endedAt !== null)).toBe(true)
-    expect(row['expires_at'].getTime() - Date.now()).toBeGreaterThan(3_500_000)
-    expect(row['ended_at'] >= row['started_at']).toBe(true)
+    expect(row.stages.map((entry) => entry.name)).toEqual(['queued', 'verifying', 'running'])
+    expect(row.stages.every((entry) => entry.endedAt !== null)).toBe(true)
+    expect(row.expires_at.getTime() - Date.now()).toBeGreaterThan(3_500_000)
+    expect(row.ended_at >= row.started_at).toBe(true)
   })
 
   test('the end takes the order and the endpoint with it', async () => {
@@ -138,7 +138,7 @@ describe('events', () => {
     const { id, claim } = await claimed(system)
     const answer = await call(sessionUrl(id, 'events'), claim.reportCredential, { body: Buffer.from(body) })
     expect(answer.status).toBe(status)
-    expect((await system.store.session(id))['status']).toBe('starting')
+    expect((await system.store.session(id)).status).toBe('starting')
   })
 })
 
@@ -204,6 +204,20 @@ describe('output', () => {
     }
     expect((await output(id, claim.reportCredential, 0, randomBytes(64 * 1024 + 1))).status).toBe(413)
     expect(await next(output(id, claim.reportCredential, 0, randomBytes(64 * 1024)))).toBe(64 * 1024)
+  })
+
+  test('a body that is too large and does not say so is answered', async () => {
+    const { id, claim } = await claimed(system)
+    const body = new ReadableStream<Uint8Array>({ pull: (stream) => stream.enqueue(Buffer.alloc(40_000)) })
+    const headers = { authorization: `Bearer ${claim.reportCredential}`, [OUTPUT_HEADERS.offset]: '0' }
+    const answer = await fetch(sessionUrl(id, 'output'), {
+      method: 'POST',
+      body,
+      headers,
+      duplex: 'half',
+    } as RequestInit)
+    expect(answer.status).toBe(413)
+    expect(await next(output(id, claim.reportCredential, 0, Buffer.alloc(0)))).toBe(0)
   })
 
   test('a body that breaks off is not kept', async () => {

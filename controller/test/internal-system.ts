@@ -2,10 +2,9 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { ClaimResponse, WorkOrder } from '@cliscale/contract'
-import { createPool } from '@cliscale/service-kit'
-import { createTestDatabase, type TestDatabase } from '@cliscale/test-kit'
-import { pino } from 'pino'
-import type pg from 'pg'
+import { createLogger, createPool } from '@cliscale/service-kit'
+import { createTestDatabase, type TestDatabase, type TestPostgres } from '@cliscale/test-kit'
+import pg from 'pg'
 import { migrate } from '../src/db/migrate.ts'
 import { createInternalApp, type InternalApp, type InternalAppDeps } from '../src/internal/app.ts'
 import { createSessionSignals, type SessionSignals } from '../src/internal/signals.ts'
@@ -13,7 +12,7 @@ import type { Launcher } from '../src/launch/launcher.ts'
 import { openOrder, sealOrder } from '../src/sessions/order-box.ts'
 import { createLocalSystem, type LocalSystem } from './launch-local-system.ts'
 
-export const logger = pino({ level: 'silent' })
+export const logger = createLogger({ service: 'test', level: 'silent' })
 export const ORDER: WorkOrder = {
   command: 'echo "hello"',
   codeUrl: null,
@@ -23,6 +22,16 @@ export const ORDER: WorkOrder = {
   env: { TOKEN: 'canary' },
 }
 
+/** The columns of `sessions` that tests look at; further ones by name. */
+export interface TestRow extends Record<string, unknown> {
+  readonly status: string
+  readonly pod_uid: string | null
+  readonly stages: { name: string; startedAt: string; endedAt: string | null }[]
+  readonly started_at: Date
+  readonly ended_at: Date
+  readonly expires_at: Date
+}
+
 /** A database of its own with the schema, and a pool. */
 export interface Store extends AsyncDisposable {
   readonly database: TestDatabase
@@ -30,12 +39,13 @@ export interface Store extends AsyncDisposable {
   readonly dataKey: Buffer
   /** A session as POST /api/sessions writes it. */
   createSession(columns?: Readonly<Record<string, unknown>>): Promise<string>
-  session(id: string): Promise<Record<string, any>>
+  session(id: string): Promise<TestRow>
   count(table: string, id: string): Promise<number>
 }
 
-export async function createStore(): Promise<Store> {
-  const database = await createTestDatabase(async (url) => void (await migrate(url)))
+/** On the run's PostgreSQL, or on one of its own that the test may break. */
+export async function createStore(own?: TestPostgres): Promise<Store> {
+  const database = own ? await databaseOf(own) : await createTestDatabase(async (url) => void (await migrate(url)))
   const pool = createPool({ connectionString: database.url, max: 8, applicationName: 'test', logger })
   const dataKey = randomBytes(32)
   return {
@@ -43,7 +53,7 @@ export async function createStore(): Promise<Store> {
     pool,
     dataKey,
     createSession: async (columns = {}) => {
-      const id = randomUUID()
+      const id = (columns['id'] as string | undefined) ?? randomUUID()
       const queued = [{ name: 'queued', startedAt: new Date().toISOString(), endedAt: null }]
       const all = { id, owner: 'o', timeout_seconds: 60, stage: 'queued', stages: JSON.stringify(queued), ...columns }
       const names = Object.keys(all)
@@ -56,12 +66,29 @@ export async function createStore(): Promise<Store> {
       return id
     },
     session: async (id) =>
-      (await pool.query<Record<string, any>>('select * from sessions where id = $1', [id])).rows[0] ?? {},
+      (await pool.query<TestRow>('select * from sessions where id = $1', [id])).rows[0] ?? ({} as TestRow),
     count: async (table, id) => (await pool.query(`select from ${table} where session_id = $1`, [id])).rowCount ?? 0,
     [Symbol.asyncDispose]: async () => {
       await pool.end()
       await database[Symbol.asyncDispose]()
     },
+  }
+}
+
+async function databaseOf({ url }: TestPostgres): Promise<TestDatabase> {
+  await migrate(url)
+  return {
+    url,
+    query: async (sql, values) => {
+      const client = new pg.Client({ connectionString: url })
+      await client.connect()
+      try {
+        return await client.query(sql, values)
+      } finally {
+        await client.end()
+      }
+    },
+    [Symbol.asyncDispose]: () => Promise.resolve(),
   }
 }
 

@@ -19,7 +19,7 @@ export interface LauncherUnderTest {
 }
 
 /** Waits until `probe` gives something else than undefined or false. */
-export async function eventually<T>(probe: () => Promise<T | undefined | false>, limitMs = 10_000): Promise<T> {
+export async function expectEventually<T>(probe: () => Promise<T | undefined | false>, limitMs = 20_000): Promise<T> {
   const until = Date.now() + limitMs
   for (;;) {
     const value = await probe()
@@ -36,7 +36,7 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
     let launcher: Launcher
     const find = async (id: string): Promise<Launched | undefined> =>
       (await launcher.list()).find((entry) => entry.sessionId === id)
-    const address = (id: string) => eventually(async () => (await find(id))?.address)
+    const address = (id: string) => expectEventually(async () => (await find(id))?.address)
 
     beforeEach(async () => {
       system = await create()
@@ -81,7 +81,7 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
       await address(id)
       const token = await system.tokenOf(id)
       await Promise.all([launcher.remove(id), launcher.remove(id)])
-      await eventually(async () => (await system.countRunning(id)) === 0)
+      await expectEventually(async () => (await system.countRunning(id)) === 0)
       expect(await find(id)).toBeUndefined()
       expect(await launcher.identify(token)).toBeUndefined()
       await launcher.remove(id)
@@ -114,7 +114,7 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
       await address(id)
       const before = await find(id)
       await system.endHost(id, 'SIGKILL')
-      await eventually(async () => {
+      await expectEventually(async () => {
         const now = await find(id)
         expect(now?.podUid).toBe(before?.podUid)
         return now?.address !== undefined && now.address.port !== before?.address?.port
@@ -128,12 +128,12 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
       let changes = 0
       launcher.onChange(() => changes++)
       await system.endHost(id, 3)
-      await eventually(async () => (await find(id))?.address === undefined)
+      await expectEventually(async () => (await find(id))?.address === undefined)
       await address(id)
       expect(changes).toBeGreaterThan(0)
       await system.endHost(id, 0)
-      await eventually(async () => (await find(id)) === undefined)
-      await eventually(async () => (await system.countRunning(id)) === 0)
+      await expectEventually(async () => (await find(id)) === undefined)
+      await expectEventually(async () => (await system.countRunning(id)) === 0)
     })
 
     test('another launcher finds what runs, and ends it', async () => {
@@ -150,7 +150,7 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
       )
       expect((await launcher.identify(token))?.sessionId).toBe(ids[0])
       await Promise.all(ids.map((id) => launcher.remove(id)))
-      for (const id of ids) await eventually(async () => (await system.countRunning(id)) === 0)
+      for (const id of ids) await expectEventually(async () => (await system.countRunning(id)) === 0)
     })
   })
 }

@@ -11,7 +11,7 @@ import { createLocalLauncher } from '../src/launch/local.ts'
 import { findMemoryLimiter } from '../src/launch/memory-limit.ts'
 import { signalProcess } from '../src/launch/process-table.ts'
 import { removeTree } from '../src/launch/session-folder.ts'
-import { eventually } from './launch-contract.ts'
+import { expectEventually } from './launch-contract.ts'
 import { createLocalSystem, type LocalSystem, processes } from './launch-local-system.ts'
 
 const programs = fileURLToPath(new URL('launch-programs/', import.meta.url))
@@ -27,7 +27,7 @@ const isAlive = async (pid: number): Promise<boolean> => (await processes.find(p
 async function launched(one = system): Promise<string> {
   const id = randomUUID()
   await one.launcher.launch(id)
-  await eventually(async () => (await one.launcher.list()).find((entry) => entry.sessionId === id)?.address)
+  await expectEventually(async () => (await one.launcher.list()).find((entry) => entry.sessionId === id)?.address)
   return id
 }
 
@@ -36,9 +36,9 @@ describe('what a session is given', () => {
     process.env['CLISCALE_API_KEY'] = 'canary'
     const id = await launched()
     delete process.env['CLISCALE_API_KEY']
-    const { folder, options } = system
+    const { options } = system
     const read = async (file: string) => JSON.parse(await readFile(file, 'utf8')) as Record<string, string>
-    const { root, spool, home, workspace, identity, endpoint, workSocket } = folder(id)
+    const { root, spool, home, workspace, identity, endpoint, workSocket } = system.folder(id)
     const both = { PATH: options.environment.PATH, CLISCALE_SESSION_ID: id }
     const shared = { ...both, CLISCALE_WORK_SOCKET: workSocket, CLISCALE_WORKSPACE_DIR: workspace }
     expect(await read(path.join(home, 'environment.json'))).toEqual({ ...shared, HOME: home, CLISCALE_HOME_DIR: home })
@@ -99,7 +99,7 @@ describe('a launcher that is killed', () => {
     const id = await crashAt(step)
     const launcher = await system.restart()
     const token = await system.tokenOf(id)
-    await eventually(async () => (await launcher.identify(token))?.address)
+    await expectEventually(async () => (await launcher.identify(token))?.address)
     const { hostProgram, workProgram } = system.options
     const { host, work } = await system.record(id)
     expect((await processes.ofProgram(hostProgram, id)).map(({ pid }) => pid)).toEqual([host?.pid])
@@ -138,7 +138,7 @@ describe('processes', () => {
   test('a grandchild that left the process group and ignores SIGTERM is killed with its session', async () => {
     const [id, other] = [await launched(), await launched()]
     const away = async (session: string): Promise<number> =>
-      Number(await eventually(async () => (await lines(path.join(system.folder(session).home, 'away')))[0]))
+      Number(await expectEventually(async () => (await lines(path.join(system.folder(session).home, 'away')))[0]))
     const pid = await away(id)
     const [spared, { work }] = [await away(other), await system.record(id)]
     const { stdout } = await new Promise<{ stdout: string }>((resolve) =>
@@ -153,11 +153,11 @@ describe('processes', () => {
 
   test('what work leaves behind is killed when the host has ended', async () => {
     const id = await launched()
-    const pid = Number(await eventually(async () => (await lines(path.join(system.folder(id).home, 'away')))[0]))
+    const pid = Number(await expectEventually(async () => (await lines(path.join(system.folder(id).home, 'away')))[0]))
     process.kill((await system.record(id)).work!.pid, 'SIGKILL')
     await system.endHost(id, 0)
-    await eventually(async () => !(await isAlive(pid)))
-    await eventually(async () => !(await stat(system.folder(id).root).catch(() => undefined)))
+    await expectEventually(async () => !(await isAlive(pid)))
+    await expectEventually(async () => !(await stat(system.folder(id).root).catch(() => undefined)))
     await expect(stat(system.folder(id).workSocket)).rejects.toThrow('ENOENT')
   })
 
@@ -179,8 +179,8 @@ describe('processes', () => {
     const reused = { ...record, host: { ...record.host!, pid }, work: { ...record.work!, pid } }
     await writeFile(system.folder(id).record, JSON.stringify(reused))
     const launcher = await system.restart()
-    await eventually(async () => (await system.record(id)).host?.pid !== pid)
-    await eventually(async () => (await launcher.list())[0]?.address)
+    await expectEventually(async () => (await system.record(id)).host?.pid !== pid)
+    await expectEventually(async () => (await launcher.list())[0]?.address)
     expect((await system.record(id)).podUid).toBe(record.podUid)
     await launcher.remove(id)
     expect(await isAlive(pid)).toBe(true)
@@ -219,7 +219,7 @@ describe('processes', () => {
     const id = randomUUID()
     await failing.system.launcher.launch(id)
     const starts = path.join(failing.system.folder(id).spool, 'starts')
-    await eventually(async () => (await lines(starts)).length >= 3)
+    await expectEventually(async () => (await lines(starts)).length >= 3)
     await sleep(1_500)
     expect((await lines(starts)).length).toBeLessThanOrEqual(4)
     expect(await failing.system.launcher.list()).toHaveLength(1)
@@ -236,7 +236,7 @@ test('a launch that fails leaves nothing behind and may be tried again', async (
   const sessions = path.dirname(system.folder(id).root)
   await rm(sessions, { recursive: true })
   await writeFile(sessions, '')
-  await expect(system.launcher.launch(id)).rejects.toThrow()
+  await expect(system.launcher.launch(id)).rejects.toThrow(/ENOTDIR|EEXIST/)
   expect(await system.launcher.list()).toEqual([])
   await rm(sessions)
   await system.launcher.launch(id)
@@ -273,7 +273,7 @@ else {
     try {
       const id = await launched(hungry)
       const { cgroup, host } = await hungry.record(id)
-      await eventually(async () => (await hungry.launcher.list())[0]?.oomKilled)
+      await expectEventually(async () => (await hungry.launcher.list())[0]?.oomKilled)
       expect(await isAlive(host!.pid)).toBe(true)
       expect(await limiter.members(cgroup!)).not.toContain(host!.pid)
       await hungry.launcher.remove(id)

@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promi
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { pino } from 'pino'
+import { createLogger } from '@cliscale/service-kit'
 import type { Launcher } from '../src/launch/launcher.ts'
 import { createLocalLauncher, type LocalLauncherOptions } from '../src/launch/local.ts'
 import { createProcessTable } from '../src/launch/process-table.ts'
@@ -32,7 +32,7 @@ export async function createLocalSystem(extra: Partial<LocalLauncherOptions> = {
     workProgram: path.join(programs, 'work.mjs'),
     controllerUrl: 'http://127.0.0.1:9',
     environment: { PATH: process.env['PATH'] ?? '' },
-    logger: pino({ level: 'silent' }),
+    logger: createLogger({ service: 'test', level: 'silent' }),
     pollMs: 100,
     termGraceMs: 500,
     ...extra,
@@ -64,7 +64,8 @@ export async function createLocalSystem(extra: Partial<LocalLauncherOptions> = {
       await rename(`${file}.new`, file)
     },
     dispose: async () => {
-      for (const id of await readdir(path.join(dataDir, 'sessions'))) await launcher.remove(id)
+      const ids = await readdir(path.join(dataDir, 'sessions'))
+      await Promise.all(ids.map((id) => launcher.remove(id)))
       for (const one of all) await one.close()
       await rm(dataDir, { recursive: true, force: true })
     },

@@ -1,0 +1,93 @@
+import { ClaimResponse } from '@cliscale/contract'
+import type { TestPostgres } from '@cliscale/test-kit'
+import type { Launcher } from '../src/launch/launcher.ts'
+import { createReconciler, type Reconciler, type ReconcilerDeps } from '../src/reconcile/reconciler.ts'
+import {
+  call,
+  createInternalServer,
+  createStore,
+  type InternalServer,
+  logger,
+  NONCE,
+  type Store,
+} from './internal-system.ts'
+import { expectEventually } from './launch-contract.ts'
+import { createLocalSystem, type LocalSystem } from './launch-local-system.ts'
+
+/** Short times, so that a test sees them pass. */
+export const TIMINGS = {
+  everyMs: 100,
+  stopGraceSeconds: 0.6,
+  lostGraceMs: 300,
+  lingerSeconds: 0.5,
+  launchSeconds: 0.3,
+  pruneEveryMs: 100,
+}
+
+export interface ReconcileSystem extends AsyncDisposable {
+  readonly store: Store
+  readonly local: LocalSystem
+  readonly internal: InternalServer
+  readonly reconciler: Reconciler
+}
+
+/** Another reconciler on the same database; the caller starts and closes it. */
+export function reconcilerOf(store: Store, launcher: Launcher, extra: Partial<ReconcilerDeps> = {}): Reconciler {
+  return createReconciler({
+    pool: store.pool,
+    launcher,
+    logger,
+    queueLimitSeconds: 60,
+    retentionSeconds: 3600,
+    prune: () => Promise.resolve(0),
+    timings: TIMINGS,
+    ...extra,
+  })
+}
+
+/** Database, launcher with small programs, internal API and a reconciler that runs. */
+export async function createReconcileSystem(
+  extra: Partial<ReconcilerDeps> & { wrap?: (launcher: Launcher) => Launcher; postgres?: TestPostgres } = {},
+): Promise<ReconcileSystem> {
+  const { wrap = (launcher: Launcher) => launcher, postgres, ...deps } = extra
+  const store = await createStore(postgres)
+  const local = await createLocalSystem()
+  const internal = await createInternalServer(store, local.launcher)
+  const reconciler = reconcilerOf(store, wrap(local.launcher), deps)
+  reconciler.start()
+  return {
+    store,
+    local,
+    internal,
+    reconciler,
+    [Symbol.asyncDispose]: async () => {
+      await reconciler.close()
+      await internal[Symbol.asyncDispose]()
+      await local.dispose()
+      await store[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** A launcher with some calls of another. */
+export function overriding(launcher: Launcher, calls: Partial<Launcher>): Launcher {
+  return {
+    launch: (id) => launcher.launch(id),
+    list: () => launcher.list(),
+    identify: (token) => launcher.identify(token),
+    remove: (id, podUid) => launcher.remove(id, podUid),
+    onChange: (listener) => launcher.onChange(listener),
+    close: () => launcher.close(),
+    ...calls,
+  }
+}
+
+/** Creates a session, kicks, and claims it once it is launched. */
+export async function claimRunning(system: ReconcileSystem): Promise<{ id: string; claim: ClaimResponse }> {
+  const id = await system.store.createSession()
+  system.reconciler.kick()
+  await expectEventually(async () => (await system.local.launcher.list()).some((entry) => entry.sessionId === id))
+  const json = { nonce: NONCE }
+  const answer = await call(`${system.internal.url}/internal/claim`, await system.local.tokenOf(id), { json })
+  return { id, claim: ClaimResponse.parse(await answer.json()) }
+}
