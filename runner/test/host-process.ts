@@ -98,6 +98,11 @@ export class HostUnderTest implements AsyncDisposable {
     throw new Error('the host does not listen')
   }
 
+  /** So that `port` waits for the next life. */
+  forgetPort(): void {
+    rmSync(this.endpointFile, { force: true })
+  }
+
   /** What is left of the session's processes, host and work aside. */
   leftovers(): Promise<number[]> {
     return findSessionProcesses({ sessionId: this.controller.sessionId, spareWorkSocket: this.workSocket })

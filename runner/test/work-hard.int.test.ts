@@ -145,8 +145,7 @@ describe('what cannot be started is said, not waited for', () => {
     })
   })
 
-  test('no process may be made', async () => {
-    // prlimit binds only without privileges; the sentence is the same for every such fault.
+  test('an environment that is larger than the system allows', async () => {
     await using work = startWork()
     const link = await work.connect()
     const { exit } = await runOrder(

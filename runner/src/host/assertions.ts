@@ -1,4 +1,5 @@
 import {
+  AppError,
   ATTACH_ASSERTION,
   type AttachClaims,
   CLOCK_TOLERANCE_SECONDS,
@@ -15,7 +16,7 @@ export const KEYS_COOLDOWN_MS = 10_000
 
 /**
  * Checks viewers' assertions with the controller's public keys, which are fetched when they are needed and then kept
- * for good. Rejects what is not an assertion of ours for this session.
+ * for good. Rejects what is not an assertion of ours for this session; AppError `keys_unavailable` when it cannot tell.
  */
 export function createAssertionVerifier(options: {
   readonly sessionId: string
@@ -28,7 +29,9 @@ export function createAssertionVerifier(options: {
   let triedAtMs = -Infinity
 
   const refresh = async (): Promise<void> => {
-    const set = await options.fetchKeys()
+    const set = await options.fetchKeys().catch((cause: unknown) => {
+      throw new AppError('keys_unavailable', { detail: 'The signing keys cannot be reached. Try again.', cause })
+    })
     // Only a set that can be read takes the place of one that works.
     keys = createLocalJWKSet(set)
   }

@@ -3,6 +3,7 @@ import { ClaimResponse } from '@cliscale/contract'
 import type { Logger } from '@cliscale/service-kit'
 import { Backoff } from './backoff.ts'
 import type { ControllerClient } from './controller-client.ts'
+import type { Credential } from './credential.ts'
 
 export interface ClaimOptions {
   readonly client: ControllerClient
@@ -38,6 +39,34 @@ export async function claimSession(options: ClaimOptions): Promise<ClaimResponse
     } catch (error) {
       signal.throwIfAborted()
       logger.info({ code: (error as NodeJS.ErrnoException).code ?? (error as Error).name }, 'the claim failed')
+    }
+    await backoff.wait(signal)
+  }
+}
+
+/**
+ * Confirms that the command is about to run; after that it is never run again. False when the controller refuses it
+ * for good: the session has ended (404, 409, 410), or is another's by now (401, also with a fresh credential).
+ */
+export async function confirmStarted(options: {
+  readonly client: ControllerClient
+  readonly credential: Credential
+  readonly logger: Logger
+  readonly signal: AbortSignal
+}): Promise<boolean> {
+  const { client, credential, logger, signal } = options
+  const backoff = new Backoff(100, 5000)
+  for (;;) {
+    try {
+      const call = { method: 'POST', path: '/internal/started', credential: credential.current, signal } as const
+      const { status } = await client.call(call)
+      if (status >= 200 && status < 300) return true
+      logger.warn({ status }, 'started was not confirmed')
+      if ([404, 409, 410].includes(status)) return false
+      if (status === 401 && !(await credential.renew())) return false
+    } catch (error) {
+      signal.throwIfAborted()
+      logger.info({ code: (error as NodeJS.ErrnoException).code ?? (error as Error).name }, 'started failed')
     }
     await backoff.wait(signal)
   }

@@ -8,7 +8,7 @@ export interface ControlOptions {
   readonly sessionId: string
   readonly credential: () => string
   /** The credential was refused: it may have been replaced by a claim whose answer was lost. */
-  readonly onUnauthorized: () => Promise<void>
+  readonly renewCredential: () => Promise<boolean>
   readonly onMessage: (message: ControlMessage) => void
   readonly logger: Logger
   readonly signal: AbortSignal
@@ -26,7 +26,7 @@ export async function followControl(options: ControlOptions): Promise<void> {
       if (options.signal.aborted) return
       const status = error instanceof StatusError ? error.status : undefined
       options.logger.info({ status, code: (error as NodeJS.ErrnoException).code }, 'the control stream broke')
-      if (status === 401) await options.onUnauthorized().catch(() => {})
+      if (status === 401) await options.renewCredential().catch(() => false)
     }
     await backoff.wait(options.signal).catch(() => {})
   }

@@ -78,8 +78,12 @@ export class HostState {
   addEvent(event: SessionEvent): boolean {
     if (this.list.some((old) => sameEvent(old, event))) return false
     this.list.push(event)
-    // The leading newline closes a line that an earlier life left torn.
-    appendFileSync(this.eventsFile, `\n${JSON.stringify(event)}\n`, { mode: 0o600 })
+    try {
+      // The leading newline closes a line that an earlier life left torn.
+      appendFileSync(this.eventsFile, `\n${JSON.stringify(event)}\n`, { mode: 0o600 })
+    } catch {
+      // A full disk: this life still knows it and reports it.
+    }
     return true
   }
 

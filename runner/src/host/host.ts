@@ -2,8 +2,7 @@ import type { ClaimResponse, ControlMessage } from '@cliscale/contract'
 import type { Logger } from '@cliscale/service-kit'
 import type { JSONWebKeySet } from 'jose'
 import { createAssertionVerifier } from './assertions.ts'
-import { Backoff } from './backoff.ts'
-import { claimSession } from './claim.ts'
+import { claimSession, confirmStarted } from './claim.ts'
 import type { HostConfig } from './config.ts'
 import { followControl } from './control.ts'
 import { ControllerClient } from './controller-client.ts'
@@ -34,69 +33,80 @@ export interface HostDeps {
  * viewers are closed (1012 when the session goes on) and nothing stays open.
  */
 export async function runHost(deps: HostDeps): Promise<void> {
-  const { config, signal } = deps
+  const { config, signal, logger } = deps
   const state = new HostState(config.spoolDir)
   await using client = new ControllerClient(config.controllerUrl)
-  let session: Session | undefined
-  let verify: SessionTerminalOptions['verify'] = () => Promise.reject(new Error('the session is not claimed yet'))
+  const viewers: { session?: Session } = {}
+  // A viewer that comes back to a host that was just started waits for the claim, within the terminal's limit.
+  let claimed: (verify: SessionTerminalOptions['verify']) => void = () => {}
+  const verifier = new Promise<SessionTerminalOptions['verify']>((resolve) => (claimed = resolve))
   await using terminal = await deps.openTerminal({
     spoolDir: config.spoolDir,
     spoolMaxBytes: config.spoolMaxBytes,
     listen: config.listen,
-    verify: (assertion) => verify(assertion),
-    onInput: (bytes) => session?.input(bytes),
-    onResize: (size) => session?.resize(size),
+    verify: async (assertion) => (await verifier)(assertion),
+    onInput: (bytes) => viewers.session?.input(bytes),
+    onResize: (size) => viewers.session?.resize(size),
+    onFault: (err) => logger.error({ err }, 'the spool has a fault'),
+    onViewerLeft: (event) => logger.info(event, 'a viewer left'),
   })
   writeFileAtomically(config.endpointFile, JSON.stringify({ port: terminal.port }))
 
-  const claimAgain = (): Promise<ClaimResponse | undefined> =>
-    claimSession({
-      client,
-      identityTokenFile: config.identityTokenFile,
-      nonce: state.nonce,
-      logger: deps.logger,
-      signal,
-    })
-  const claim = await claimAgain()
+  const { identityTokenFile } = config
+  const askForClaim = (): Promise<ClaimResponse | undefined> =>
+    claimSession({ client, identityTokenFile, nonce: state.nonce, logger, signal })
+  const claim = await askForClaim()
   if (claim === undefined) return leave(config, state, terminal)
-  const logger = deps.logger.child({ sessionId: claim.sessionId })
-  logger.info({ started: claim.started }, 'claimed')
   terminal.setEpoch(claim.podUid)
-  verify = createAssertionVerifier({ sessionId: claim.sessionId, fetchKeys: () => fetchKeys(client) })
+  claimed(createAssertionVerifier({ sessionId: claim.sessionId, fetchKeys: () => fetchKeys(client) }))
+  const credential = new Credential(claim.reportCredential, askForClaim)
+  await runClaimed(deps, { claim, credential, client, state, terminal, viewers })
+}
 
+interface Claimed {
+  readonly claim: ClaimResponse
+  readonly credential: Credential
+  readonly client: ControllerClient
+  readonly state: HostState
+  readonly terminal: SessionTerminal
+  /** Where what viewers type goes. */
+  readonly viewers: { session?: Session }
+}
+
+async function runClaimed(deps: HostDeps, claimed: Claimed): Promise<void> {
+  const { claim, credential, client, state, terminal, viewers } = claimed
+  const { sessionId } = claim
+  const logger = deps.logger.child({ sessionId })
+  logger.info({ started: claim.started }, 'claimed')
   const life = new AbortController()
-  const ending = AbortSignal.any([signal, life.signal])
-  const credential = new Credential(claim.reportCredential, claimAgain)
+  const signal = AbortSignal.any([deps.signal, life.signal])
   const stop = new StopRequest()
-  const shared = { client, sessionId: claim.sessionId, credential: () => credential.current, logger, signal: ending }
-  const reporter = new Reporter({
-    ...shared,
-    renewCredential: () => credential.renew(),
-    terminal,
-    events: state.events,
-  })
+  const shared = { client, sessionId, credential: () => credential.current, logger, signal }
+  const renewCredential = (): Promise<boolean> => credential.renew()
+  const reporter = new Reporter({ ...shared, renewCredential, terminal, events: state.events })
   const timeline = new Timeline(state, terminal, () => reporter.wake())
   const control = followControl({
     ...shared,
-    onUnauthorized: async () => void (await credential.renew()),
+    renewCredential,
     onMessage: (message) => onControl(message, stop, terminal),
   })
-  session = new Session({
+  const session = new Session({
     claim,
     terminal,
     timeline,
     state,
     stop,
-    workSocket: config.workSocket,
-    workspaceDir: config.workspaceDir,
+    workSocket: deps.config.workSocket,
+    workspaceDir: deps.config.workspaceDir,
     fetchCode: deps.fetchCode,
-    confirmStarted: (until) => confirmStarted(client, credential, until, logger),
+    confirmStarted: (until) => confirmStarted({ client, credential, logger, signal: until }),
     onOutput: () => reporter.wake(),
     logger,
-    signal: ending,
+    signal,
   })
+  viewers.session = session
   try {
-    await runToEnd(session, timeline, reporter, terminal, ending)
+    await runToEnd(session, timeline, reporter, terminal, signal)
   } finally {
     life.abort()
     session.close()
@@ -132,34 +142,6 @@ async function runToEnd(
 function onControl(message: ControlMessage, stop: StopRequest, terminal: SessionTerminal): void {
   if (message.type === 'stop') stop.request('user')
   else if (message.type === 'revoke') terminal.revoke(message.viewer)
-}
-
-/** Until it is confirmed or refused for good (404, 409, 410: the session was ended meanwhile). */
-async function confirmStarted(
-  client: ControllerClient,
-  credential: Credential,
-  signal: AbortSignal,
-  logger: Logger,
-): Promise<boolean> {
-  const backoff = new Backoff(100, 5000)
-  for (;;) {
-    try {
-      const { status } = await client.call({
-        method: 'POST',
-        path: '/internal/started',
-        credential: credential.current,
-        signal,
-      })
-      if (status >= 200 && status < 300) return true
-      logger.warn({ status }, 'started was not confirmed')
-      if ([404, 409, 410].includes(status)) return false
-      if (status === 401 && !(await credential.renew())) return false
-    } catch (error) {
-      signal.throwIfAborted()
-      logger.info({ code: (error as NodeJS.ErrnoException).code ?? (error as Error).name }, 'started failed')
-    }
-    await backoff.wait(signal)
-  }
 }
 
 async function fetchKeys(client: ControllerClient): Promise<JSONWebKeySet> {

@@ -35,7 +35,8 @@ function judge(exit: WorkExit, timeoutSeconds: number): Verdict {
 export function endOf(exit: WorkExit, timeoutSeconds: number): EndedEvent {
   return {
     type: 'ended',
-    at: exit.at,
+    // Never in the future, whatever clock or hand wrote it.
+    at: new Date(Math.min(Date.parse(exit.at), Date.now())).toISOString(),
     ...judge(exit, timeoutSeconds),
     exitCode: exit.exitCode,
     signal: exit.signal,

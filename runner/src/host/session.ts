@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { endSessionProcesses } from '../work/session-processes.ts'
 import type { StopCause, WorkStage } from '../relay/messages.ts'
 import { doneLine, failedLine, noteLine, type LineStage } from '../relay/stage-lines.ts'
-import { SessionFailure } from './failure.ts'
+import type { SessionFailure } from './failure.ts'
 import type { HostState } from './host-state.ts'
 import { endOf, endStopped, endWithout, type EndedEvent } from './outcome.ts'
 import type { StopRequest } from './stop-request.ts'
@@ -16,10 +16,12 @@ import { WorkLink, WorkUnreachable } from './work-link.ts'
 export const STOP_GRACE_MS = 10_000
 /** How much longer than its grace a stop may take before the session ends without work's word. */
 const STOP_SPARE_MS = 15_000
-/** How long work may take to listen for the first time: its image may still be pulled. */
-const FIRST_CONNECT_LIMIT_MS = 5 * 60_000
+/** How long work may take to listen for the first time, as its image may still be pulled, or to answer. */
+const CONNECT_LIMIT_MS = 5 * 60_000
 /** Nobody listening for this long, where work was seen before, means that it is gone. */
 const GONE_LIMIT_MS = 1000
+/** Breaches of the protocol, or faults of our own, before work is given up. */
+const MAX_FAULTS = 3
 
 /** Fetches, verifies and unpacks code; throws SessionFailure, or what `signal` was aborted with. */
 export type FetchCode = (options: {
@@ -58,6 +60,7 @@ export class Session {
   private fetched = false
   private deadline: NodeJS.Timeout | undefined
   private giveUpAtMs = Infinity
+  private faults = 0
 
   constructor(options: SessionOptions) {
     this.options = options
@@ -76,12 +79,14 @@ export class Session {
   /** Resolves to how it ended. Rejects when `signal` aborts, and on faults that a next life may not meet. */
   async run(): Promise<EndedEvent> {
     try {
+      // Of an earlier life; it counts also while work does not answer.
+      if (this.options.timeline.runningAt !== undefined) this.watchDeadline(this.options.timeline.runningAt)
       for (;;) {
         this.options.signal.throwIfAborted()
-        const link = await this.connect()
+        const link = Date.now() > this.giveUpAtMs ? undefined : await this.connect()
         if (link === undefined) return await this.withoutWork()
         this.link = link
-        const ended = await this.drive(link)
+        const ended = await this.drive(link).catch((error: unknown) => this.afterFault(error))
         if (ended !== undefined) return ended
         link.close()
       }
@@ -90,9 +95,18 @@ export class Session {
     }
   }
 
+  /** What work says is not trusted: the command may have it in its hands. When it stays nonsense, that is the end. */
+  private afterFault(error: unknown): EndedEvent | undefined {
+    const { signal, logger } = this.options
+    signal.throwIfAborted()
+    logger.error({ err: error }, 'the connection to work failed')
+    if (++this.faults < MAX_FAULTS) return undefined
+    return endWithout('lost', 'runner_lost', 'What the process that runs the command sends cannot be understood.')
+  }
+
   /** Tells work that its exit is journaled, or that there is nothing to run; it ends what is left and exits. */
   async dismissWork(): Promise<void> {
-    const link = this.link ?? (await this.tryConnect().catch(() => undefined))
+    const link = this.link?.isOpen ? this.link : await this.tryConnect().catch(() => undefined)
     link?.send({ type: 'quit' })
     await link?.end()
   }
@@ -110,20 +124,20 @@ export class Session {
   /** Undefined when work is gone, never came, or does not know us. */
   private async connect(): Promise<WorkLink | undefined> {
     const { state, logger, signal } = this.options
-    let absentSinceMs: number | undefined
-    for (;;) {
+    const failingSinceMs: Partial<Record<WorkUnreachable['kind'], number>> = {}
+    for (let attempt = 0; ; attempt++) {
       try {
         const link = await this.tryConnect()
         state.markWorkSeen()
         return link
       } catch (error) {
         if (!(error instanceof WorkUnreachable)) throw error
-        logger.info({ kind: error.kind }, 'work was not reached')
+        if (attempt === 0) logger.info({ kind: error.kind }, 'work is not reached yet')
         if (error.kind === 'refused' || Date.now() > this.giveUpAtMs) return undefined
-        if (error.kind === 'silent') absentSinceMs = undefined
-        else absentSinceMs ??= Date.now()
-        const limitMs = state.workSeen ? GONE_LIMIT_MS : FIRST_CONNECT_LIMIT_MS
-        if (absentSinceMs !== undefined && Date.now() - absentSinceMs > limitMs) return undefined
+        if (error.kind === 'broken' && ++this.faults >= MAX_FAULTS) return undefined
+        failingSinceMs[error.kind] ??= Date.now()
+        const limitMs = error.kind === 'absent' && state.workSeen ? GONE_LIMIT_MS : CONNECT_LIMIT_MS
+        if (Date.now() - failingSinceMs[error.kind]! > limitMs) return undefined
         if (this.options.stop.cause !== undefined && !state.workSeen) return undefined
       }
       await sleep(100, undefined, { signal })
@@ -174,7 +188,9 @@ export class Session {
           this.onStage(event.stage)
           break
         case 'exit':
-          if (event.exit.offset === terminal.workOffset) return endOf(event.exit, claim.timeoutSeconds)
+          if (event.exit.offset === terminal.workOffset) {
+            return endOf(event.exit, claim.timeoutSeconds)
+          }
           throw new RangeError(`work ended at ${event.exit.offset}, but ${terminal.workOffset} bytes came`)
         default:
           break
@@ -199,9 +215,12 @@ export class Session {
       this.fetched = true
     } catch (error) {
       if (stop.cause !== undefined) return endStopped(stop.cause, claim.timeoutSeconds)
-      if (!isSessionFailure(error)) throw error
-      this.options.terminal.appendHost(failedLine(error.detail))
-      return endWithout('failed', error.reason, error.detail)
+      this.options.signal.throwIfAborted()
+      const known = isSessionFailure(error)
+      if (!known) this.options.logger.error({ err: error }, 'the code could not be fetched')
+      const detail = known ? error.detail : 'The code could not be fetched, by a fault of ours. Try again.'
+      this.options.terminal.appendHost(failedLine(detail))
+      return endWithout('failed', known ? error.reason : 'internal', detail)
     }
     const { command, prompt, installCmd, env } = order
     link.send({ type: 'prepare', order: { sessionId: claim.sessionId, command, prompt, installCmd, env } })
@@ -253,11 +272,11 @@ export class Session {
 
   private sendStop(): void {
     const { stop } = this.options
-    this.giveUpAtMs = Date.now() + STOP_GRACE_MS + STOP_SPARE_MS
+    this.giveUpAtMs = Math.min(this.giveUpAtMs, Date.now() + STOP_GRACE_MS + STOP_SPARE_MS)
     this.link?.send({ type: 'stop', cause: stop.cause!, graceMs: STOP_GRACE_MS })
     clearTimeout(this.deadline)
     // work that does not answer any more is given up: `run` then finds the time over.
-    this.deadline = setTimeout(() => this.link?.close(), this.giveUpAtMs - Date.now() + 1)
+    this.deadline = setTimeout(() => this.link?.close(), Math.max(0, this.giveUpAtMs - Date.now()) + 10)
   }
 
   private watchDeadline(runningAt: string): void {

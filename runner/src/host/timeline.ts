@@ -28,12 +28,14 @@ export class Timeline {
     this.show({ status: 'starting', stage: null, since: new Date().toISOString() })
   }
 
-  stage(name: Exclude<Stage, 'running'>, at = new Date().toISOString()): void {
+  stage(name: Exclude<Stage, 'running'>, told = new Date().toISOString()): void {
+    const at = notLater(told)
     this.add({ type: 'stage', name, at })
     this.show({ status: 'starting', stage: name, since: at })
   }
 
-  running(at: string): void {
+  running(told: string): void {
+    const at = notLater(told)
     this.add({ type: 'running', at })
     this.show({ status: 'running', stage: 'running', since: this.runningAt ?? at })
   }
@@ -52,4 +54,9 @@ export class Timeline {
   private show(status: Pick<StatusMessage, 'status' | 'stage' | 'since'>): void {
     this.terminal.setStatus({ ...status, reason: null, hint: null })
   }
+}
+
+/** work's word, but never in the future: a timeout counts from it, and the command may have work in its hands. */
+function notLater(told: string): string {
+  return new Date(Math.min(Date.parse(told), Date.now())).toISOString()
 }

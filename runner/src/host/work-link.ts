@@ -5,11 +5,11 @@ import { decodeWorkMessage, encodeMessage, type HostMessage, type WorkMessage } 
 export type WorkEvent = WorkMessage | { readonly type: 'output'; readonly offset: number; readonly bytes: Buffer }
 export type Welcome = WorkMessage & { type: 'welcome' }
 
-/** Why work could not be reached: nobody listens, it does not know us, or it does not answer. */
+/** Why work could not be reached: nobody listens, it does not know us, it does not answer, or not as it should. */
 export class WorkUnreachable extends Error {
-  readonly kind: 'absent' | 'refused' | 'silent'
-  constructor(kind: 'absent' | 'refused' | 'silent', detail: string) {
-    super(detail)
+  readonly kind: 'absent' | 'refused' | 'silent' | 'broken'
+  constructor(kind: 'absent' | 'refused' | 'silent' | 'broken', detail: string, options?: { cause: unknown }) {
+    super(detail, options)
     this.name = 'WorkUnreachable'
     this.kind = kind
   }
@@ -46,8 +46,7 @@ export class WorkLink {
     const iterator = readEvents(socket)
     socket.write(encodeMessage({ type: 'hello', secret: options.secret, from: options.from }))
     try {
-      const first = await iterator.next().catch((): { value: undefined } => ({ value: undefined }))
-      const message = first.value as WorkEvent | undefined
+      const message = await firstEvent(iterator)
       if (message?.type === 'welcome') return new WorkLink(socket, message, iterator)
       socket.destroy()
       if (message?.type === 'refused') throw new WorkUnreachable('refused', message.why)
@@ -61,6 +60,10 @@ export class WorkLink {
   events(): AsyncIterable<WorkEvent> {
     // Without `return`: leaving the loop at the exit must not destroy the socket, which still carries the quit.
     return { [Symbol.asyncIterator]: () => ({ next: () => this.iterator.next() }) }
+  }
+
+  get isOpen(): boolean {
+    return !this.socket.destroyed
   }
 
   send(message: HostMessage): void {
@@ -87,6 +90,15 @@ export class WorkLink {
       })
     })
     this.socket.destroy()
+  }
+}
+
+async function firstEvent(iterator: AsyncGenerator<WorkEvent>): Promise<WorkEvent | undefined> {
+  try {
+    const { done, value } = await iterator.next()
+    return done === true ? undefined : value
+  } catch (cause) {
+    throw new WorkUnreachable('broken', 'work did not answer as it should', { cause })
   }
 }
 

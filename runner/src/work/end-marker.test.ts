@@ -28,7 +28,7 @@ describe('the end marker', () => {
   test('one byte at a time', () => {
     const scanner = new MarkerScanner(marker)
     let out = ''
-    const found = [...Buffer.concat([Buffer.from('ab'), marker])].some((byte) => {
+    const found = Array.from(Buffer.concat([Buffer.from('ab'), marker])).some((byte) => {
       const result = scanner.push(Buffer.from([byte]))
       out += result.bytes.toString()
       return result.found

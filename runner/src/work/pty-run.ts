@@ -54,12 +54,17 @@ export class PtyRun {
     })
   }
 
-  /** Starts it. A command that cannot be started is an `exit` with an error; only a missing pty throws. */
+  /** Starts it. What cannot be started throws, or is an `exit` with an error, as the system tells it. */
   static async start(options: RunOptions): Promise<PtyRun> {
     const pty = new Pty(options.size)
     // Backspace must delete whole characters of UTF-8. Before the spawn, so that the command cannot see it change.
     await pty.stty('iutf8')
-    return new PtyRun(options, pty)
+    try {
+      return new PtyRun(options, pty)
+    } catch (error) {
+      pty[Symbol.dispose]()
+      throw error
+    }
   }
 
   write(bytes: Buffer): boolean {

@@ -186,8 +186,8 @@ export class Work {
     const { logger } = this.options
     void this.runOrder(this.order!)
       .catch((err: unknown): Omit<WorkExit, 'at' | 'offset' | 'stopped'> => {
-        logger.error({ err }, 'the order could not be run')
-        return { phase: 'command', oomKilled: false, ...runFailure(err) }
+        logger.error({ code: (err as NodeJS.ErrnoException).code }, 'the order could not be run')
+        return this.notStarted('command', err)
       })
       .then((exit) => {
         this.exit = { ...exit, stopped: this.stopped?.cause ?? null, at: now(), offset: this.output.head }
@@ -243,13 +243,15 @@ export class Work {
     const exit: RunExit = await this.run.exit
     this.run = undefined
     const oomKilled = (await countOomKills()) > oomBefore
-    if ('error' in exit) {
-      const failed = runFailure(exit.error)
-      this.emitLine(failedLine(failed.failure.detail))
-      return { phase, oomKilled, ...failed }
-    }
+    if ('error' in exit) return this.notStarted(phase, exit.error)
     if (phase === 'install' && exit.exitCode !== 0) this.emitLine(failedLine('the install command failed'))
     return { phase, ...exit, failure: null, oomKilled }
+  }
+
+  private notStarted(phase: WorkExit['phase'], error: unknown): Omit<WorkExit, 'at' | 'offset' | 'stopped'> {
+    const failed = runFailure(error)
+    this.emitLine(failedLine(failed.failure.detail))
+    return { phase, oomKilled: false, ...failed }
   }
 
   private enter(name: WorkStage['name']): void {

@@ -1,0 +1,100 @@
+import { CLOSE, V1_PROTOCOL } from '@cliscale/contract'
+import { describe, expect, test } from '@jest/globals'
+import { once } from 'node:events'
+import { createControllerDouble } from './controller-double.ts'
+import { HostUnderTest } from './host-process.ts'
+import { refusedUpgrade, TestViewer } from './terminal-client.ts'
+
+const SIZE = { columns: 100, rows: 30 }
+const protocols = [V1_PROTOCOL]
+
+describe('viewers of a host', () => {
+  test('one who may write types into the command, one who may only read does not, one who is revoked leaves', async () => {
+    await using controller = await createControllerDouble({ command: 'while read x; do echo "<$x>"; done' })
+    await using session = new HostUnderTest(controller).start()
+    const port = await session.port()
+    await controller.event('running')
+    await using reader = await new TestViewer({ port, protocols, assertion: await controller.assertion('ro') }).open(
+      SIZE,
+    )
+    await using writer = await new TestViewer({ port, protocols, assertion: await controller.assertion('rw') }).open(
+      SIZE,
+    )
+    await writer.until(() => writer.hello !== undefined, 'hello')
+    reader.type('from reader\r')
+    writer.type('from writer\r')
+    await reader.untilText('<from writer>')
+    expect(writer.text()).not.toContain('from reader')
+    controller.control({ type: 'revoke', viewer: writer.hello!.viewer })
+    await writer.untilClosed()
+    expect(writer.closed!.code).toBe(CLOSE.token)
+    expect(reader.closed).toBeUndefined()
+    controller.control({ type: 'stop' })
+    await reader.untilClosed(15_000)
+    expect(reader.exit).toMatchObject({ status: 'stopped', reason: 'stopped_by_user' })
+    expect(reader.closed!.code).toBe(CLOSE.normal)
+  })
+
+  test('are let in by a key that came after the host began, and not by another session’s assertion', async () => {
+    await using controller = await createControllerDouble({ command: 'sleep 30' })
+    await using other = await createControllerDouble({})
+    await using session = new HostUnderTest(controller).start()
+    const port = await session.port()
+    await controller.event('running')
+    const foreign = await refusedUpgrade({ port, protocols, assertion: await other.assertion('rw') })
+    expect(foreign.status).toBe(401)
+    expect((await refusedUpgrade({ port, protocols })).status).toBe(401)
+    await using early = await new TestViewer({ port, protocols, assertion: await controller.assertion('rw') }).open(
+      SIZE,
+    )
+    await early.until(() => early.hello !== undefined, 'hello')
+    await controller.rotateKeys()
+    await new Promise((resolve) => setTimeout(resolve, 10_500)) // the cooldown of the keys
+    await using late = await new TestViewer({ port, protocols, assertion: await controller.assertion('rw') }).open(SIZE)
+    await late.until(() => late.hello !== undefined, 'hello')
+  }, 40_000)
+
+  test.each([
+    ['is told to end: closed with 1012', 'SIGTERM'],
+    ['is killed', 'SIGKILL'],
+  ] as const)(
+    'go on at their offset when the host %s',
+    async (_, signal) => {
+      await using controller = await createControllerDouble({
+        command: 'for i in $(seq 1 40); do seq 1 500; sleep 0.1; done',
+      })
+      await using session = new HostUnderTest(controller).start()
+      const assertion = await controller.assertion('rw')
+      const received: Buffer[] = []
+      let have = 0
+      await using first = await new TestViewer({ port: await session.port(), protocols, assertion }).open(SIZE)
+      await first.until(() => first.position > 20_000, 'output')
+      const ended = once(session.host!, 'exit')
+      session.host!.kill(signal)
+      await first.untilClosed()
+      const [code] = (await ended) as [number | null]
+      if (signal === 'SIGTERM') {
+        expect(first.closed!.code).toBe(CLOSE.restart)
+        expect(code).toBe(75)
+      }
+      expect(first.from).toBe(0)
+      received.push(first.bytes())
+      have = first.position
+      session.forgetPort()
+      session.startHost()
+      await using second = await new TestViewer({ port: await session.port(), protocols, assertion }).open({
+        ...SIZE,
+        epoch: first.hello!.epoch,
+        have,
+      })
+      await second.until(() => second.hello !== undefined, 'hello')
+      expect(second.hello!.seq).toBe(have)
+      await second.until(() => second.exit !== undefined, 'exit', 20_000)
+      received.push(second.bytes())
+      const run = Array.from({ length: 500 }, (_, i) => `${i + 1}\r\n`).join('')
+      expect(Buffer.concat(received).toString() === run.repeat(40)).toBe(true)
+      expect(second.exit).toMatchObject({ status: 'succeeded', exitCode: 0 })
+    },
+    40_000,
+  )
+})
