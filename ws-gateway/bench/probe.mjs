@@ -1,6 +1,10 @@
 /** Loaded into a gateway's process: tells the benchmark what the process holds. Needs --expose-gc. */
-process.on('message', async (message) => {
-  if (message !== 'resources') return
+process.on('message', (message) => {
+  if (message === 'resources') void tell()
+})
+process.channel.unref()
+
+async function tell() {
   globalThis.gc()
   await new Promise((resolve) => setTimeout(resolve, 50))
   globalThis.gc()
@@ -13,5 +17,4 @@ process.on('message', async (message) => {
     heapBytes: process.memoryUsage().heapUsed,
     cpuUs: process.cpuUsage().user + process.cpuUsage().system,
   })
-})
-process.channel.unref()
+}

@@ -34,7 +34,10 @@ export interface AttachDeps {
 
 export type AttachState = 'waiting' | 'dialling' | 'spliced' | 'replaying' | 'closing' | 'closed'
 
-/** What a client owes us before we let go of its socket with our own words unread: nothing, so little is kept. */
+/** One for all: a DOMException with a stack for each terminal costs more than its token does. */
+const OVER = new Error('the terminal is over')
+
+/** Of what we say ourselves, a client may leave this much unread. */
 const MAX_UNREAD_BYTES = 64 * 1024
 
 /**
@@ -205,7 +208,7 @@ export class Attachment {
     this.#stopWaiting()
     this.#state = 'closing'
     this.#cause = cause
-    this.#abort.abort()
+    this.#abort.abort(OVER)
     this.#client.socket.end(closeFrame(code, reason))
     this.#client.readWith(() => undefined)
     this.#timer = setTimeout(() => this.destroy(), this.#deps.limits.lingerMs)
@@ -221,7 +224,7 @@ export class Attachment {
     this.#stopWaiting()
     const endedAs = this.#state
     this.#state = 'closed'
-    this.#abort.abort()
+    this.#abort.abort(OVER)
     const { socket } = this.#client
     this.#deps.logger.info(
       {

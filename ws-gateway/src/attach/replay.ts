@@ -38,7 +38,7 @@ const STALLED_MS = 60_000
  * Writes HELLO, the output with its sizes, and EXIT (on `tty` the output and a line), and answers the code to close
  * with. It writes whole frames only, so that a Close may follow whenever it returns or throws.
  *
- * @throws AppError `store_unavailable`; AbortError when the signal says so.
+ * @throws AppError `store_unavailable`; the signal's reason when it says so.
  */
 export async function replay(options: ReplayOptions): Promise<{ code: number; reason: string }> {
   const first = await firstMessage(options)

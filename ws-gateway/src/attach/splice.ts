@@ -30,7 +30,8 @@ export function splice(client: Socket, pod: Socket, options: SpliceOptions): { e
   const onGone = (side: string, other: Socket, isClean: boolean): void => {
     cause ??= side
     if (!isClean) return destroyBoth()
-    other.end()
+    // Ending what is destroyed makes an error object with a stack, for nobody, at every goodbye.
+    if (!other.destroyed && !other.writableEnded) other.end()
     linger ??= setTimeout(destroyBoth, options.lingerMs)
   }
   const connect = (from: Socket, to: Socket, side: string): void => {
