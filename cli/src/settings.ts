@@ -1,5 +1,5 @@
 import path from 'node:path'
-import { CONTROLLER_ENV } from '@cliscale/controller'
+import { CONTROLLER_ENV, CONTROLLER_PROCESS_ENV } from '@cliscale/controller'
 import { secret, wholeNumber } from '@cliscale/service-kit'
 import { GATEWAY_ENV } from '@cliscale/ws-gateway'
 import { z } from 'zod'
@@ -24,12 +24,7 @@ export const SERVER_ENV = {
   CLISCALE_SESSION_MEMORY_MAX_BYTES: wholeNumber(16 * 1024 * 1024, 16 * 1024 ** 4)
     .optional()
     .meta({ description: 'Memory that one session may use, where the system can keep a limit. Absent: no limit.' }),
-  CLISCALE_LOG_LEVEL: z
-    .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal'], {
-      error: 'must be one of trace, debug, info, warn, error, fatal',
-    })
-    .default('info')
-    .meta({ description: 'The least severe line that is logged.' }),
+  CLISCALE_LOG_LEVEL: CONTROLLER_PROCESS_ENV.CLISCALE_LOG_LEVEL,
 } as const
 
 /** What `cliscale up` reads: all of the server's settings, none of them needed, and where the data lies. */
