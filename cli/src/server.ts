@@ -13,9 +13,8 @@ const START_MS = 10_000
 let running: Promise<Composition | undefined> | undefined
 const unasked = setTimeout(() => process.exit(1), START_MS)
 
-// Ctrl-C and a kill of the process group are the supervisor's: it tells us when to end.
-for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
-process.on('SIGTERM', () => void stop())
+// Signals are the supervisor's, also when a whole machine shuts down: it tells us when to end, and what with sessions.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
 // Without a supervisor nobody would restart or stop us: we go, and sessions go on until the next start.
 process.on('disconnect', () => process.exit(0))
 process.on('message', (message: ToServer) => {

@@ -2,10 +2,13 @@ import { once } from 'node:events'
 import { chmod, mkdir, readFile, readdir, stat, writeFile } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
 import path from 'node:path'
-import { afterEach, beforeEach, expect, test } from '@jest/globals'
+import { afterEach, beforeEach, expect, jest, test } from '@jest/globals'
 import { createTestDatabase } from '@cliscale/test-kit'
 import pg from 'pg'
 import { apiOf, eventually, processesOf, removeFolder, serverPid, temporaryFolder, Up } from './support.ts'
+
+// Whole systems start in seconds, and in many more on a machine that is busy with other tests.
+jest.setTimeout(120_000)
 
 let root: string
 let dataDir: string

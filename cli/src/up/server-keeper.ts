@@ -44,6 +44,8 @@ export async function keepServer(options: {
 class Keeper implements ServerKeeper {
   readonly #options: Parameters<typeof keepServer>[0]
   #child: ChildProcess | undefined
+  /** The server that was told to end in order. */
+  #told: ChildProcess | undefined
   #isStopping = false
   #kept: Promise<void> = Promise.resolve()
   port = 0
@@ -53,7 +55,6 @@ class Keeper implements ServerKeeper {
   }
 
   async startFirst(): Promise<void> {
-    await stopLeftServer(this.#options.paths.serverMark)
     const child = await this.#spawn()
     this.port = await untilListening(child)
     this.#kept = this.#keep(child)
@@ -62,16 +63,19 @@ class Keeper implements ServerKeeper {
   async stop(limitMs: number): Promise<void> {
     this.#isStopping = true
     const child = this.#child
+    let endedInOrder = false
     if (child?.pid !== undefined && child.exitCode === null && child.signalCode === null) {
+      this.#told = child
       const gone = once(child, 'exit')
       send(child, { type: 'stop' })
       const timer = setTimeout(() => child.kill('SIGKILL'), limitMs)
       await gone
       clearTimeout(timer)
+      endedInOrder = child.exitCode === 0
     }
     await this.#kept
     // A server that failed on its way out, or was not there at that moment, left its sessions running.
-    if (this.#child?.exitCode !== 0) await killSessions(this.#options.paths)
+    if (!endedInOrder) await killSessions(this.#options.paths)
     await rm(this.#options.paths.serverMark, { force: true })
   }
 
@@ -93,6 +97,8 @@ class Keeper implements ServerKeeper {
       await sleep(pauseMs)
       if (this.#isStopping) return
       child = await this.#spawn()
+      // A stop that came while it was being started knew of its predecessor only.
+      if (this.#isStopping && this.#told !== child) child.kill('SIGKILL')
       const back = await untilListening(child).then(
         () => undefined,
         (error: Error) => error.message,
@@ -150,7 +156,7 @@ async function untilGone(child: ChildProcess): Promise<string> {
 }
 
 /** A server whose supervisor was killed ends by itself, but may not have got there yet: it still has the port. */
-async function stopLeftServer(file: string): Promise<void> {
+export async function stopLeftServer(file: string): Promise<void> {
   const mark = await readFile(file, 'utf8').then(
     (text) => JSON.parse(text) as ProcessMark,
     () => undefined,

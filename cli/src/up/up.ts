@@ -10,7 +10,7 @@ import { greeting } from './greeting.ts'
 import { keepPostgres, type PostgresKeeper } from './postgres-keeper.ts'
 import type { Printer } from './printer.ts'
 import { openSecrets, type Secrets } from './secrets.ts'
-import { keepServer, type ServerKeeper } from './server-keeper.ts'
+import { keepServer, type ServerKeeper, stopLeftServer } from './server-keeper.ts'
 import type { Shutdown } from './shutdown.ts'
 import { UserError } from './user-error.ts'
 
@@ -42,6 +42,7 @@ export async function up(deps: UpDeps): Promise<number> {
   const address = settings.CLISCALE_PORT === 0 ? 'a free port' : addressOf(settings.CLISCALE_PORT)
   const paths = await openDataDir(settings.CLISCALE_DATA_DIR ?? whereByDefault(deps))
   await lockDataDir(paths.root, address)
+  await stopLeftServer(paths.serverMark)
   await requireFreePort(settings.CLISCALE_PORT)
   const secrets = await openSecrets(paths)
   try {
