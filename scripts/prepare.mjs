@@ -74,18 +74,21 @@ async function install() {
 
 async function build() {
   await quietly(process.execPath, [at('node_modules/typescript/bin/tsc'), '-b'])
-  if (existsSync(at('scripts/build-web.mjs')) && isWebStale()) {
-    await quietly(process.execPath, [at('scripts/build-web.mjs')])
-  }
+  const programs = ['runner/src', 'service-kit/src', 'contract/src', 'scripts/build-runner.mjs', 'package-lock.json']
+  if (isStale('runner/dist/programs/work/main.js', programs)) await node('scripts/build-runner.mjs')
+  const page = ['web', 'contract/src', 'scripts/build-web.mjs', 'package-lock.json']
+  if (isStale('ws-gateway/public/terminal.html', page)) await node('scripts/build-web.mjs')
 }
 
-/** The browser's files are made again when anything they are made from is newer. */
-function isWebStale() {
-  const page = at('ws-gateway/public/terminal.html')
-  if (!existsSync(page)) return true
-  const made = statSync(page).mtimeMs
-  const sources = [at('scripts/build-web.mjs'), at('package-lock.json'), at('web'), at('contract/src')]
-  return sources.some((source) => newest(source) > made)
+function node(script) {
+  return quietly(process.execPath, [at(script)])
+}
+
+/** Whether a built file has to be made again: it is missing, or something that it is made from is newer. */
+function isStale(file, sources) {
+  if (!existsSync(at(file))) return true
+  const made = statSync(at(file)).mtimeMs
+  return sources.some((source) => newest(at(source)) > made)
 }
 
 function newest(file) {

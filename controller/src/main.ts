@@ -92,7 +92,7 @@ async function refuseForeignSchema(pool: ReturnType<typeof createPool>): Promise
 
 /** The two programs of a session lie beside this package; it only knows where. */
 function runnerPrograms(): { hostProgram: string; workProgram: string } {
-  const dist = new URL('../../runner/dist/', import.meta.url)
+  const dist = new URL('../../runner/dist/programs/', import.meta.url)
   return {
     hostProgram: fileURLToPath(new URL('host/main.js', dist)),
     workProgram: fileURLToPath(new URL('work/main.js', dist)),

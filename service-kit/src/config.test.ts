@@ -36,6 +36,12 @@ describe('parseEnv', () => {
     expect(faultsOf({ CLISCALE_PORT: port })).toEqual(['CLISCALE_PORT must be a whole number from 0 to 65535'])
   })
 
+  test('says of what is missing that it is required', () => {
+    expect(() => parseEnv(z.object({ CLISCALE_DATABASE_URL: secret() }), {})).toThrow(
+      'CLISCALE_DATABASE_URL is required',
+    )
+  })
+
   test('takes an empty value as absent', () => {
     expect(parseEnv(Schema, { CLISCALE_PORT: '', CLISCALE_API_KEY: '' })).toMatchObject({ CLISCALE_PORT: 7080 })
   })

@@ -38,9 +38,14 @@ export function parseEnv<T extends z.ZodObject>(schema: T, env: NodeJS.ProcessEn
     if (!isKnown(schema, name) && !isForeign(name, value))
       faults.push(`${name} is not a setting; remove it or correct its name`)
   const result = schema.safeParse(raw)
-  if (!result.success) faults.push(...result.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`))
+  if (!result.success) faults.push(...result.error.issues.map((issue) => sentence(issue, raw)))
   if (faults.length > 0 || !result.success) throw new ConfigError(faults)
   return result.data
+}
+
+function sentence(issue: z.core.$ZodIssue, raw: Record<string, string>): string {
+  const name = issue.path.join('.')
+  return name in raw ? `${name} ${issue.message}` : `${name} is required`
 }
 
 /** Looks through optional, default and the like: each makes a new schema without the mark of the one inside. */
