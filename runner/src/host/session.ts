@@ -1,10 +1,9 @@
-import type { ClaimResponse, Stage, WorkOrder } from '@cliscale/contract'
+import type { ClaimResponse, WorkOrder } from '@cliscale/contract'
 import type { Logger } from '@cliscale/service-kit'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { endSessionProcesses } from '../work/session-processes.ts'
 import type { StopCause, WorkStage } from '../relay/messages.ts'
-import { doneLine, failedLine, noteLine, type LineStage } from '../relay/stage-lines.ts'
-import type { SessionFailure } from './failure.ts'
+import { bringCode, type FetchCode } from './bring-code.ts'
 import type { HostState } from './host-state.ts'
 import { endOf, endStopped, endWithout, type EndedEvent } from './outcome.ts'
 import type { StopRequest } from './stop-request.ts'
@@ -22,16 +21,6 @@ const CONNECT_LIMIT_MS = 5 * 60_000
 const GONE_LIMIT_MS = 1000
 /** Breaches of the protocol, or faults of our own, before work is given up. */
 const MAX_FAULTS = 3
-
-/** Fetches, verifies and unpacks code; throws SessionFailure, or what `signal` was aborted with. */
-export type FetchCode = (options: {
-  readonly url: string
-  readonly checksumSha256: string | null
-  readonly policy: ClaimResponse['fetchPolicy']
-  readonly targetDir: string
-  readonly signal: AbortSignal
-  readonly onStage: (stage: Stage) => void
-}) => Promise<{ notes: readonly string[] }>
 
 export interface SessionOptions {
   readonly claim: ClaimResponse
@@ -208,48 +197,15 @@ export class Session {
 
   /** Brings the code into the workspace and hands over the order; it stays in memory, here and there. */
   private async prepare(link: WorkLink, order: WorkOrder): Promise<EndedEvent | undefined> {
-    const { claim, stop } = this.options
-    try {
-      stop.signal.throwIfAborted()
-      if (!this.fetched) await this.fetch(order)
+    const { claim } = this.options
+    if (!this.fetched) {
+      const failure = await bringCode(this.options, order)
+      if (failure !== undefined) return failure
       this.fetched = true
-    } catch (error) {
-      if (stop.cause !== undefined) return endStopped(stop.cause, claim.timeoutSeconds)
-      this.options.signal.throwIfAborted()
-      const known = isSessionFailure(error)
-      if (!known) this.options.logger.error({ err: error }, 'the code could not be fetched')
-      const detail = known ? error.detail : 'The code could not be fetched, by a fault of ours. Try again.'
-      this.options.terminal.appendHost(failedLine(detail))
-      return endWithout('failed', known ? error.reason : 'internal', detail)
     }
     const { command, prompt, installCmd, env } = order
     link.send({ type: 'prepare', order: { sessionId: claim.sessionId, command, prompt, installCmd, env } })
     return undefined
-  }
-
-  private async fetch(order: WorkOrder): Promise<void> {
-    if (order.codeUrl === null) return
-    const { claim, terminal, timeline, stop, workspaceDir, onOutput, signal } = this.options
-    let current: { name: LineStage; sinceMs: number } | undefined
-    const finish = (): void => {
-      if (current !== undefined) terminal.appendHost(doneLine(current.name, Date.now() - current.sinceMs))
-      onOutput()
-    }
-    const { notes } = await this.options.fetchCode({
-      url: order.codeUrl,
-      checksumSha256: order.checksumSha256,
-      policy: claim.fetchPolicy,
-      targetDir: workspaceDir,
-      signal: AbortSignal.any([stop.signal, signal]),
-      onStage: (name) => {
-        if (name !== 'fetching_code' && name !== 'verifying') return
-        finish()
-        current = { name, sinceMs: Date.now() }
-        timeline.stage(name)
-      },
-    })
-    finish()
-    for (const note of notes) terminal.appendHost(noteLine(note))
   }
 
   /** Undefined when the command may run now. After `started` is confirmed it is never run again. */
@@ -287,9 +243,4 @@ export class Session {
     const cause: StopCause = 'deadline'
     this.deadline = setTimeout(() => stop.request(cause), Math.max(0, leftMs))
   }
-}
-
-/** By name: Jest loads modules in several realms. */
-function isSessionFailure(error: unknown): error is SessionFailure {
-  return error instanceof Error && error.name === 'SessionFailure'
 }
