@@ -1,4 +1,4 @@
-import type { SessionEvent } from '@cliscale/contract'
+import { REASONS, type SessionEvent } from '@cliscale/contract'
 import type { Launcher } from '../launch/launcher.ts'
 
 type Ended = SessionEvent & { type: 'ended' }
@@ -12,5 +12,5 @@ export async function correctEnd(launcher: Launcher, sessionId: string, event: E
   if (!killed || (event.status !== 'failed' && event.status !== 'lost')) return event
   const launched = await launcher.list().catch(() => [])
   if (!launched.some((entry) => entry.sessionId === sessionId && entry.oomKilled)) return event
-  return { ...event, status: 'failed', reason: 'oom_killed' }
+  return { ...event, status: 'failed', reason: 'oom_killed', detail: REASONS.oom_killed.hint }
 }
