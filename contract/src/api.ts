@@ -44,12 +44,10 @@ export const CreateSessionRequest = z
     prompt: text(LIMITS.promptBytes)
       .optional()
       .meta({ description: 'Given to the command as PROMPT and CLISCALE_PROMPT.' }),
-    install_cmd: text(LIMITS.commandBytes)
-      .optional()
-      .meta({
-        description:
-          'Runs before the command. Absent: npm ci or npm install where the code has a package.json. Empty: nothing.',
-      }),
+    install_cmd: text(LIMITS.commandBytes).optional().meta({
+      description:
+        'Runs before the command. Absent: npm ci or npm install where the code has a package.json. Empty: nothing.',
+    }),
     code_checksum_sha256: z
       .string()
       .regex(/^[0-9a-fA-F]{64}$/, { error: 'must be 64 hexadecimal digits (the SHA-256 of the bytes behind code_url)' })
