@@ -1,6 +1,8 @@
 import { CLOSE, V1_PROTOCOL } from '@cliscale/contract'
 import { describe, expect, test } from '@jest/globals'
 import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import path from 'node:path'
 import { createControllerDouble } from './controller-double.ts'
 import { HostUnderTest } from './host-process.ts'
 import { refusedUpgrade, TestViewer } from './terminal-client.ts'
@@ -61,7 +63,9 @@ describe('viewers of a host', () => {
     'go on at their offset when the host %s',
     async (_, signal) => {
       await using controller = await createControllerDouble({
-        command: 'for i in $(seq 1 40); do seq 1 500; sleep 0.1; done',
+        // The second half waits for the second viewer, so that a slow machine does not end the session before it comes.
+        command:
+          'for i in $(seq 1 20); do seq 1 500; sleep 0.05; done; until [ -e ../go ]; do sleep 0.05; done; for i in $(seq 1 20); do seq 1 500; done',
       })
       await using session = new HostUnderTest(controller).start()
       const assertion = await controller.assertion('rw')
@@ -89,6 +93,7 @@ describe('viewers of a host', () => {
       })
       await second.until(() => second.hello !== undefined, 'hello')
       expect(second.hello!.seq).toBe(have)
+      writeFileSync(path.join(session.dir, 'go'), '')
       await second.until(() => second.exit !== undefined, 'exit', 20_000)
       received.push(second.bytes())
       const run = Array.from({ length: 500 }, (_, i) => `${i + 1}\r\n`).join('')
