@@ -36,6 +36,8 @@ export interface ControllerDouble extends AsyncDisposable {
   ended(limitMs?: number): Promise<SessionEvent & { type: 'ended' }>
   event<T extends SessionEvent['type']>(type: T, limitMs?: number): Promise<SessionEvent & { type: T }>
   outputHas(text: string): Promise<void>
+  /** Resolves when a call came in, whatever its answer. */
+  called(name: string): Promise<void>
   assertion(mode: 'rw' | 'ro'): Promise<string>
   rotateKeys(): Promise<void>
 }
@@ -147,6 +149,10 @@ class Double implements ControllerDouble {
     return until(`the event "${type}"`, limitMs, () => this.events.find((event) => event.type === type)) as Promise<
       SessionEvent & { type: T }
     >
+  }
+
+  async called(name: string): Promise<void> {
+    await until(`the call "${name}"`, 20_000, () => this.calls.includes(name) || undefined)
   }
 
   async outputHas(text: string): Promise<void> {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from '@jest/globals'
 import { createControllerDouble } from './controller-double.ts'
 import { HostUnderTest } from './host-process.ts'
@@ -49,4 +50,33 @@ describe('a session without faults', () => {
     ])
     expect(await session.hostExit()).toBe(0)
   })
+})
+
+describe('a host that is told to end', () => {
+  test.each(['claim', 'work', 'started', 'quiet', 'report'] as const)(
+    'while it waits (%s) leaves at once with 75, and its next life ends the session',
+    async (phase) => {
+      await using controller = await createControllerDouble({
+        command: phase === 'quiet' ? 'until [ -e ../go ]; do sleep 0.1; done; exit 7' : 'exit 7',
+      })
+      await using session = new HostUnderTest(controller)
+      const held = phase === 'report' ? 'events' : phase
+      controller.refuse.set(held, 503)
+      if (phase !== 'work') session.startWork()
+      session.startHost()
+      if (phase === 'quiet') await controller.event('running')
+      else await controller.called(phase === 'work' ? 'control' : held)
+      await sleep(300)
+      const askedAt = Date.now()
+      session.host!.kill('SIGTERM')
+      expect(await session.hostExit()).toBe(75)
+      expect(Date.now() - askedAt).toBeLessThan(4000)
+      controller.refuse.clear()
+      if (phase === 'work') session.startWork()
+      writeFileSync(path.join(session.dir, 'go'), '')
+      session.startHost()
+      expect(await controller.ended()).toMatchObject({ status: 'failed', exitCode: 7 })
+      expect(await session.hostExit()).toBe(0)
+    },
+  )
 })

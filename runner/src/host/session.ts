@@ -54,6 +54,8 @@ export class Session {
   constructor(options: SessionOptions) {
     this.options = options
     options.stop.onRequest(() => this.sendStop())
+    // A quiet command sends nothing that `run` could wake by.
+    options.signal.addEventListener('abort', () => this.close(), { once: true })
   }
 
   /** What a viewer typed; dropped while no command is there to read it. */
