@@ -8,13 +8,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 const ROOT = path.resolve(import.meta.dirname, '../..')
 
-/** A whole CLI Scale on one machine, in a data folder and on a port of its own, and its public API. */
-export interface System extends AsyncDisposable {
+/** The public API as its users see it. */
+export interface Api {
+  /** Where the controller's calls are. */
   readonly base: string
-  readonly dataDir: string
-  readonly pid: number
-  /** All that `cliscale up` printed so far. */
-  output(): string
   api(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>
   /** Creates a session and fails loudly when that is refused. */
   create(request: Record<string, unknown>): Promise<Created>
@@ -22,6 +19,14 @@ export interface System extends AsyncDisposable {
   ended(sessionId: string, withinMs?: number): Promise<SessionView>
   logs(sessionId: string): Promise<Buffer>
   token(sessionId: string, mode?: 'rw' | 'ro'): Promise<Created>
+}
+
+/** A whole CLI Scale on one machine, in a data folder and on a port of its own. */
+export interface System extends Api, AsyncDisposable {
+  readonly dataDir: string
+  readonly pid: number
+  /** All that `cliscale up` printed so far. */
+  output(): string
   /** The server process under the supervisor. */
   serverPid(): Promise<number>
 }
@@ -93,7 +98,26 @@ function makeSystem(parts: {
   key: string
   output: () => string
 }): System {
-  const { child, base, key } = parts
+  const { child } = parts
+  return {
+    ...createApi(parts.base, parts.key),
+    dataDir: parts.dataDir,
+    pid: child.pid ?? 0,
+    output: parts.output,
+    serverPid: () => childOf(child.pid ?? 0, 'server'),
+    [Symbol.asyncDispose]: async () => {
+      if (child.exitCode === null && child.signalCode === null) {
+        const gone = once(child, 'exit')
+        child.kill('SIGTERM')
+        await gone
+      }
+      await rm(parts.dataDir, { recursive: true, force: true })
+    },
+  }
+}
+
+/** The public API behind an address, called with a key. */
+export function createApi(base: string, key: string): Api {
   const call = async (
     method: string,
     at: string,
@@ -124,9 +148,6 @@ function makeSystem(parts: {
   }
   return {
     base,
-    dataDir: parts.dataDir,
-    pid: child.pid ?? 0,
-    output: parts.output,
     api: call,
     create: (request) => must('POST', '/api/sessions', request),
     token: async (id, mode = 'rw') => ({
@@ -139,19 +160,10 @@ function makeSystem(parts: {
       if (!response.ok) throw new Error(`logs: ${response.status} ${await response.text()}`)
       return Buffer.from(await response.arrayBuffer())
     },
-    serverPid: () => childOf(child.pid ?? 0, 'server'),
-    [Symbol.asyncDispose]: async () => {
-      if (child.exitCode === null && child.signalCode === null) {
-        const gone = once(child, 'exit')
-        child.kill('SIGTERM')
-        await gone
-      }
-      await rm(parts.dataDir, { recursive: true, force: true })
-    },
   }
 }
 
-async function waitForEnd(call: System['api'], id: string, withinMs: number): Promise<SessionView> {
+async function waitForEnd(call: Api['api'], id: string, withinMs: number): Promise<SessionView> {
   const deadline = Date.now() + withinMs
   let last: unknown
   while (Date.now() < deadline) {
