@@ -4,7 +4,7 @@ import type { StatusMessage } from '@cliscale/contract/terminal'
 /** Words for a stage while it lasts. */
 export const STAGE_WORDS: Readonly<Record<Stage, string>> = {
   queued: 'waiting in the queue',
-  scheduling: 'finding a machine',
+  scheduling: 'scheduling',
   pulling_image: 'pulling image',
   fetching_code: 'fetching code',
   verifying: 'verifying',
