@@ -320,7 +320,7 @@ describe('going away', () => {
   test('200 that connect and leave in six ways leave no socket and no timer', async () => {
     await using f = await openFixture({ limits: { resizeDebounceMs: 1, driverGraceMs: 1, closeMs: 50 } })
     f.terminal.appendWork(0, Buffer.alloc(600_000, 'x'))
-    const before = [active('TCPSocketWrap'), active('Timeout')]
+    const before = { sockets: active('TCPSocketWrap'), timers: active('Timeout') }
     const clients: RawClient[] = []
     for (let round = 0; round < 25; round++) {
       const some = Array.from({ length: 8 }, () => new RawClient(f.terminal.port))
@@ -331,9 +331,10 @@ describe('going away', () => {
     await eventually(() => f.left.length >= upgraded, 'the host to let go of all')
     // What a client keeps open is its own affair; the host's ends must be gone by themselves.
     for (const client of clients) client.socket.destroy()
-    await eventually(() => active('TCPSocketWrap') === before[0], 'no socket')
-    await eventually(() => active('Timeout') === before[1], 'no timer')
-    expect([active('TCPSocketWrap'), active('Timeout')]).toEqual(before)
+    // At most as many: what earlier tests or Jest itself had under way may have ended meanwhile.
+    await eventually(() => active('TCPSocketWrap') <= before.sockets, 'no socket')
+    await eventually(() => active('Timeout') <= before.timers, 'no timer')
+    expect(active('TCPSocketWrap')).toBeLessThanOrEqual(before.sockets)
   }, 60_000)
 })
 
