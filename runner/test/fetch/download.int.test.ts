@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import https from 'node:https'
 import net, { type AddressInfo } from 'node:net'
 import { describe, expect, test } from '@jest/globals'
@@ -33,6 +33,48 @@ describe('the checksum', () => {
     const { failure } = await runFetch('https://example.com/r.git', { checksum: sha256 })
     expect(failure).toMatchObject({ reason: 'bad_code_url' })
     expect(failure?.detail).toContain('code_checksum_sha256')
+  })
+})
+
+/** A server that sends an answer in one go and closes at once. */
+async function closingServer(answer: Buffer): Promise<AsyncDisposable & { port: number }> {
+  const server = net.createServer((socket) => {
+    socket.on('error', () => {})
+    socket.once('data', () => socket.end(answer))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  return { port, [Symbol.asyncDispose]: () => new Promise((resolve) => server.close(() => resolve())) }
+}
+
+describe('a server that closes after its last byte, as those without keep-alive do', () => {
+  const noise = randomBytes(600_000)
+  const large = tarGz([{ name: 'a', data: noise.toString('base64') }])
+
+  test.each([
+    ['with a length', `Connection: close\r\nContent-Length: ${large.length}\r\n`],
+    ['without a length', 'Connection: close\r\n'],
+  ])('gives all of a large archive %s', async (_case, header) => {
+    const answer = Buffer.concat([Buffer.from(`HTTP/1.1 200 OK\r\n${header}\r\n`), large])
+    for (let i = 0; i < 10; i += 1) {
+      await using server = await closingServer(answer)
+      const { failure, tree } = await runFetch(`http://127.0.0.1:${server.port}/a.tgz`, unsafe(server.port))
+      expect(failure).toBeUndefined()
+      expect(tree).toEqual({ a: noise.toString('base64') })
+    }
+  })
+
+  test.each([
+    ['404', '404 Not Found', /answered 404/],
+    ['200 that is too large', '200 OK', /larger than 64 KiB/],
+  ])('is told apart: a long %s', async (_case, status, detail) => {
+    const answer = Buffer.concat([Buffer.from(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`), large])
+    await using server = await closingServer(answer)
+    const { failure } = await runFetch(`http://127.0.0.1:${server.port}/a.tgz`, {
+      ...unsafe(server.port),
+      deps: { limits: { downloadBytes: 64 * 1024 } },
+    })
+    expect(failure?.detail).toMatch(detail)
   })
 })
 

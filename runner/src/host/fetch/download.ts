@@ -1,6 +1,7 @@
 /** Downloads one file over https, hop by hop, into a file on disk, and takes its SHA-256 on the way. */
 import { createHash } from 'node:crypto'
-import { open } from 'node:fs/promises'
+import { closeSync, openSync, writeFileSync } from 'node:fs'
+import type { Readable } from 'node:stream'
 import type { FetchPolicy } from '@cliscale/contract'
 import { bareHost, checkFetchTarget, displayUrl } from '@cliscale/contract/code-url'
 import { isAppError } from '@cliscale/contract/errors'
@@ -10,6 +11,13 @@ import { checkedLookup, type Resolve } from './dial.ts'
 import { explainNetworkError, explainStatus } from './http-errors.ts'
 import { formatBytes, type FetchLimits } from './limits.ts'
 import { printable } from './refusal.ts'
+
+/**
+ * More than a body can be, so that undici never pauses it: when a server closes while it is paused, undici 7 ends the
+ * process by an assertion (https://github.com/nodejs/undici/issues/5360; its fix needs Node 22). Bodies are taken as
+ * they come instead, each chunk within the event that brings it, and little is ever buffered.
+ */
+const BODY_BUFFER_BYTES = Number.MAX_SAFE_INTEGER
 
 export interface DownloadOptions {
   readonly policy: FetchPolicy
@@ -39,22 +47,23 @@ export async function download(url: URL, file: string, options: DownloadOptions)
   const { limits } = options
   const announced = Number(response.headers['content-length'] ?? Number.NaN)
   if (announced > limits.downloadBytes) throw tooLarge(announced, limits)
-  const handle = await open(file, 'wx', 0o600)
+  const descriptor = openSync(file, 'wx', 0o600)
   try {
     const hash = createHash('sha256')
     let bytes = 0
-    await readBody(response, options, async (chunk) => {
+    await readBody(response, options, (chunk) => {
       bytes += chunk.length
       if (bytes > limits.downloadBytes) throw tooLarge(undefined, limits)
       hash.update(chunk)
-      await handle.writeFile(chunk)
+      // At once, so that nothing piles up in memory: see BODY_BUFFER_BYTES.
+      writeFileSync(descriptor, chunk)
     })
     const contentType = ((singleHeader(response.headers['content-type']) ?? '').split(';')[0] ?? '')
       .trim()
       .toLowerCase()
     return { bytes, sha256: hash.digest('hex'), contentType }
   } finally {
-    await handle.close()
+    closeSync(descriptor)
   }
 }
 
@@ -85,7 +94,7 @@ interface RequestInit {
 
 interface Response extends AsyncDisposable {
   readonly headers: Dispatcher.ResponseData['headers']
-  readonly body: AsyncIterable<Buffer> & { destroy(): unknown }
+  readonly body: Readable
   readonly host: string
 }
 
@@ -101,6 +110,7 @@ async function openResponse(url: URL, init: RequestInit, options: DownloadOption
         headers: { 'user-agent': 'cliscale', accept: '*/*', 'accept-encoding': 'identity', ...init.headers },
         dispatcher: agent,
         signal: options.signal,
+        highWaterMark: BODY_BUFFER_BYTES,
       })
       // A body that is destroyed early reports an abort to nobody.
       response.body.on('error', () => {})
@@ -164,28 +174,23 @@ function redirectTarget(response: Dispatcher.ResponseData, from: URL): URL | und
   }
 }
 
-/** Reads a body to its end; too slow, too late or cut off is an error. */
-async function readBody(
-  response: Response,
-  options: DownloadOptions,
-  onChunk: (chunk: Buffer) => void | Promise<void>,
-): Promise<void> {
+/** Reads a body to its end; too slow, too late or cut off is an error, and so is what `onChunk` throws. */
+async function readBody(response: Response, options: DownloadOptions, onChunk: (chunk: Buffer) => void): Promise<void> {
   const { limits, signal } = options
   let inWindow = 0
+  let bytes = 0
   const slow = new AbortController()
   const timer = setInterval(() => {
     if (inWindow < limits.stallBytes) slow.abort()
     inWindow = 0
   }, limits.stallMs)
   slow.signal.addEventListener('abort', () => response.body.destroy(), { once: true })
-  let bytes = 0
   try {
-    for await (const chunk of response.body) {
+    await consume(response.body, (chunk) => {
       inWindow += chunk.length
       bytes += chunk.length
-      await onChunk(chunk)
-    }
-    if (slow.signal.aborted) throw new Error('stalled')
+      onChunk(chunk)
+    })
   } catch (error) {
     if (slow.signal.aborted)
       throw new SessionFailure(
@@ -199,6 +204,24 @@ async function readBody(
   } finally {
     clearInterval(timer)
   }
+}
+
+/** Hands over each chunk in the event that brings it, which holds nothing back. Rejects also when a stream is destroyed. */
+function consume(stream: Readable, onChunk: (chunk: Buffer) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    stream.once('end', resolve)
+    stream.once('error', reject)
+    stream.once('close', () => reject(new Error('The body was given up.')))
+    stream.on('data', (chunk: Buffer) => {
+      if (stream.destroyed) return
+      try {
+        onChunk(chunk)
+      } catch (error) {
+        reject(error as Error)
+        stream.destroy()
+      }
+    })
+  })
 }
 
 function singleHeader(value: string | string[] | undefined): string | undefined {
