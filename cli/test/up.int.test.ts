@@ -237,6 +237,10 @@ test('a Host that is not ours is refused, for pages and for sockets', async () =
   const upgrade =
     'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n'
   expect(await ask(`evil.example:${port}`, upgrade)).toMatch(/^HTTP\/1\.1 421 [\s\S]*"code":"host_refused"/)
+  // An offer that nobody takes is passed over, but not the check of the Host.
+  const offer = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n'
+  expect(await ask(`127.0.0.1:${port}`, offer)).toMatch(/^HTTP\/1\.1 200 /)
+  expect(await ask(`evil.example:${port}`, offer)).toMatch(/^HTTP\/1\.1 421 [\s\S]*"code":"host_refused"/)
 })
 
 /** Sends bytes and reads until the end, or for as long as an answer takes. */

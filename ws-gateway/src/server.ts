@@ -1,5 +1,5 @@
 import type { Server, ServerResponse } from 'node:http'
-import { createHttpServer } from '@cliscale/service-kit'
+import { answerWithoutUpgrade, createHttpServer, offersWebSocket } from '@cliscale/service-kit'
 import type { Gateway } from './gateway.ts'
 
 /**
@@ -21,7 +21,12 @@ export function createGatewayServer(options: {
       () => answer(res, 503, 'not ready'),
     )
   })
-  server.on('upgrade', gateway.handleUpgrade)
+  server.on('upgrade', (req, socket, head) => {
+    if (offersWebSocket(req) || /^\/ws(\/|\?|$)/.test(req.url ?? '')) return gateway.handleUpgrade(req, socket, head)
+    // Before anything else: a reset without a listener would end the process.
+    socket.on('error', () => socket.destroy())
+    answerWithoutUpgrade(server, req, socket, head)
+  })
   return server
 }
 

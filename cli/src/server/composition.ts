@@ -13,7 +13,7 @@ import {
   createSigner,
   type Launcher,
 } from '@cliscale/controller'
-import { createHttpServer, createPool, type Logger } from '@cliscale/service-kit'
+import { answerWithoutUpgrade, createHttpServer, createPool, type Logger, offersWebSocket } from '@cliscale/service-kit'
 import { createGateway, type Gateway, gatewaySettings } from '@cliscale/ws-gateway'
 import type { ServerStart } from '../server-messages.ts'
 import type { ServerSettings } from '../settings.ts'
@@ -132,6 +132,8 @@ class FrontDoor {
     this.#server.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) => {
       // Before anything else: a reset without a listener would end the process.
       socket.on('error', () => socket.destroy())
+      // Only terminals are upgraded: elsewhere an offer, such as `h2c`, may be passed over.
+      if (!isGatewayPath(req.url) && !offersWebSocket(req)) return answerWithoutUpgrade(this.#server, req, socket, head)
       const fault = this.#faultOf(req)
       if (fault === undefined) this.#gateway.handleUpgrade(req, socket, head)
       else answerUpgradeProblem(req, socket, fault)
