@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import type { SessionEvent } from '@cliscale/contract'
+import { REASONS, type SessionEvent } from '@cliscale/contract'
 import { advance, applyEvent, type SessionState, type TimelineEntry } from './session-state.ts'
 
 const T0 = '2026-01-01T00:00:00.000Z'
@@ -123,7 +123,8 @@ describe('applyEvent', () => {
   test('a stop keeps the reason that was noted beforehand; another end does not', () => {
     const state = { ...starting, reason: 'server_stopped' as const }
     const stopped = ended({ status: 'stopped', reason: 'stopped_by_user' })
-    expect(applyEvent(state, stopped, now)?.end?.reason).toBe('server_stopped')
+    const end = applyEvent(state, stopped, now)?.end
+    expect(end).toMatchObject({ reason: 'server_stopped', detail: REASONS.server_stopped.hint })
     expect(applyEvent(state, ended(), now)?.end?.reason).toBe('exit_nonzero')
   })
 })

@@ -1,4 +1,12 @@
-import { isFinal, type Reason, type SessionEvent, type SessionStatus, type Stage, STAGES } from '@cliscale/contract'
+import {
+  isFinal,
+  type Reason,
+  REASONS,
+  type SessionEvent,
+  type SessionStatus,
+  type Stage,
+  STAGES,
+} from '@cliscale/contract'
 
 /** An entry of the timeline as `sessions.stages` keeps it; times are ISO 8601. */
 export interface TimelineEntry {
@@ -70,13 +78,15 @@ export function applyEvent(state: SessionState, event: SessionEvent, now: Date):
   const succeeded = event.status === 'succeeded'
   const reason = succeeded ? null : (event.reason ?? 'internal')
   const stages = advance(state.stages, at)
+  // Whoever asked for the stop knows why; the host only that it was asked.
+  const known = event.status === 'stopped' ? state.reason : null
   return {
     status: event.status,
     stages,
     end: {
       at: latestEnd(stages, at),
-      reason: event.status === 'stopped' && state.reason !== null ? state.reason : reason,
-      detail: event.detail,
+      reason: known ?? reason,
+      detail: known === null ? event.detail : REASONS[known].hint,
       exitCode: event.exitCode,
       signal: event.signal,
     },
