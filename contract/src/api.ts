@@ -46,7 +46,7 @@ export const CreateSessionRequest = z
       .meta({ description: 'Given to the command as PROMPT and CLISCALE_PROMPT.' }),
     install_cmd: text(LIMITS.commandBytes).optional().meta({
       description:
-        'Runs before the command. Absent: npm ci or npm install where the code has a package.json. Empty: nothing.',
+        'Runs before the command. Absent: npm ci or npm install where the code has a package.json. Empty: nothing. It may take 30 minutes; timeout_seconds counts from the command.',
     }),
     code_checksum_sha256: z
       .string()

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from '@jest/globals'
@@ -50,6 +50,21 @@ describe('a session without faults', () => {
     ])
     expect(await session.hostExit()).toBe(0)
   })
+})
+
+test('an install that does not end is ended, also over a life of the host, and the command is not run', async () => {
+  await using controller = await createControllerDouble({ command: 'touch ../ran', installCmd: 'echo in; sleep 600' })
+  await using session = new HostUnderTest(controller)
+  const limit = { CLISCALE_INSTALL_LIMIT_SECONDS: '2' }
+  session.startWork()
+  session.startHost(limit)
+  await controller.outputHas('in')
+  await session.killHost()
+  session.startHost(limit)
+  expect(await controller.ended()).toMatchObject({ status: 'failed', reason: 'install_failed' })
+  expect(await session.hostExit()).toBe(0)
+  expect(JSON.parse(readFileSync(session.endpointFile, 'utf8'))).toEqual({ done: true })
+  expect(existsSync(path.join(session.dir, 'ran'))).toBe(false)
 })
 
 describe('a host that is told to end', () => {

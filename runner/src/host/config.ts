@@ -23,6 +23,8 @@ export const HostEnv = z.object({
     })
     .refine(({ port }) => port <= 65_535, { error: LISTEN_ERROR }),
   CLISCALE_ENDPOINT_FILE: absolute,
+  /** How long the install command may take. `timeout_seconds` counts only from the start of the command. */
+  CLISCALE_INSTALL_LIMIT_SECONDS: wholeNumber(1, 24 * 3600).default(30 * 60),
 })
 
 /** The host's configuration. Throws ConfigError. */
@@ -37,6 +39,7 @@ export function readHostConfig(env: NodeJS.ProcessEnv) {
     workSocket: values.CLISCALE_WORK_SOCKET,
     listen: values.CLISCALE_LISTEN,
     endpointFile: values.CLISCALE_ENDPOINT_FILE,
+    installLimitSeconds: values.CLISCALE_INSTALL_LIMIT_SECONDS,
   }
 }
 export type HostConfig = ReturnType<typeof readHostConfig>

@@ -99,6 +99,7 @@ async function runClaimed(deps: HostDeps, claimed: Claimed): Promise<void> {
     stop,
     workSocket: deps.config.workSocket,
     workspaceDir: deps.config.workspaceDir,
+    installLimitMs: deps.config.installLimitSeconds * 1000,
     fetchCode: deps.fetchCode,
     confirmStarted: (until) => confirmStarted({ client, credential, logger, signal: until }),
     onOutput: () => reporter.wake(),

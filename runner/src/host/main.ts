@@ -3,6 +3,7 @@ import { ConfigError, createLogger, EXIT_CONFIG, installDrain } from '@cliscale/
 import { readHostConfig } from './config.ts'
 import { fetchCode } from './fetch/fetch-code.ts'
 import { runHost } from './host.ts'
+import { leaveDoneSign } from './host-state.ts'
 import { openSessionTerminal } from './terminal/session-terminal.ts'
 
 /** sysexits.h EX_TEMPFAIL: the host was told to end while its session was open; it is to be started again. */
@@ -36,7 +37,9 @@ async function main(): Promise<void> {
     if (!ending.signal.aborted) throw error
     return
   }
-  if (!ending.signal.aborted) process.exit(0)
+  if (ending.signal.aborted) return
+  leaveDoneSign(config.endpointFile)
+  process.exit(0)
 }
 
 main().catch((err: unknown) => {

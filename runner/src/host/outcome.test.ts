@@ -25,6 +25,12 @@ test.each([
   ['a child that was killed for memory in a success', { oomKilled: true }, 'succeeded', null],
   ['a stop, also with exit 0', { stopped: 'user' }, 'stopped', 'stopped_by_user'],
   ['a stop in the install', { phase: 'install', exitCode: 143, stopped: 'user' }, 'stopped', 'stopped_by_user'],
+  [
+    'an install that takes too long',
+    { phase: 'install', exitCode: null, signal: 'SIGTERM', stopped: 'install_limit' },
+    'failed',
+    'install_failed',
+  ],
   ['the deadline', { exitCode: null, signal: 'SIGKILL', stopped: 'deadline' }, 'expired', 'deadline'],
   ['what could not be started', { exitCode: null, failure }, 'failed', 'disk_full'],
 ] as const)('%s', (_, change, status, reason) => {

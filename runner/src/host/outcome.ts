@@ -15,6 +15,11 @@ const STOPPED: Record<StopCause, (timeoutSeconds: number) => Verdict> = {
     reason: 'deadline',
     detail: `The command ran longer than its timeout_seconds (${limit}) and was ended.`,
   }),
+  install_limit: () =>
+    failed(
+      'install_failed',
+      'The install command took longer than sessions may and was ended. Bring code that needs less.',
+    ),
 }
 
 function judge(exit: WorkExit, timeoutSeconds: number): Verdict {

@@ -52,10 +52,16 @@ export class Reporter {
     for (let index = 0; ; index++) {
       while (index >= this.options.events.length) await this.change()
       const event = this.options.events[index]!
-      if (event.type === 'ended') await output
+      // A journal that cannot be read (a broken disk) must not keep how the session ended.
+      if (event.type === 'ended') await output.catch((err: unknown) => this.outputFailed(err))
       await this.deliver({ path: 'events', json: event })
       if (event.type === 'ended') return
     }
+  }
+
+  private outputFailed(err: unknown): void {
+    this.options.signal.throwIfAborted()
+    this.options.logger.error({ err, from: this.next }, 'the output could not be reported')
   }
 
   private async reportOutput(): Promise<void> {

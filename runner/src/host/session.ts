@@ -29,6 +29,8 @@ export interface SessionOptions {
   readonly state: HostState
   readonly workSocket: string
   readonly workspaceDir: string
+  /** How long the install command may take. */
+  readonly installLimitMs: number
   readonly fetchCode: FetchCode
   /** Confirms `started`; false: the session has ended or is to stop. Rejects when `signal` aborts. */
   readonly confirmStarted: (signal: AbortSignal) => Promise<boolean>
@@ -192,7 +194,11 @@ export class Session {
 
   private onStage(stage: WorkStage): void {
     const { timeline } = this.options
-    if (stage.name === 'installing') return timeline.stage('installing', stage.at)
+    if (stage.name === 'installing') {
+      timeline.stage('installing', stage.at)
+      if (timeline.runningAt === undefined) this.stopAfter(stage.at, this.options.installLimitMs, 'install_limit')
+      return
+    }
     timeline.running(stage.at)
     this.watchDeadline(timeline.runningAt!)
   }
@@ -238,11 +244,15 @@ export class Session {
   }
 
   private watchDeadline(runningAt: string): void {
-    const { stop, claim } = this.options
+    this.stopAfter(runningAt, this.options.claim.timeoutSeconds * 1000, 'deadline')
+  }
+
+  /** What is to end by itself in time. work's word for when it began counts, but never as in the future. */
+  private stopAfter(since: string, limitMs: number, cause: StopCause): void {
+    const { stop } = this.options
     if (stop.cause !== undefined) return
     clearTimeout(this.deadline)
-    const leftMs = Date.parse(runningAt) + claim.timeoutSeconds * 1000 - Date.now()
-    const cause: StopCause = 'deadline'
+    const leftMs = Math.min(Date.parse(since) - Date.now(), 0) + limitMs
     this.deadline = setTimeout(() => stop.request(cause), Math.max(0, leftMs))
   }
 }

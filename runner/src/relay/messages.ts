@@ -10,7 +10,7 @@ import { encodeFrame, FrameType } from './frames.ts'
 const offset = z.int().min(0)
 const size = z.object({ columns: z.int().min(1).max(MAX_COLUMNS), rows: z.int().min(1).max(MAX_ROWS) })
 /** Why a command was stopped; it decides the session's status, whatever the exit code. */
-const stopCause = z.enum(['user', 'deadline'])
+const stopCause = z.enum(['user', 'deadline', 'install_limit'])
 export type StopCause = z.infer<typeof stopCause>
 
 /** What work needs of a work order, and the session it belongs to. */
