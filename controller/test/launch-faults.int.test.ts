@@ -73,6 +73,18 @@ describe('what a session is given', () => {
   })
 })
 
+test('a session whose folder is gone does not keep another from being looked after', async () => {
+  const [broken, well] = [await launched(), await launched()]
+  const pidOf = async (id: string) => (await system.record(id)).host!.pid
+  const first = await pidOf(well)
+  const brokenPid = await pidOf(broken)
+  await rm(system.folder(broken).root, { recursive: true })
+  process.kill(brokenPid, 'SIGKILL')
+  await system.endHost(well, 'SIGKILL')
+  await expectEventually(async () => (await pidOf(well).catch(() => first)) !== first)
+  await mkdir(system.folder(broken).root, { recursive: true })
+})
+
 describe('a launcher that is killed', () => {
   async function crashAt(step: string): Promise<string> {
     const id = randomUUID()
@@ -109,6 +121,22 @@ describe('a launcher that is killed', () => {
     await launcher.remove(id)
     expect(await system.running(id)).toEqual([])
     await expect(stat(system.folder(id).root)).rejects.toThrow('ENOENT')
+  })
+
+  test('leaves a host whose end with 0 is understood: it is not started again', async () => {
+    const id = await launched()
+    const first = (await system.record(id)).host?.pid
+    await system.launcher.close()
+    await system.restart()
+    const pids = new Set<number | undefined>()
+    await system.endHost(id, 0)
+    await expectEventually(async () => {
+      const record = await system.record(id).catch(() => undefined)
+      if (record !== undefined && record.host !== null) pids.add(record.host.pid)
+      return record === undefined
+    })
+    expect([...pids]).toEqual([first])
+    expect(await system.running(id)).toEqual([])
   })
 
   test('in the middle of a removal leaves a removal that goes on', async () => {

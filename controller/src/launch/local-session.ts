@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises'
 import type { Address, Launched } from './launcher.ts'
 import type { ProcessMark } from './process-table.ts'
 import {
+  isHostDone,
   type LaunchRecord,
   makeSessionFolder,
   readEndpoint,
@@ -134,7 +135,7 @@ export class LocalSession {
     }
     // Our own child has ended when Node says so: then its exit code is there too.
     const ended = this.#child === undefined ? host === null || !alive.has(host.pid) : this.#exit !== undefined
-    if (ended) return this.#hostEnded()
+    if (ended) return (await this.#isDone()) ? this.#removeInBackground() : this.#hostEnded()
     if (this.#address !== undefined) return
     this.#address = await readEndpoint(this.folder.endpoint)
     if (this.#address !== undefined) this.#deps.changed()
@@ -162,6 +163,11 @@ export class LocalSession {
       await this.#write({ ...this.record, host: null })
       await this.#ensureProcesses()
     })
+  }
+
+  /** Of a host that an earlier launcher started nobody is told the exit code: it leaves a sign instead. */
+  async #isDone(): Promise<boolean> {
+    return this.#child === undefined && this.record?.host != null && (await isHostDone(this.folder.endpoint))
   }
 
   #removeInBackground(): void {

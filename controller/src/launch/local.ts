@@ -160,6 +160,15 @@ class LocalLauncher implements Launcher {
     }, afterMs)
   }
 
+  /** One session that cannot be looked after (its folder is gone, say) does not keep the others from it. */
+  async #check(session: LocalSession, alive: ReadonlySet<number>): Promise<void> {
+    try {
+      await session.check(alive)
+    } catch (err) {
+      this.#deps.options.logger.error({ err, sessionId: session.sessionId }, 'looking after a session failed')
+    }
+  }
+
   async #poll(): Promise<void> {
     let hurry = false
     try {
@@ -168,7 +177,7 @@ class LocalLauncher implements Launcher {
       const alive = await this.#deps.processes.alive(marks)
       for (const session of sessions) {
         if (this.#closed) return
-        await session.check(alive)
+        await this.#check(session, alive)
         hurry ||= session.settling
         if (session.gone && !session.busy) this.#sessions.delete(session.sessionId)
       }

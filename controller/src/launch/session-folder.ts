@@ -89,6 +89,11 @@ export async function readEndpoint(file: string): Promise<Address | undefined> {
     : undefined
 }
 
+/** Whether a host that has ended left the sign that nothing is left to do. */
+export async function isHostDone(file: string): Promise<boolean> {
+  return ((await readJson(file)) as { done?: unknown } | undefined)?.done === true
+}
+
 /** Removes a folder with all that is in it, also folders that their owner may not write (a Go module cache has such). */
 export async function removeTree(dir: string): Promise<void> {
   try {

@@ -18,5 +18,6 @@ setInterval(() => {
   if (!existsSync(exit)) return
   const code = Number(readFileSync(exit, 'utf8'))
   rmSync(exit)
+  if (code === 0) writeFileSync(process.env.CLISCALE_ENDPOINT_FILE, '{"done":true}')
   process.exit(code)
 }, 20)
