@@ -70,6 +70,7 @@ test('the sample of the greeting runs: created by one call, watched by its link,
     code_url: SAMPLE,
     command: 'node index.js run --seconds 1 --exit 3',
     prompt: 'count to three, bitte “schön”',
+    ...trust(),
   })
   const page = await fetch(session.terminalUrl)
   expect(page.status).toBe(200)
@@ -139,3 +140,9 @@ test('Ctrl-C ends running sessions as stopped, tells their viewers, and leaves n
   expect(await view(again, session.sessionId)).toMatchObject({ status: 'stopped', reason: 'server_stopped' })
   expect(await again.text(`/api/sessions/${session.sessionId}/logs`)).toContain('begun')
 })
+
+/** A session sees nothing of our environment; behind a proxy with a certificate of its own npm has to be told of it. */
+function trust(): { env?: Record<string, string> } {
+  const file = process.env['NODE_EXTRA_CA_CERTS']
+  return file ? { env: { NODE_EXTRA_CA_CERTS: file } } : {}
+}

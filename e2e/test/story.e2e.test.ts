@@ -9,6 +9,7 @@ import { type System, startSystem } from '../src/system.ts'
 const PICTURES = path.resolve(import.meta.dirname, '../../.cache/screenshots')
 const SAMPLE = path.resolve(import.meta.dirname, '../../sample-cli')
 
+const caCerts = process.env['NODE_EXTRA_CA_CERTS']
 const executablePath = findChromium()
 if (executablePath === undefined) {
   test('the story of a session in a browser is not told: there is no Chromium (apt-get install chromium, or CHROMIUM_BIN)', () => {
@@ -55,6 +56,8 @@ if (executablePath === undefined) {
         install_cmd: 'sleep 3; npm ci --no-audit --no-fund',
         command: 'node index.js run',
         prompt: 'Say hello',
+        // A session sees nothing of our environment; behind a proxy with a certificate of its own npm has to be told.
+        ...(caCerts ? { env: { NODE_EXTRA_CA_CERTS: caCerts } } : {}),
       })
       await page.goto(session.terminalUrl)
       await state(page, 'waiting')

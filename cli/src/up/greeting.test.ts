@@ -19,6 +19,12 @@ describe('the line to paste', () => {
     )
   })
 
+  test('hands on a certificate of the network’s own, without which nothing could be installed', () => {
+    expect(curlOf(greeting({ ...FACTS, extraCaCerts: '/etc/ca.pem' }))).toContain(
+      '"command":"node index.js run","env":{"NODE_EXTRA_CA_CERTS":"/etc/ca.pem"}}',
+    )
+  })
+
   test('names the variable when the key comes from the environment', () => {
     expect(curlOf(greeting({ ...FACTS, key: { variable: 'CLISCALE_API_KEY' } }))).toContain(
       '"Authorization: Bearer $CLISCALE_API_KEY"',

@@ -6,9 +6,15 @@ export function greeting(facts: {
   sampleDir: string
   dataDir: string
   seconds: string
+  /**
+   * NODE_EXTRA_CA_CERTS of our environment. A session sees nothing of that, so behind a proxy with a certificate of its
+   * own the sample could not be installed unless the line says so.
+   */
+  extraCaCerts?: string | undefined
 }): string {
   const { address, key } = facts
-  const body = JSON.stringify({ code_url: facts.sampleDir, command: 'node index.js run' })
+  const env = facts.extraCaCerts ? { env: { NODE_EXTRA_CA_CERTS: facts.extraCaCerts } } : {}
+  const body = JSON.stringify({ code_url: facts.sampleDir, command: 'node index.js run', ...env })
   const bearer = 'file' in key ? `$(cat ${quoteInside(key.file)})` : `$${key.variable}`
   const curl = [
     `curl -sS ${address}/api/sessions`,

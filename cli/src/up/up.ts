@@ -56,6 +56,7 @@ export async function up(deps: UpDeps): Promise<number> {
         sampleDir: deps.sampleDir,
         dataDir: paths.root,
         seconds: (deps.elapsedMs() / 1000).toFixed(1),
+        extraCaCerts: env['NODE_EXTRA_CA_CERTS'],
       }),
     )
     await shutdown.requested
