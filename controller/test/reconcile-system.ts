@@ -18,6 +18,8 @@ import { createLocalSystem, type LocalSystem } from './launch-local-system.ts'
 export const TIMINGS = {
   everyMs: 100,
   stopGraceSeconds: 0.6,
+  overdueSeconds: 3_600,
+  patienceMs: 0,
   lostGraceMs: 300,
   lingerSeconds: 0.5,
   launchSeconds: 0.3,

@@ -10,6 +10,7 @@ import {
   overriding,
   reconcilerOf,
   type ReconcileSystem,
+  TIMINGS,
 } from './reconcile-system.ts'
 
 let system: ReconcileSystem
@@ -115,6 +116,26 @@ describe('starting', () => {
       return now !== undefined && now.podUid !== first.podUid && now
     })
     expect(second.podUid).not.toBe(first.podUid)
+  })
+
+  test('a session whose host neither ends it nor leaves is ended long after its timeout, but not at once by a new process', async () => {
+    const { id } = await running()
+    await system.store.pool.query(
+      "update sessions set claimed_at = now() - interval '1 day', timeout_seconds = 5 where id = $1",
+      [id],
+    )
+    await system.reconciler.close()
+    const next = reconcilerOf(system.store, system.local.launcher, { timings: { ...TIMINGS, patienceMs: 1_500 } })
+    const row = await system.store.session(id)
+    next.start()
+    try {
+      await sleep(500)
+      expect((await system.store.session(id)).status).toBe(row.status)
+      await ended(id, 'lost')
+    } finally {
+      await next.close()
+    }
+    expect(await listed(id)).toBeUndefined()
   })
 
   test('a session that nobody claims in time fails with the queue deadline and is removed', async () => {

@@ -33,6 +33,10 @@ export interface ReconcilerTimings {
   readonly everyMs: number
   /** Between a stop request and the removal of a session whose host did not end it. */
   readonly stopGraceSeconds: number
+  /** What a claimed session may take beyond its timeout: fetch, install, reports. Then its host is stuck. */
+  readonly overdueSeconds: number
+  /** Before this process ends what others left undone: a host that could not report meanwhile comes first. */
+  readonly patienceMs: number
   /** Between the disappearance of a claimed session's processes and its end as lost: a host's last report may be on its way. */
   readonly lostGraceMs: number
   /** How long processes may stay after their session's end: viewers are still being told. */
@@ -44,7 +48,10 @@ export interface ReconcilerTimings {
 
 const TIMINGS: ReconcilerTimings = {
   everyMs: 2_000,
-  stopGraceSeconds: 15,
+  // The host kills after 10 s and gives work up after 25 s; then it still has output to report.
+  stopGraceSeconds: 30,
+  overdueSeconds: 3_600,
+  patienceMs: 30_000,
   lostGraceMs: 5_000,
   lingerSeconds: 90,
   launchSeconds: 10,
@@ -90,6 +97,7 @@ class LoopingReconciler implements Reconciler {
   #kicked = false
   #failing = false
   #nextPrune = 0
+  #startedAt = 0
 
   constructor(deps: ReconcilerDeps) {
     this.#deps = deps
@@ -99,6 +107,7 @@ class LoopingReconciler implements Reconciler {
   start(): void {
     if (this.#state !== 'idle') return
     this.#state = 'started'
+    this.#startedAt = Date.now()
     this.#unsubscribe = this.#deps.launcher.onChange(() => this.kick())
     this.kick()
   }
@@ -187,11 +196,8 @@ class LoopingReconciler implements Reconciler {
     const ours = launches.find((entry) => entry.podUid === session.podUid)
     if (session.podUid === null) return this.#compareUnclaimed(session, launches)
     for (const loser of launches) if (loser !== ours) await this.#remove(session.id, loser.podUid)
-    const { stopGraceSeconds, lostGraceMs } = this.#timings
-    if (session.stopAgeSeconds !== null && session.stopAgeSeconds > stopGraceSeconds) {
-      if (await this.#remove(session.id)) await this.#end(session.id, { status: 'stopped', reason: 'stopped_by_user' })
-      return
-    }
+    if (await this.#endOverdue(session)) return
+    const { lostGraceMs } = this.#timings
     if (ours !== undefined) {
       this.#missing.delete(session.id)
       return this.#writeEndpoint(session, ours)
@@ -204,6 +210,20 @@ class LoopingReconciler implements Reconciler {
       session.id,
       stopped ? { status: 'stopped', reason: 'stopped_by_user' } : { status: 'lost', reason: 'runner_lost' },
     )
+  }
+
+  /** A claimed session whose host did not end it when it should have. Returns whether it is one. */
+  async #endOverdue(session: OpenSession): Promise<boolean> {
+    const { stopGraceSeconds, overdueSeconds, patienceMs } = this.#timings
+    if (Date.now() - this.#startedAt < patienceMs) return false
+    const isStopped = (session.stopAgeSeconds ?? 0) > stopGraceSeconds
+    if (!isStopped && (session.claimAgeSeconds ?? 0) <= session.timeoutSeconds + overdueSeconds) return false
+    if (!(await this.#remove(session.id))) return true
+    await this.#end(
+      session.id,
+      isStopped ? { status: 'stopped', reason: 'stopped_by_user' } : { status: 'lost', reason: 'runner_lost' },
+    )
+    return true
   }
 
   async #compareUnclaimed(session: OpenSession, launches: readonly Launched[]): Promise<void> {

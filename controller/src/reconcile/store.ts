@@ -16,6 +16,9 @@ export interface OpenSession {
   readonly ageSeconds: number
   readonly stopAgeSeconds: number | null
   readonly launchAgeSeconds: number | null
+  /** Since it was claimed; null: it was not. */
+  readonly claimAgeSeconds: number | null
+  readonly timeoutSeconds: number
   readonly endpoint: { readonly host: string; readonly port: number; readonly podUid: string } | null
 }
 
@@ -28,6 +31,8 @@ interface OpenRow {
   age: number
   stop_age: number | null
   launch_age: number | null
+  claim_age: number | null
+  timeout_seconds: number
   pod_ip: string | null
   port: number | null
   endpoint_uid: string | null
@@ -40,6 +45,7 @@ export async function findOpenSessions(pool: pg.Pool): Promise<OpenSession[]> {
        extract(epoch from now() - s.created_at)::float8 as age,
        extract(epoch from now() - s.stop_requested_at)::float8 as stop_age,
        extract(epoch from now() - s.launched_at)::float8 as launch_age,
+       extract(epoch from now() - s.claimed_at)::float8 as claim_age, s.timeout_seconds,
        e.pod_ip, e.port, e.pod_uid as endpoint_uid
      from sessions s left join session_endpoints e on e.session_id = s.id
      where s.status = any($1) and s.kind = 'runner' order by s.created_at`,
@@ -54,6 +60,8 @@ export async function findOpenSessions(pool: pg.Pool): Promise<OpenSession[]> {
     ageSeconds: row.age,
     stopAgeSeconds: row.stop_age,
     launchAgeSeconds: row.launch_age,
+    claimAgeSeconds: row.claim_age,
+    timeoutSeconds: row.timeout_seconds,
     endpoint: row.pod_ip === null ? null : { host: row.pod_ip, port: row.port ?? 0, podUid: row.endpoint_uid ?? '' },
   }))
 }
