@@ -13,7 +13,9 @@
  *
  * A claim that is answered 404 `session_not_found` has nothing to run: the session has ended, or is to stop before it
  * began; the host leaves quietly with exit code 0. 409 `claim_conflict` means that another launch (or another life of this
- * one, by its nonce) holds the session: the host runs nothing and waits to be removed. `started` is answered 404 when the
+ * one, by its nonce) holds the session: the host runs nothing, and leaves too. On one machine a session has one launch,
+ * so that only a lost spool leads there; a launcher of Jobs must keep such a host waiting, because a loser that exits
+ * could make the Job controller delete the winner. `started` is answered 404 when the
  * session has ended meanwhile: then nothing may run. Exit code 0 of a host says that nothing is left to do or to report;
  * any other has its launcher start it again.
  *

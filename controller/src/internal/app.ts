@@ -46,7 +46,7 @@ export interface InternalApp {
 
 /**
  * Makes the internal API. Hosts tell apart: 401 the credential opens nothing (of this session); 404 there is nothing to
- * run (ended, or stopped before it began): leave quietly; 409 another launch holds the session: wait to be removed.
+ * run (ended, or stopped before it began): leave quietly; 409 another launch holds the session.
  */
 export function createInternalApp(deps: InternalAppDeps): InternalApp {
   const controlStreams = createControlStreams(deps)
