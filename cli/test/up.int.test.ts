@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { chmod, mkdir, readFile, readdir, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readFile, readdir, rename, rmdir, stat, writeFile } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals'
@@ -180,6 +180,15 @@ test('a server and a PostgreSQL that are killed are started again, on the same a
 
   process.kill(await serverPid(dataDir), 'SIGKILL')
   await up.printed(/The server has ended \(SIGKILL\); starting it again\. Sessions go on\.[\s\S]*The server is back\./)
+  expect(await eventually(ready)).toBe(true)
+
+  // A log that cannot be opened, as on a full disk, keeps the server away for as long as that lasts, and ends nothing.
+  const log = path.join(dataDir, 'server.log')
+  await rename(log, `${log}.kept`)
+  await mkdir(log)
+  process.kill(await serverPid(dataDir), 'SIGKILL')
+  await up.printed(/The server cannot be started just now: EISDIR/)
+  await rmdir(log)
   expect(await eventually(ready)).toBe(true)
   expect(await up.stop()).toBe(0)
 })

@@ -96,7 +96,13 @@ class Keeper implements ServerKeeper {
       this.#options.printer.line(`The server has ended (${how}); starting it again. Sessions go on.`)
       await sleep(pauseMs)
       if (this.#isStopping) return
-      child = await this.#spawn()
+      const next = await this.#spawn().catch((error: Error) => {
+        this.#child?.kill('SIGKILL')
+        this.#options.printer.line(`The server cannot be started just now: ${error.message}`)
+      })
+      // The disk is full, say: it is tried again for as long as we are wanted.
+      if (next === undefined) continue
+      child = next
       // A stop that came while it was being started knew of its predecessor only.
       if (this.#isStopping && this.#told !== child) child.kill('SIGKILL')
       const back = await untilListening(child).then(
