@@ -311,3 +311,14 @@ else {
     }
   })
 }
+
+test('a session is removed although its record cannot be written, as on a full disk', async () => {
+  const id = await launched()
+  const { root, record } = system.folder(id)
+  // Stands in for ENOSPC: a folder in its place keeps the record from being renamed to its name.
+  await rm(record)
+  await mkdir(path.join(record, 'in-the-way'), { recursive: true })
+  await system.launcher.remove(id)
+  await expect(stat(root)).rejects.toThrow('ENOENT')
+  expect(await system.launcher.list()).toEqual([])
+})

@@ -220,7 +220,7 @@ export class LocalSession {
 
   async #clear(): Promise<void> {
     const { folder, record } = this
-    if (record !== undefined && !record.removing) await this.#write({ ...record, removing: true })
+    if (record !== undefined && !record.removing) await this.#noteRemoving(record)
     // Seen before work ends: a child with another environment is known by its parents only.
     const family = await this.#processes.family()
     await this.#processes.terminate(this.marks())
@@ -240,6 +240,12 @@ export class LocalSession {
     this.gone = true
     this.#deps.changed()
     this.#deps.wake()
+  }
+
+  /** A full disk must not keep what makes room on it: a record that cannot be written holds for this process alone. */
+  async #noteRemoving(record: LaunchRecord): Promise<void> {
+    const removing = { ...record, removing: true }
+    await this.#write(removing).catch(() => (this.record = removing))
   }
 
   async #write(record: LaunchRecord): Promise<void> {
