@@ -313,6 +313,14 @@ describe('a code_url that may not be fetched', () => {
     expect(Object.values(codes)).toEqual(['url_host', 'url_host', 201, 201])
   })
 
+  test('a checksum without a code_url, which nothing would verify', async () => {
+    const answer = await post({ command: 'true', code_checksum_sha256: 'a'.repeat(64) })
+    expectProblem(answer, 400, 'invalid_field')
+    expect(answer.json.errors).toEqual([
+      { path: 'code_checksum_sha256', message: expect.stringContaining('send code_url too') },
+    ])
+  })
+
   test('A16 a checksum is missing where the policy demands one', async () => {
     await using strict = await startApi({ settings: { requireChecksum: true } })
     const answer = await strict.create({ command: 'true', code_url: 'https://example.com/a.zip' })

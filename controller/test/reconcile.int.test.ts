@@ -83,28 +83,31 @@ describe('starting', () => {
 
   test('a launch that fails is tried again, and then the session fails', async () => {
     const failing = new Map<string, number>()
+    const [recovers, never, full] = [randomUUID(), randomUUID(), randomUUID()]
     await start({
       wrap: (launcher) =>
         overriding(launcher, {
           launch: async (id) => {
             const left = failing.get(id) ?? 0
             failing.set(id, left - 1)
-            if (left > 0) throw new Error('no')
+            if (left > 0) throw Object.assign(new Error('no'), id === full ? { code: 'ENOSPC' } : {})
             await launcher.launch(id)
           },
         }),
     })
-    const [recovers, never] = [randomUUID(), randomUUID()]
     failing.set(recovers, 2)
     failing.set(never, 100)
+    failing.set(full, 100)
     await system.store.createSession({ id: recovers })
     await system.store.createSession({ id: never })
+    await system.store.createSession({ id: full })
     await system.store.createSession({ id: randomUUID() })
     await expectEventually(() => listed(recovers))
     const row = await ended(never, 'failed', 15_000)
     expect(row).toMatchObject({ reason: 'launch_failed', detail: expect.stringContaining('could not be started') })
     expect(await system.store.count('session_orders', never)).toBe(0)
     expect(100 - failing.get(never)!).toBe(5)
+    expect(await ended(full, 'failed', 15_000)).toMatchObject({ reason: 'disk_full' })
   })
 
   test('a host that leaves without a claim is launched again, and not for ever', async () => {

@@ -176,7 +176,8 @@ class LoopingReconciler implements Reconciler {
       const left = this.#attempts.tried(id)
       logger.warn({ err, sessionId: id, attemptsLeft: left }, 'launch failed')
       if (left > 0) return
-      await this.#end(id, { status: 'failed', reason: 'launch_failed', unclaimedOnly: true })
+      const isDiskFull = (err as { code?: string }).code === 'ENOSPC'
+      await this.#end(id, { status: 'failed', reason: isDiskFull ? 'disk_full' : 'launch_failed', unclaimedOnly: true })
     }
   }
 

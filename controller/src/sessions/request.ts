@@ -38,6 +38,7 @@ export function parseNewSession(body: unknown, policy: RequestPolicy): NewSessio
   const parsed = CreateSessionRequest.safeParse(body)
   const faults = schemaFaults(parsed.error?.issues ?? [], body, fields).map(asEnvFault(body))
   const codeUrl = readCodeUrl(body, policy, faults)
+  if (body['code_checksum_sha256'] !== undefined && body['code_url'] === undefined) faults.push(CHECKSUM_OF_NOTHING)
   faults.push(...envFaults(body['env']))
   if (!parsed.success || faults.length > 0) throwFaults(faults.slice(0, MAX_FAULTS))
   const request = parsed.data
@@ -99,6 +100,13 @@ function envFaults(env: unknown): Fault[] {
       message: `must be at most ${LIMITS.envBytes} bytes of UTF-8 with all its names and values, got ${bytes}; put large values in a file of the code`,
     })
   return faults
+}
+
+/** Accepted in silence it would make somebody believe that something was verified. */
+const CHECKSUM_OF_NOTHING: Fault = {
+  code: 'invalid_field',
+  path: 'code_checksum_sha256',
+  message: 'is the SHA-256 of the bytes behind code_url, which is absent: send code_url too, or leave the checksum out',
 }
 
 /** A repository and a folder are not one file of bytes, so they have no checksum; all else may have to have one. */

@@ -244,7 +244,8 @@ export class Work {
     this.run = undefined
     const oomKilled = (await countOomKills()) > oomBefore
     if ('error' in exit) return this.notStarted(phase, exit.error)
-    if (phase === 'install' && exit.exitCode !== 0) this.emitLine(failedLine('the install command failed'))
+    const isFailedInstall = phase === 'install' && exit.exitCode !== 0 && this.stopped?.cause !== 'user'
+    if (isFailedInstall) this.emitLine(failedLine('the install command failed'))
     return { phase, ...exit, failure: null, oomKilled }
   }
 
