@@ -38,7 +38,6 @@ export function parseNewSession(body: unknown, policy: RequestPolicy): NewSessio
   const parsed = CreateSessionRequest.safeParse(body)
   const faults = schemaFaults(parsed.error?.issues ?? [], body, fields).map(asEnvFault(body))
   const codeUrl = readCodeUrl(body, policy, faults)
-  if (body['code_checksum_sha256'] !== undefined && body['code_url'] === undefined) faults.push(CHECKSUM_OF_NOTHING)
   faults.push(...envFaults(body['env']))
   if (!parsed.success || faults.length > 0) throwFaults(faults.slice(0, MAX_FAULTS))
   const request = parsed.data
@@ -127,6 +126,7 @@ function checksumFault(codeUrl: CodeUrl, given: boolean, policy: RequestPolicy):
 
 function readCodeUrl(body: Record<string, unknown>, policy: RequestPolicy, faults: Fault[]): CodeUrl | undefined {
   const text = body['code_url']
+  if (text === undefined && body['code_checksum_sha256'] !== undefined) faults.push(CHECKSUM_OF_NOTHING)
   if (typeof text !== 'string' || faults.some((fault) => fault.path === 'code_url')) return undefined
   try {
     const codeUrl = parseCodeUrl(text, policy.fetchPolicy)
