@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { ClaimResponse } from '@cliscale/contract'
-import type { Launched, Launcher } from '../src/launch/launcher.ts'
+import type { Identified, Launcher } from '../src/launch/launcher.ts'
 import {
   call,
   claimed,
@@ -22,13 +22,13 @@ afterAll(async () => system[Symbol.asyncDispose]())
 
 async function launched(columns: Record<string, unknown> = {}): Promise<{ id: string; token: string }> {
   const id = await system.store.createSession(columns)
-  await system.local.launcher.launch(id)
+  await system.local.launcher.launch({ sessionId: id, timeoutSeconds: 60 })
   return { id, token: await system.local.tokenOf(id) }
 }
 
 /** The launcher, but one session has a second pod: what Kubernetes may do. */
 function withSecondPod(sessionId: string, token: string, podUid: string): Launcher {
-  const twin: Launched = { sessionId, podUid, oomKilled: false, address: { host: '127.0.0.1', port: 9 } }
+  const twin: Identified = { sessionId, podUid, progress: 'running', address: { host: '127.0.0.1', port: 9 } }
   const real = system.local.launcher
   return Object.assign(Object.create(real) as Launcher, {
     list: async () => [...(await real.list()), twin],

@@ -177,7 +177,7 @@ export const NONCE = 'nonce-of-this-spool'
 /** Creates, launches and claims a session. */
 export async function claimed(system: InternalSystem): Promise<{ id: string; claim: ClaimResponse }> {
   const id = await system.store.createSession()
-  await system.local.launcher.launch(id)
+  await system.local.launcher.launch({ sessionId: id, timeoutSeconds: 60 })
   const response = await call(`${system.internal.url}/internal/claim`, await system.local.tokenOf(id), {
     json: { nonce: NONCE },
   })

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
-import type { Launched, Launcher } from '../src/launch/launcher.ts'
+import type { Launched, Launcher, LaunchRequest } from '../src/launch/launcher.ts'
 
 /** One implementation under test, and how to look at it and at what it started from outside. */
 export interface LauncherUnderTest {
@@ -29,6 +29,11 @@ export async function expectEventually<T>(probe: () => Promise<T | undefined | f
   }
 }
 
+/** A request to launch a session as most are. */
+export function request(sessionId: string): LaunchRequest {
+  return { sessionId, timeoutSeconds: 3600 }
+}
+
 /** What every Launcher promises (src/launch/launcher.ts). */
 export function describeLauncher(name: string, create: () => Promise<LauncherUnderTest>): void {
   describe(`the launcher contract: ${name}`, () => {
@@ -46,18 +51,18 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
 
     test('a launched session is listed at once, with an address once it listens', async () => {
       const id = randomUUID()
-      await launcher.launch(id)
-      expect(await find(id)).toMatchObject({ sessionId: id, oomKilled: false })
+      await launcher.launch(request(id))
+      expect(await find(id)).toMatchObject({ sessionId: id })
       expect(await address(id)).toEqual({ host: expect.stringMatching(/^[\d.:]+$/), port: expect.any(Number) })
     })
 
     test('calls that meet launch one session once', async () => {
       const id = randomUUID()
-      await Promise.all([launcher.launch(id), launcher.launch(id), launcher.launch(id)])
+      await Promise.all([launcher.launch(request(id)), launcher.launch(request(id)), launcher.launch(request(id))])
       const first = await find(id)
       await address(id)
       const running = await system.countRunning(id)
-      await launcher.launch(id)
+      await launcher.launch(request(id))
       expect((await launcher.list()).filter((entry) => entry.sessionId === id)).toHaveLength(1)
       expect((await find(id))?.podUid).toBe(first?.podUid)
       expect(await system.countRunning(id)).toBe(running)
@@ -65,7 +70,7 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
 
     test('an identity names its launch and nothing else does', async () => {
       const [id, other] = [randomUUID(), randomUUID()]
-      await Promise.all([launcher.launch(id), launcher.launch(other)])
+      await Promise.all([launcher.launch(request(id)), launcher.launch(request(other))])
       const token = await system.tokenOf(id)
       expect(await launcher.identify(token)).toMatchObject({ sessionId: id, podUid: (await find(id))?.podUid })
       expect((await launcher.identify(await system.tokenOf(other)))?.sessionId).toBe(other)
@@ -77,7 +82,7 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
 
     test('remove leaves nothing, may be repeated, and ends the identity', async () => {
       const id = randomUUID()
-      await launcher.launch(id)
+      await launcher.launch(request(id))
       await address(id)
       const token = await system.tokenOf(id)
       await Promise.all([launcher.remove(id), launcher.remove(id)])
@@ -90,7 +95,7 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
 
     test('remove with another pod uid leaves the launch alone', async () => {
       const id = randomUUID()
-      await launcher.launch(id)
+      await launcher.launch(request(id))
       await launcher.remove(id, randomUUID())
       expect(await find(id)).toBeDefined()
       await launcher.remove(id, (await find(id))!.podUid)
@@ -99,10 +104,10 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
 
     test('a session that was removed can be launched again, as another launch', async () => {
       const id = randomUUID()
-      await launcher.launch(id)
+      await launcher.launch(request(id))
       const first = await find(id)
       const removal = launcher.remove(id)
-      await launcher.launch(id).catch(() => removal.then(() => launcher.launch(id)))
+      await launcher.launch(request(id)).catch(() => removal.then(() => launcher.launch(request(id))))
       await removal
       expect((await find(id))?.podUid).not.toBe(first?.podUid)
       expect(await address(id)).toBeDefined()
@@ -110,7 +115,7 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
 
     test('a host that is killed comes back under the same launch', async () => {
       const id = randomUUID()
-      await launcher.launch(id)
+      await launcher.launch(request(id))
       await address(id)
       const before = await find(id)
       await system.endHost(id, 'SIGKILL')
@@ -123,7 +128,7 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
 
     test('a host that fails comes back; one that ends with 0 has its launch cleared away', async () => {
       const id = randomUUID()
-      await launcher.launch(id)
+      await launcher.launch(request(id))
       await address(id)
       let changes = 0
       launcher.onChange(() => changes++)
@@ -138,7 +143,7 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
 
     test('another launcher finds what runs, and ends it', async () => {
       const ids = [randomUUID(), randomUUID(), randomUUID()]
-      await Promise.all(ids.map((id) => launcher.launch(id)))
+      await Promise.all(ids.map((id) => launcher.launch(request(id))))
       const addresses = await Promise.all(ids.map(address))
       const before = await launcher.list()
       const token = await system.tokenOf(ids[0]!)

@@ -11,7 +11,7 @@ import { createLocalLauncher } from '../src/launch/local.ts'
 import { findMemoryLimiter } from '../src/launch/memory-limit.ts'
 import { signalProcess } from '../src/launch/process-table.ts'
 import { removeTree } from '../src/launch/session-folder.ts'
-import { expectEventually } from './launch-contract.ts'
+import { expectEventually, request } from './launch-contract.ts'
 import { createLocalSystem, type LocalSystem, processes } from './launch-local-system.ts'
 
 const programs = fileURLToPath(new URL('launch-programs/', import.meta.url))
@@ -26,7 +26,7 @@ const lines = async (file: string): Promise<string[]> =>
 const isAlive = async (pid: number): Promise<boolean> => (await processes.find(pid)) !== undefined
 async function launched(one = system): Promise<string> {
   const id = randomUUID()
-  await one.launcher.launch(id)
+  await one.launcher.launch(request(id))
   await expectEventually(async () => (await one.launcher.list()).find((entry) => entry.sessionId === id)?.address)
   return id
 }
@@ -66,7 +66,7 @@ describe('what a session is given', () => {
 
   test('a session id that is none, and a folder that is too long for sockets, are refused', async () => {
     for (const id of ['', '..', '../x', 'A'.repeat(36), randomUUID().toUpperCase()]) {
-      await expect(system.launcher.launch(id)).rejects.toThrow(TypeError)
+      await expect(system.launcher.launch(request(id))).rejects.toThrow(TypeError)
     }
     const runDir = path.join(system.options.dataDir, 'x'.repeat(100))
     await expect(createLocalLauncher({ ...system.options, runDir })).rejects.toThrow('too long')
@@ -116,7 +116,7 @@ describe('a launcher that is killed', () => {
     const { host, work } = await system.record(id)
     expect((await processes.ofProgram(hostProgram, id)).map(({ pid }) => pid)).toEqual([host?.pid])
     expect((await processes.ofProgram(workProgram, id)).map(({ pid }) => pid)).toEqual([work?.pid])
-    await launcher.launch(id)
+    await launcher.launch(request(id))
     expect((await system.record(id)).host?.pid).toBe(host?.pid)
     await launcher.remove(id)
     expect(await system.running(id)).toEqual([])
@@ -157,7 +157,7 @@ describe('a launcher that is killed', () => {
     const launcher = await system.restart()
     expect(await launcher.list()).toEqual([])
     expect(await readdir(path.dirname(system.folder(empty).root))).toEqual(['lost+found'])
-    await launcher.launch(empty)
+    await launcher.launch(request(empty))
     expect(await launcher.list()).toHaveLength(1)
   })
 })
@@ -245,7 +245,7 @@ describe('processes', () => {
   test('a host that always fails is started again and again, but slower', async () => {
     await using failing = await failingSystem()
     const id = randomUUID()
-    await failing.system.launcher.launch(id)
+    await failing.system.launcher.launch(request(id))
     const starts = path.join(failing.system.folder(id).spool, 'starts')
     await expectEventually(async () => (await lines(starts)).length >= 3)
     await sleep(1_500)
@@ -264,10 +264,10 @@ test('a launch that fails leaves nothing behind and may be tried again', async (
   const sessions = path.dirname(system.folder(id).root)
   await rm(sessions, { recursive: true })
   await writeFile(sessions, '')
-  await expect(system.launcher.launch(id)).rejects.toThrow(/ENOTDIR|EEXIST/)
+  await expect(system.launcher.launch(request(id))).rejects.toThrow(/ENOTDIR|EEXIST/)
   expect(await system.launcher.list()).toEqual([])
   await rm(sessions)
-  await system.launcher.launch(id)
+  await system.launcher.launch(request(id))
   expect(await system.launcher.list()).toHaveLength(1)
 })
 
@@ -301,7 +301,7 @@ else {
     try {
       const id = await launched(hungry)
       const { cgroup, host } = await hungry.record(id)
-      await expectEventually(async () => (await hungry.launcher.list())[0]?.oomKilled)
+      await expectEventually(async () => (await hungry.launcher.list())[0]?.fault?.reason === 'oom_killed')
       expect(await isAlive(host!.pid)).toBe(true)
       expect(await limiter.members(cgroup!)).not.toContain(host!.pid)
       await hungry.launcher.remove(id)

@@ -74,7 +74,7 @@ export async function createReconcileSystem(
 /** A launcher with some calls of another. */
 export function overriding(launcher: Launcher, calls: Partial<Launcher>): Launcher {
   return {
-    launch: (id) => launcher.launch(id),
+    launch: (asked) => launcher.launch(asked),
     list: () => launcher.list(),
     identify: (token) => launcher.identify(token),
     remove: (id, podUid) => launcher.remove(id, podUid),

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import type { Launched } from '../src/launch/launcher.ts'
 import { call } from './internal-system.ts'
-import { expectEventually } from './launch-contract.ts'
+import { expectEventually, request } from './launch-contract.ts'
 import {
   claimRunning,
   createReconcileSystem,
@@ -62,8 +62,8 @@ describe('starting', () => {
   test('two reconcilers launch each of twenty sessions once', async () => {
     const launches: string[] = []
     const launcher = overriding(system.local.launcher, {
-      launch: async (id) => void launches.push(id),
-      list: async () => launches.map((id) => ({ sessionId: id, podUid: id, oomKilled: false })),
+      launch: async ({ sessionId }) => void launches.push(sessionId),
+      list: async () => launches.map((id) => ({ sessionId: id, podUid: id, progress: 'running' })),
     })
     await system.reconciler.close()
     const ids = await Promise.all(Array.from({ length: 20 }, () => system.store.createSession()))
@@ -87,11 +87,11 @@ describe('starting', () => {
     await start({
       wrap: (launcher) =>
         overriding(launcher, {
-          launch: async (id) => {
+          launch: async ({ sessionId: id }) => {
             const left = failing.get(id) ?? 0
             failing.set(id, left - 1)
             if (left > 0) throw Object.assign(new Error('no'), id === full ? { code: 'ENOSPC' } : {})
-            await launcher.launch(id)
+            await launcher.launch(request(id))
           },
         }),
     })
@@ -231,7 +231,7 @@ describe('ending', () => {
 
   test('processes of a session without a row are removed', async () => {
     const id = randomUUID()
-    await system.local.launcher.launch(id)
+    await system.local.launcher.launch(request(id))
     await expectEventually(async () => (await system.local.countRunning(id)) === 0)
   })
 
@@ -249,7 +249,7 @@ describe('ending', () => {
         }),
     })
     const { id } = await running()
-    twins.push({ sessionId: id, podUid: 'second', oomKilled: false })
+    twins.push({ sessionId: id, podUid: 'second', progress: 'running' })
     await expectEventually(async () => removed.length > 0)
     await sleep(250)
     expect(removed).toEqual([[id, 'second']])

@@ -85,6 +85,9 @@ create table sessions (
   started_at timestamp with time zone,
   ended_at timestamp with time zone,
   expires_at timestamp with time zone,
+  image text,
+  wait_reason text,
+  wait_detail text,
   constraint sessions_kind_check CHECK ((kind = ANY (ARRAY['runner'::text, 'ttyd'::text]))),
   constraint sessions_pkey PRIMARY KEY (id),
   constraint sessions_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'scheduling'::text, 'starting'::text, 'running'::text, 'succeeded'::text, 'failed'::text, 'stopped'::text, 'expired'::text, 'lost'::text])))
@@ -130,13 +133,13 @@ AS $function$
 
 CREATE TRIGGER session_endpoints_notify AFTER INSERT OR UPDATE ON public.session_endpoints FOR EACH ROW EXECUTE FUNCTION notify_session();
 
-CREATE TRIGGER sessions_notify AFTER UPDATE OF status, stage, stop_requested_at ON public.sessions FOR EACH ROW EXECUTE FUNCTION notify_session();
+CREATE TRIGGER sessions_notify AFTER UPDATE OF status, stage, stop_requested_at, wait_reason, wait_detail ON public.sessions FOR EACH ROW EXECUTE FUNCTION notify_session();
 
 grant delete, select on token_jti to cliscale_gateway;
 
 grant insert, select on session_viewers to cliscale_gateway;
 
-grant select (created_at, detail, ended_at, exit_code, id, kind, output_bytes, pod_uid, reason, signal, stage, stages, started_at, status, updated_at) on sessions to cliscale_gateway;
+grant select (created_at, detail, ended_at, exit_code, id, kind, output_bytes, pod_uid, reason, signal, stage, stages, started_at, status, updated_at, wait_detail, wait_reason) on sessions to cliscale_gateway;
 
 grant select on session_endpoints to cliscale_gateway;
 

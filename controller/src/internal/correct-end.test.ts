@@ -12,8 +12,11 @@ const ended: SessionEvent & { type: 'ended' } = {
   exitCode: null,
   signal: 'SIGKILL',
 }
+const fault = { reason: 'oom_killed', detail: REASONS.oom_killed.hint } as const
 const launcher = (oomKilled: boolean): Launcher =>
-  ({ list: () => Promise.resolve([{ sessionId: 'a', podUid: 'p', oomKilled }]) }) as unknown as Launcher
+  ({
+    list: () => Promise.resolve([{ sessionId: 'a', podUid: 'p', progress: 'running', ...(oomKilled && { fault }) }]),
+  }) as unknown as Launcher
 
 test('what was killed for its memory says so, however the host saw it', async () => {
   const corrected = { status: 'failed', reason: 'oom_killed', detail: REASONS.oom_killed.hint }

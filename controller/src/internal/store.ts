@@ -8,7 +8,7 @@ import {
 } from '@cliscale/contract'
 import type pg from 'pg'
 import { withTransaction } from '../db/database.ts'
-import type { Launched } from '../launch/launcher.ts'
+import type { Identified } from '../launch/launcher.ts'
 import { advance, applyEvent, type SessionEnd, type StateChange, type TimelineEntry } from './session-state.ts'
 
 /** Statuses of sessions that go on. */
@@ -74,7 +74,7 @@ export type ClaimResult =
 /** Gives a session to one launch. The same launch with the same nonce may repeat it; each time the credential is replaced. */
 export async function claimSession(
   pool: pg.Pool,
-  launched: Launched,
+  launched: Identified,
   hashes: { readonly nonce: Buffer; readonly credential: Buffer },
 ): Promise<ClaimResult> {
   return withTransaction(pool, async (trx) => {
@@ -113,7 +113,7 @@ async function findOrder(trx: pg.PoolClient, id: string): Promise<Buffer> {
 }
 
 /** Writes where a session's host listens; only for the launch that holds the claim of an open session. */
-export async function upsertEndpoint(db: Db, { sessionId, podUid, address }: Launched): Promise<void> {
+export async function upsertEndpoint(db: Db, { sessionId, podUid, address }: Identified): Promise<void> {
   // The lock waits for a session that is just ending, whose endpoint must not come back.
   await db.query(
     `insert into session_endpoints (session_id, pod_ip, port, pod_uid)

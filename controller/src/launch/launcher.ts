@@ -1,3 +1,5 @@
+import type { Reason, SessionEvent } from '@cliscale/contract'
+
 /** Where the terminal of a session's host listens. */
 export interface Address {
   /** An IP literal, never a name. */
@@ -5,15 +7,56 @@ export interface Address {
   readonly port: number
 }
 
+/** What keeps a launch from going on, or what was done to it, as far as the system it runs on tells. */
+export interface LaunchFault {
+  readonly reason: Reason
+  /** One sentence for a person, with what the system says where that helps. It holds no secret. */
+  readonly detail: string
+}
+
+/** How far a launch is. `ended`: nothing of it runs any more, and nothing of it will. */
+export type LaunchProgress = 'scheduling' | 'pulling_image' | 'running' | 'ended'
+
+/** How a launch ended by its own word: a host's last report, or the exit of a container that has no host. */
+export type LaunchReport = Pick<
+  SessionEvent & { type: 'ended' },
+  'status' | 'reason' | 'detail' | 'exitCode' | 'signal'
+>
+
 /** One launch of a session: a pod on Kubernetes, a pair of processes on one machine. */
 export interface Launched {
   readonly sessionId: string
-  /** Names this launch and no other: a session that is launched again gets another one. */
-  readonly podUid: string
+  /**
+   * Names this launch and no other: a session that is launched again gets another one. Undefined while the system has
+   * recorded the launch and made nothing of it yet (a Job without a pod).
+   */
+  readonly podUid: string | undefined
+  readonly progress: LaunchProgress
   /** Absent while nothing listens there: not yet, or not again yet after the host was restarted. */
   readonly address?: Address
-  /** Whether the system killed a process of the session's work for its memory, as far as the system tells. */
-  readonly oomKilled: boolean
+  /** Why it waits; it may mend itself. */
+  readonly wait?: LaunchFault
+  /** What the system did to it: its work was killed for its memory, its machine went away. It does not go on. */
+  readonly fault?: LaunchFault
+  /** Only when `ended`. */
+  readonly report?: LaunchReport
+}
+
+/** A launch that is there: it has a name of its own. */
+export type Identified = Launched & { readonly podUid: string }
+
+/** What a launcher needs to know of a session; everything else the session's host asks for (DESIGN section 4). */
+export interface LaunchRequest {
+  readonly sessionId: string
+  /** How long the command may run, for launchers that keep a backstop of their own. */
+  readonly timeoutSeconds: number
+  /** The name of one of the operator's images; the launcher's own when absent. */
+  readonly image?: string
+}
+
+/** The system that runs launches did not answer, or asked to wait: nothing is known, and the same call may work later. */
+export class LauncherUnavailable extends Error {
+  override readonly name = 'LauncherUnavailable'
 }
 
 /**
@@ -21,16 +64,18 @@ export interface Launched {
  * does. Two implementations keep these promises: processes on one machine, Jobs on Kubernetes.
  *
  * A launch restarts its host for as long as the host does not end with exit code 0, which says "nothing is left to do or
- * to report"; work is never restarted. A launch whose host ended with 0 is cleared away and leaves `list`.
+ * to report"; work is never restarted. A launch whose host ended with 0 is cleared away and leaves `list`, at once or
+ * after it was listed as `ended` for a while.
  */
 export interface Launcher {
   /**
    * Makes the session run, once: a second call for a session that is launched changes nothing, also after a crash of the
    * caller and when calls meet. It resolves when the launch is recorded where a restart finds it, not when it runs.
    *
+   * @throws LauncherUnavailable when it is not known whether it was launched; try again later.
    * @throws Error when the launch could not be recorded or started; nothing of it is left behind, and it may be tried again.
    */
-  launch(sessionId: string): Promise<void>
+  launch(request: LaunchRequest): Promise<void>
   /**
    * Every launch that is there, also one that is being restarted and one that was made by an earlier process. It may be
    * as old as one poll or watch event, but a launch that `launch` resolved for is in it until it has ended.
@@ -41,8 +86,10 @@ export interface Launcher {
   /**
    * Who holds a launch identity, or undefined when nobody that is launched now does. A token proves its holder only
    * while that launch is there.
+   *
+   * @throws LauncherUnavailable when that can't be told now.
    */
-  identify(token: string): Promise<Launched | undefined>
+  identify(token: string): Promise<Identified | undefined>
   /**
    * Kills everything of the session, whatever it did to get away that the system can still see, and clears its files
    * away. With `podUid` only that launch; another launch of the same session stays. It resolves when that is done or

@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { rm } from 'node:fs/promises'
-import type { Address, Launched } from './launcher.ts'
+import { REASONS } from '@cliscale/contract'
+import type { Address, Identified } from './launcher.ts'
 import type { ProcessMark } from './process-table.ts'
 import {
   isHostDone,
@@ -111,12 +112,18 @@ export class LocalSession {
     })
   }
 
-  async describe(): Promise<Launched | undefined> {
+  async describe(): Promise<Identified | undefined> {
     const record = this.record
     if (record === undefined || record.removing) return undefined
     const address = this.#address
     const oomKilled = record.cgroup !== null && ((await this.#deps.memory?.oomKilled(record.cgroup)) ?? false)
-    return { sessionId: this.sessionId, podUid: record.podUid, oomKilled, ...(address && { address }) }
+    return {
+      sessionId: this.sessionId,
+      podUid: record.podUid,
+      progress: 'running',
+      ...(address && { address }),
+      ...(oomKilled && { fault: { reason: 'oom_killed' as const, detail: REASONS.oom_killed.hint } }),
+    }
   }
 
   /** The processes to watch. */

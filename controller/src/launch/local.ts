@@ -3,7 +3,7 @@ import { mkdir, readdir } from 'node:fs/promises'
 import path from 'node:path'
 import type { Logger } from '@cliscale/service-kit'
 import { SESSION_ID_PATTERN } from '@cliscale/contract'
-import type { Launched, Launcher } from './launcher.ts'
+import type { Identified, Launched, Launcher, LaunchRequest } from './launcher.ts'
 import { LocalSession, type SessionDeps } from './local-session.ts'
 import { findMemoryLimiter } from './memory-limit.ts'
 import { createProcessTable, type ProcessTable } from './process-table.ts'
@@ -87,7 +87,7 @@ class LocalLauncher implements Launcher {
     this.#schedule(0)
   }
 
-  async launch(sessionId: string): Promise<void> {
+  async launch({ sessionId }: LaunchRequest): Promise<void> {
     if (!SESSION_ID_PATTERN.test(sessionId)) throw new TypeError('a session id is a lower-case UUID')
     if (this.#closed) throw new Error('the launcher is closed')
     let session = this.#sessions.get(sessionId)
@@ -108,7 +108,7 @@ class LocalLauncher implements Launcher {
     return launched.filter((entry) => entry !== undefined)
   }
 
-  async identify(token: string): Promise<Launched | undefined> {
+  async identify(token: string): Promise<Identified | undefined> {
     const sessionId = /^cs_launch_([0-9a-f-]{36})_[\w-]{43}$/.exec(token)?.[1]
     const session = this.#sessions.get(sessionId ?? '')
     const expected = session?.record?.tokenHash

@@ -1,7 +1,7 @@
 import type { Reason } from '@cliscale/contract'
 import { isStoreUnavailable, type Logger } from '@cliscale/service-kit'
 import type pg from 'pg'
-import type { Launched, Launcher } from '../launch/launcher.ts'
+import type { Identified, Launched, Launcher, LaunchRequest } from '../launch/launcher.ts'
 import { upsertEndpoint } from '../internal/store.ts'
 import { LaunchAttempts } from './launch-attempts.ts'
 import { stopAll } from './stop-all.ts'
@@ -11,6 +11,7 @@ import {
   endSession,
   findEndAges,
   findOpenSessions,
+  launchRequest,
   type OpenSession,
   takeQueued,
 } from './store.ts'
@@ -160,17 +161,18 @@ class LoopingReconciler implements Reconciler {
 
   async #launchQueued(): Promise<void> {
     for (;;) {
-      const ids = await takeQueued(this.#deps.pool, LAUNCHES_AT_ONCE)
-      await Promise.all(ids.map((id) => this.#launch(id)))
-      if (ids.length < LAUNCHES_AT_ONCE || this.#state === 'closed') return
+      const requests = await takeQueued(this.#deps.pool, LAUNCHES_AT_ONCE)
+      await Promise.all(requests.map((request) => this.#launch(request)))
+      if (requests.length < LAUNCHES_AT_ONCE || this.#state === 'closed') return
     }
   }
 
-  async #launch(id: string): Promise<void> {
+  async #launch(request: LaunchRequest): Promise<void> {
+    const id = request.sessionId
     if (!this.#attempts.mayTry(id)) return
     const { launcher, logger } = this.#deps
     try {
-      await launcher.launch(id)
+      await launcher.launch(request)
       this.#attempts.tried(id)
     } catch (err) {
       const left = this.#attempts.tried(id)
@@ -194,9 +196,11 @@ class LoopingReconciler implements Reconciler {
   }
 
   async #compareOne(session: OpenSession, launches: readonly Launched[]): Promise<void> {
-    const ours = launches.find((entry) => entry.podUid === session.podUid)
     if (session.podUid === null) return this.#compareUnclaimed(session, launches)
-    for (const loser of launches) if (loser !== ours) await this.#remove(session.id, loser.podUid)
+    const ours = launches.filter(isIdentified).find((entry) => entry.podUid === session.podUid)
+    for (const loser of launches) {
+      if (loser !== ours && loser.podUid !== undefined) await this.#remove(session.id, loser.podUid)
+    }
     if (await this.#endOverdue(session)) return
     const { lostGraceMs } = this.#timings
     if (ours !== undefined) {
@@ -242,11 +246,11 @@ class LoopingReconciler implements Reconciler {
     // Marked by us or by a process that is gone; or it ran and ended without a claim.
     const oursToTry = this.#attempts.knows(session.id)
     if (!oursToTry && (session.launchAgeSeconds ?? Infinity) < this.#timings.launchSeconds) return
-    if (!this.#attempts.exhausted(session.id)) return this.#launch(session.id)
+    if (!this.#attempts.exhausted(session.id)) return this.#launch(launchRequest(session))
     await this.#end(session.id, { status: 'failed', reason: 'launch_failed', unclaimedOnly })
   }
 
-  async #writeEndpoint(session: OpenSession, launched: Launched): Promise<void> {
+  async #writeEndpoint(session: OpenSession, launched: Identified): Promise<void> {
     const { endpoint } = session
     const { address } = launched
     if (address === undefined) {
@@ -305,6 +309,10 @@ class LoopingReconciler implements Reconciler {
     // More is waiting: it goes on at the next look.
     this.#nextPrune = 0
   }
+}
+
+function isIdentified(launched: Launched): launched is Identified {
+  return launched.podUid !== undefined
 }
 
 function groupBySession(launches: readonly Launched[]): Map<string, Launched[]> {

@@ -1,7 +1,7 @@
 import { type FinalStatus, isFinal, type Reason, REASONS, type SessionStatus } from '@cliscale/contract'
 import type pg from 'pg'
 import { withTransaction } from '../db/database.ts'
-import type { Launched } from '../launch/launcher.ts'
+import type { Identified, LaunchRequest } from '../launch/launcher.ts'
 import { advance } from '../internal/session-state.ts'
 import { finishSession, lockSession, OPEN_STATUSES } from '../internal/store.ts'
 
@@ -19,6 +19,7 @@ export interface OpenSession {
   /** Since it was claimed; null: it was not. */
   readonly claimAgeSeconds: number | null
   readonly timeoutSeconds: number
+  readonly image: string | null
   readonly endpoint: { readonly host: string; readonly port: number; readonly podUid: string } | null
 }
 
@@ -33,6 +34,7 @@ interface OpenRow {
   launch_age: number | null
   claim_age: number | null
   timeout_seconds: number
+  image: string | null
   pod_ip: string | null
   port: number | null
   endpoint_uid: string | null
@@ -45,7 +47,7 @@ export async function findOpenSessions(pool: pg.Pool): Promise<OpenSession[]> {
        extract(epoch from now() - s.created_at)::float8 as age,
        extract(epoch from now() - s.stop_requested_at)::float8 as stop_age,
        extract(epoch from now() - s.launched_at)::float8 as launch_age,
-       extract(epoch from now() - s.claimed_at)::float8 as claim_age, s.timeout_seconds,
+       extract(epoch from now() - s.claimed_at)::float8 as claim_age, s.timeout_seconds, s.image,
        e.pod_ip, e.port, e.pod_uid as endpoint_uid
      from sessions s left join session_endpoints e on e.session_id = s.id
      where s.status = any($1) and s.kind = 'runner' order by s.created_at`,
@@ -62,6 +64,7 @@ export async function findOpenSessions(pool: pg.Pool): Promise<OpenSession[]> {
     launchAgeSeconds: row.launch_age,
     claimAgeSeconds: row.claim_age,
     timeoutSeconds: row.timeout_seconds,
+    image: row.image,
     endpoint: row.pod_ip === null ? null : { host: row.pod_ip, port: row.port ?? 0, podUid: row.endpoint_uid ?? '' },
   }))
 }
@@ -78,10 +81,15 @@ export async function findEndAges(pool: pg.Pool, ids: readonly string[]): Promis
 }
 
 /** Takes queued sessions, oldest first, for this process to launch; another process takes others. */
-export async function takeQueued(pool: pg.Pool, limit: number): Promise<string[]> {
+export async function takeQueued(pool: pg.Pool, limit: number): Promise<LaunchRequest[]> {
   return withTransaction(pool, async (trx) => {
-    const { rows } = await trx.query<{ id: string; stages: Parameters<typeof advance>[0] }>(
-      `select id, stages from sessions where status = 'queued' and kind = 'runner' and stop_requested_at is null
+    const { rows } = await trx.query<{
+      id: string
+      stages: Parameters<typeof advance>[0]
+      timeout_seconds: number
+      image: string | null
+    }>(
+      `select id, stages, timeout_seconds, image from sessions where status = 'queued' and kind = 'runner' and stop_requested_at is null
        order by created_at limit $1 for update skip locked`,
       [limit],
     )
@@ -93,8 +101,14 @@ export async function takeQueued(pool: pg.Pool, limit: number): Promise<string[]
         [row.id, stages],
       )
     }
-    return rows.map((row) => row.id)
+    return rows.map((row) => launchRequest({ id: row.id, timeoutSeconds: row.timeout_seconds, image: row.image }))
   })
+}
+
+/** What a launcher is told of a session. */
+export function launchRequest(session: Pick<OpenSession, 'id' | 'timeoutSeconds' | 'image'>): LaunchRequest {
+  const { id: sessionId, timeoutSeconds, image } = session
+  return { sessionId, timeoutSeconds, ...(image !== null && { image }) }
 }
 
 export interface Ending {
@@ -137,6 +151,6 @@ export async function requestStopOfAll(pool: pg.Pool, reason: Reason): Promise<v
 }
 
 /** Forgets where a launch listens: it does not, just now. A row that another launch wrote stays. */
-export async function deleteEndpoint(pool: pg.Pool, { sessionId, podUid }: Launched): Promise<void> {
+export async function deleteEndpoint(pool: pg.Pool, { sessionId, podUid }: Identified): Promise<void> {
   await pool.query('delete from session_endpoints where session_id = $1 and pod_uid = $2', [sessionId, podUid])
 }

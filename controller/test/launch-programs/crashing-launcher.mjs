@@ -16,6 +16,6 @@ const processes = Object.fromEntries(Object.keys(counts).map((name) => [name, di
 const logger = { warn() {}, error() {}, info() {}, debug() {} }
 const launcher = await createLocalLauncher({ ...JSON.parse(options), logger, processes, pollMs: 60_000 })
 armed = true
-await launcher.launch(sessionId)
+await launcher.launch({ sessionId, timeoutSeconds: 60 })
 if (step.startsWith('ofSession')) await launcher.remove(sessionId)
 process.exit(3)

@@ -1,5 +1,6 @@
 import type { Knex } from 'knex'
 import * as m0001 from './0001-sessions.ts'
+import * as m0002 from './0002-launches.ts'
 
 /** A step of the schema. `breaking`: the previous release cannot work with it, and refuses to. */
 export interface Migration {
@@ -14,4 +15,5 @@ export interface Migration {
 /** All migrations in order. Listed in code, so that a file's extension is no part of its name. */
 export const MIGRATIONS: readonly Migration[] = [
   { name: '0001-sessions', breaking: m0001.breaking, up: m0001.up, down: m0001.down },
+  { name: '0002-launches', breaking: m0002.breaking, up: m0002.up, down: m0002.down },
 ]
