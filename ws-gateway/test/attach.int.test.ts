@@ -76,6 +76,35 @@ describe('until the pod is there', () => {
     await leave(inbox)
   })
 
+  test('why it waits is told as soon as it is known, and no more when it goes on or has ended', async () => {
+    await using slow = await Rig.start(database, keys, { limits: { ...FAST, pollMs: 60_000, statusMs: 60_000 } })
+    const sid = await slow.seed({ status: 'scheduling', stage: 'pulling_image', podUid: null })
+    const [v1, tty] = [await attach(slow, sid), await attach(slow, sid, { protocols: ['tty'] })]
+    await until(() => v1.of('9').length === 1 && tty.of('0').length === 1)
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    const wait = { reason: 'image_pull', hint: 'The image no/such:1 cannot be pulled yet; it is tried again.' }
+    const told = () => v1.of('9').map((text) => JSON.parse(text) as { reason: string | null; hint: string | null })
+    await database.query('update sessions set wait_reason = $2, wait_detail = $3 where id = $1', [
+      sid,
+      wait.reason,
+      wait.hint,
+    ])
+    await until(() => v1.of('9').length === 2 && tty.of('0').length === 2)
+    expect(told().at(-1)).toMatchObject(wait)
+    expect(tty.of('0').at(-1)).toContain(wait.hint)
+    await database.query('update sessions set wait_reason = null, wait_detail = null where id = $1', [sid])
+    await until(() => v1.of('9').length === 3)
+    expect(told().at(-1)).toMatchObject({ reason: null, hint: null })
+    await database.query(
+      `update sessions set status = 'failed', reason = 'oom_killed', detail = 'Its end.', ended_at = now(),
+         wait_reason = 'unschedulable', wait_detail = 'An old wait.' where id = $1`,
+      [sid],
+    )
+    await until(() => v1.closed)
+    expect(JSON.parse(String(v1.of('7')[0]))).toMatchObject({ reason: 'oom_killed', detail: 'Its end.' })
+    await leave(tty)
+  })
+
   test('a change is heard by LISTEN, not by the next poll', async () => {
     await using slow = await Rig.start(database, keys, { limits: { ...FAST, pollMs: 60_000, statusMs: 60_000 } })
     const sid = await slow.seed({ status: 'queued' })
