@@ -1,0 +1,9 @@
+import { once } from 'node:events'
+
+export default async function tearDown() {
+  const internet = globalThis.cliscaleInternet
+  if (!internet || internet.exitCode !== null) return
+  const gone = once(internet, 'exit')
+  internet.stdin.end()
+  await gone
+}

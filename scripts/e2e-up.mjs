@@ -1,0 +1,110 @@
+/**
+ * `npm run e2e:up`: a cluster, the images, the database and the chart, so that sessions can be started; a second run
+ * only does what has changed. Settings are in docs/e2e.md.
+ */
+import { existsSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  apply,
+  clusterEnv,
+  isForeign,
+  kubectlJson,
+  NAMESPACE,
+  reachCluster,
+  readState,
+  RELEASE,
+  run,
+  runFolder,
+  SESSIONS_NAMESPACE,
+  writeState,
+} from './e2e/cluster.mjs'
+import { IMAGES, provideImage, provideTtyd } from './e2e/images.mjs'
+import { provideDatabase } from './e2e/postgres.mjs'
+import { deployValues } from './e2e/values.mjs'
+import { requireNode, root, runScript, Unready } from './prepare.mjs'
+import { step } from './steps.mjs'
+
+runScript(async () => {
+  requireNode()
+  const state = { images: {}, ...readState() }
+  Object.assign(state, await step('Cluster', reachCluster))
+  writeState(state)
+  for (const part of Object.keys(IMAGES)) {
+    state.images[part] = await step(`Image ${part}`, () => provideImage(part, state))
+    writeState(state)
+  }
+  const ttyd = await step('Image ttyd', () => provideTtyd(state))
+  if (ttyd) state.images.ttyd = ttyd
+  await step(`Namespaces ${NAMESPACE} and ${SESSIONS_NAMESPACE}`, () => namespaces(state))
+  state.database = await step('Database', () => provideDatabase(state, 'cliscale_e2e', NAMESPACE))
+  await step('Chart', () => deploy(state))
+  state.address = await step('Address', () => addressOf(state))
+  await step('Ready', () => untilReady(state.address))
+  writeState(state)
+  tell(state)
+})
+
+/** A chart cannot label the namespace that it is installed into, so this does what an operator would. */
+async function namespaces(state) {
+  await apply(state, [namespaceObject(NAMESPACE)])
+}
+
+function namespaceObject(name) {
+  const restricted = ['enforce', 'warn', 'audit'].map((mode) => [`pod-security.kubernetes.io/${mode}`, 'restricted'])
+  return { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels: Object.fromEntries(restricted) } }
+}
+
+async function deploy(state) {
+  const chart = path.join(root, 'cliscale-chart')
+  if (!existsSync(chart)) throw new Unready('There is no cliscale-chart in this tree.')
+  const args = ['upgrade', '--install', RELEASE, chart, '-n', NAMESPACE, '--wait', '--timeout', '5m']
+  const values = ['--values', path.join(root, 'e2e/cluster/values.yaml'), '--values', '-']
+  await run('helm', [...args, ...values], {
+    env: clusterEnv(state),
+    input: JSON.stringify(deployValues(state, certificate(state))),
+    seconds: 360,
+  })
+}
+
+/** The certificate of the simulated internet's authority, which sessions trust here. */
+function certificate(state) {
+  const file = path.join(runFolder(state), 'pki/ca.crt')
+  return !isForeign() && existsSync(file) ? readFileSync(file, 'utf8') : undefined
+}
+
+async function addressOf(state) {
+  for (let tries = 0; tries < 60; tries++) {
+    const ingress = await kubectlJson(state, ['get', 'ingress', 'cliscale-ingress', '-n', NAMESPACE])
+    const [first] = ingress.status?.loadBalancer?.ingress ?? []
+    if (first) return `http://${first.ip ?? first.hostname}`
+    await sleep(1000)
+  }
+  throw new Unready(
+    `The Ingress has no address after a minute: kubectl describe ingress cliscale-ingress -n ${NAMESPACE}`,
+  )
+}
+
+async function untilReady(address) {
+  let last = ''
+  for (let tries = 0; tries < 120; tries++) {
+    const answer = await fetch(`${address}/readyz`, { signal: AbortSignal.timeout(2000) }).catch((error) => error)
+    if (answer.ok) return
+    last = answer.status ? `it answers ${answer.status}` : String(answer.cause ?? answer)
+    await sleep(500)
+  }
+  throw new Unready(`${address}/readyz is not ready after a minute (${last}).`)
+}
+
+function tell(state) {
+  const prefix = isForeign() ? '' : `eval "$(${path.relative(root, state.clusterFolder)}/env)"   # kubectl and helm\n`
+  console.log(`
+CLI Scale runs at ${state.address}
+
+${prefix}export API_KEY=$(kubectl get secret cliscale-api-key -n ${NAMESPACE} -o jsonpath='{.data.API_KEY}' | base64 -d)
+curl -X POST ${state.address}/api/sessions -H "Authorization: Bearer $API_KEY" -H 'Content-Type: application/json' \\
+  -d '{"command": "for i in 1 2 3; do echo hello $i; sleep 1; done"}'
+
+npm run e2e        # the suite
+npm run e2e:down   # away with it`)
+}
