@@ -9,7 +9,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { startPostgres } from '@cliscale/local-postgres'
 import pg from 'pg'
 import { format, resolveConfig } from 'prettier'
-import { errorsPage, settingsPage } from './generated-pages.mjs'
+import { errorsPage, metricsPage, settingsPage } from './generated-pages.mjs'
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
 const load = (file) => import(pathToFileURL(path.join(root, file)).href)
@@ -27,7 +27,28 @@ const parts = [
 ]
 await write('docs/config.md', settingsPage(parts))
 
+await write('docs/metrics.md', metricsPage(await metricParts()))
+
 await writeFile(path.join(root, 'controller/src/db/schema.sql'), await schema())
+
+/** What each program registers, in a registry of its own that nobody reads. */
+async function metricParts() {
+  const { createMetrics, poolMetrics, requestMetrics } = await load('service-kit/dist/metrics.js')
+  const controller = await load('controller/dist/metrics.js')
+  const gateway = await load('ws-gateway/dist/metrics.js')
+  const [ofController, ofGateway] = [createMetrics(), createMetrics()]
+  controller.createControllerMetrics(ofController, { signingKeys: () => 0 })
+  requestMetrics(ofController, controller.CONTROLLER_ROUTES)
+  poolMetrics(ofController, {})
+  gateway.createGatewayMetrics(ofGateway, () => ({}))
+  gateway.keyMetrics(ofGateway)
+  requestMetrics(ofGateway, gateway.GATEWAY_ROUTES)
+  poolMetrics(ofGateway, {})
+  return [
+    { title: 'Controller', rows: ofController.rows },
+    { title: 'Gateway', rows: ofGateway.rows },
+  ]
+}
 
 /** Formatted as `npm run check` wants it. */
 async function write(file, text) {

@@ -37,6 +37,30 @@ export function settingsPage(parts) {
   ].join('\n\n')
 }
 
+/** docs/metrics.md: one table for each program, of what it registers. */
+export function metricsPage(parts) {
+  const sections = parts.flatMap(({ title, rows: metrics }) => [
+    `## ${title}`,
+    table(['Name', 'Type', 'Labels', 'Meaning'], metrics.map(metricRow)),
+  ])
+  return [
+    NOTE,
+    '# Metrics',
+    'Controller and gateway each serve `GET /metrics` in the text format of Prometheus, on the port of `CLISCALE_METRICS_PORT` and on no other; without that setting, nowhere. A label has the values that are listed, or `other`; none holds an id. Beside these there are the usual `process_*` and `nodejs_*` of a Node process. A histogram has `_bucket`, `_sum` and `_count`.',
+    ...sections,
+  ].join('\n\n')
+}
+
+function metricRow({ name, type, labels, help }) {
+  const shown = Object.entries(labels).map(([label, values]) =>
+    values.length > MAX_SHOWN ? `\`${label}\`` : `\`${label}\`: ${values.map((value) => `\`${value}\``).join(', ')}`,
+  )
+  return [`\`${name}\``, type, shown.join('; '), cell(help)]
+}
+
+/** Labels with more values than this have a list of their own: routes, codes, reasons. */
+const MAX_SHOWN = 12
+
 function rows(env) {
   return Object.entries(env).map(([name, field]) => {
     const { description = '', secret = false } = field.meta() ?? {}

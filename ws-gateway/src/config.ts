@@ -1,4 +1,4 @@
-import { commaList, secret, wholeNumber } from '@cliscale/service-kit'
+import { commaList, METRICS_ENV, secret, wholeNumber } from '@cliscale/service-kit'
 import { z } from 'zod'
 import { createPodNetworks } from './attach/pod-networks.ts'
 import type { GatewayDeps } from './gateway.ts'
@@ -51,6 +51,11 @@ export const GATEWAY_PROCESS_ENV = {
   CLISCALE_DRAIN_SECONDS: wholeNumber(1, 3600)
     .default(25)
     .meta({ description: 'How long the process may take to end in order; keep it under the pod’s grace period.' }),
+  CLISCALE_LAME_DUCK_SECONDS: wholeNumber(0, 3600).default(5).meta({
+    description:
+      'How long, of that time, terminals and visitors are still served while load balancers learn that the process is going.',
+  }),
+  ...METRICS_ENV,
   CLISCALE_LOG_LEVEL: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal'], {
       error: 'must be one of trace, debug, info, warn, error, fatal',
@@ -58,6 +63,17 @@ export const GATEWAY_PROCESS_ENV = {
     .default('info')
     .meta({ description: 'The least severe line that is logged.' }),
 } as const
+
+export const gatewayProcessSchema = z.object(GATEWAY_PROCESS_ENV)
+
+/** What terminals, requests and connections need to end in order, in seconds, with some to spare. */
+const ENDING_SECONDS = 5
+
+/** Whether two settings contradict each other; one sentence when they do. */
+export function drainFault(env: z.infer<typeof gatewayProcessSchema>): string | undefined {
+  if (env.CLISCALE_LAME_DUCK_SECONDS + ENDING_SECONDS <= env.CLISCALE_DRAIN_SECONDS) return undefined
+  return `CLISCALE_LAME_DUCK_SECONDS must be at least ${ENDING_SECONDS} less than CLISCALE_DRAIN_SECONDS (${env.CLISCALE_DRAIN_SECONDS})`
+}
 
 const gatewayEnv = z.object(GATEWAY_ENV)
 export type GatewayEnv = z.infer<typeof gatewayEnv>

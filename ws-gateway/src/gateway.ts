@@ -1,5 +1,6 @@
 import type { ErrorCode } from '@cliscale/contract'
 import { createFront, type Logger } from '@cliscale/service-kit'
+import type { Metrics } from '@cliscale/service-kit/metrics'
 import type { Express } from 'express'
 import type { JWTVerifyGetKey } from 'jose'
 import type { Pool } from 'pg'
@@ -7,6 +8,7 @@ import { type AttachLimits, Attachment, type AttachState } from './attach/attach
 import { createPodNetworks } from './attach/pod-networks.ts'
 import { SessionHub } from './attach/session-hub.ts'
 import { createApp } from './http/app.ts'
+import { createGatewayMetrics, NO_METRICS } from './metrics.ts'
 import { createStore } from './store.ts'
 import { createTokenVerifier } from './tokens/verifier.ts'
 import { createUpgradeHandler, type UpgradeHandler } from './upgrade/handler.ts'
@@ -29,6 +31,8 @@ export interface GatewayDeps {
   readonly maxPendingUpgrades: number
   readonly maxPendingUpgradesPerAddress: number
   readonly limits?: Partial<GatewayLimits>
+  /** Where the gateway counts what it does; undefined: nowhere. */
+  readonly metrics?: Metrics
   readonly now?: () => number
 }
 
@@ -65,6 +69,9 @@ export interface GatewayStats {
   readonly accepted: number
   /** Since the start: upgrades refused, by code. */
   readonly refused: Readonly<Partial<Record<ErrorCode, number>>>
+  /** Since the start: bytes from and to viewers, of terminals that are open and of those that were. */
+  readonly bytesIn: number
+  readonly bytesOut: number
 }
 
 export interface Gateway {
@@ -72,6 +79,10 @@ export interface Gateway {
   readonly app: Express
   /** For the `upgrade` event of an HTTP server. */
   readonly handleUpgrade: UpgradeHandler
+  /** Whether the gateway is on its way out: readiness says so, and connections are not kept. */
+  readonly isLeaving: boolean
+  /** Begins to leave: what is open goes on, and viewers may still come back; one-time tokens are kept for another gateway. */
+  beginDrain(): void
   /** Refuses new terminals and ends the open ones in order; resolves when none is left. Readiness is the caller's. */
   drain(): Promise<void>
   /** Destroys what is left and stops listening to the database. */
@@ -94,8 +105,17 @@ export function createGateway(deps: GatewayDeps): Gateway {
   })
   const terminals = new Terminals(limits.drainMs)
   const podNetworks = createPodNetworks(deps.podNetworks)
-  const attachDeps = { store, hub, podNetworks, logger, limits, now }
+  let isLeaving = false
   const refused: Partial<Record<ErrorCode, number>> = {}
+  const stats = (): GatewayStats => ({
+    pending: pending.count,
+    open: terminals.countByState(),
+    accepted: terminals.accepted,
+    refused: { ...refused },
+    ...terminals.countBytes(),
+  })
+  const metrics = deps.metrics === undefined ? NO_METRICS : createGatewayMetrics(deps.metrics, stats)
+  const attachDeps = { store, hub, podNetworks, logger, limits, now, metrics }
   const handleUpgrade = createUpgradeHandler({
     store,
     verifier,
@@ -104,24 +124,26 @@ export function createGateway(deps: GatewayDeps): Gateway {
     logger,
     deadlineMs: limits.upgradeMs,
     holdBytes: limits.holdBytes,
-    isDraining: () => terminals.isDraining,
+    serving: () => (terminals.isDraining ? 'none' : isLeaving ? 'returning' : 'all'),
     attach: (client, grant, protocol) => terminals.add(new Attachment(attachDeps, { client, grant, protocol })),
     onRefused: (code) => (refused[code] = (refused[code] ?? 0) + 1),
   })
   return {
     app: createApp({ ...deps, store, verifier, front }),
     handleUpgrade,
-    drain: () => terminals.drain(),
+    get isLeaving() {
+      return isLeaving
+    },
+    beginDrain: () => void (isLeaving = true),
+    drain: () => {
+      isLeaving = true
+      return terminals.drain()
+    },
     close: async () => {
       terminals.destroyAll()
       await hub[Symbol.asyncDispose]()
     },
-    stats: () => ({
-      pending: pending.count,
-      open: terminals.countByState(),
-      accepted: terminals.accepted,
-      refused: { ...refused },
-    }),
+    stats,
   }
 }
 
@@ -130,6 +152,7 @@ class Terminals {
   readonly #drainMs: number
   readonly #open = new Set<Attachment>()
   #whenEmpty: (() => void) | undefined
+  readonly #closedBytes = { bytesIn: 0, bytesOut: 0 }
   isDraining = false
   accepted = 0
 
@@ -142,6 +165,7 @@ class Terminals {
     this.#open.add(attachment)
     void attachment.run().then(() => {
       this.#open.delete(attachment)
+      addBytes(this.#closedBytes, attachment)
       if (this.#open.size === 0) this.#whenEmpty?.()
     })
   }
@@ -165,4 +189,17 @@ class Terminals {
     for (const { state } of this.#open) counts[state] += 1
     return counts
   }
+
+  countBytes(): Bytes {
+    const bytes = { ...this.#closedBytes }
+    for (const attachment of this.#open) addBytes(bytes, attachment)
+    return bytes
+  }
+}
+
+type Bytes = Pick<GatewayStats, 'bytesIn' | 'bytesOut'>
+
+function addBytes(sum: { -readonly [K in keyof Bytes]: number }, { bytesIn, bytesOut }: Bytes): void {
+  sum.bytesIn += bytesIn
+  sum.bytesOut += bytesOut
 }

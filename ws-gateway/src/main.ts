@@ -1,5 +1,6 @@
 /** A gateway as a process of its own. */
 import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import {
   ConfigError,
@@ -8,75 +9,82 @@ import {
   describeEnv,
   EXIT_CONFIG,
   installDrain,
+  listen,
   parseEnv,
 } from '@cliscale/service-kit'
-import { createRemoteJWKSet } from 'jose'
-import { z } from 'zod'
-import { GATEWAY_PROCESS_ENV, gatewaySettings } from './config.ts'
+import {
+  createMetrics,
+  expressRoute,
+  poolMetrics,
+  requestMetrics,
+  startMetricsServer,
+} from '@cliscale/service-kit/metrics'
+import { drainFault, gatewayProcessSchema, gatewaySettings } from './config.ts'
 import { createGateway } from './gateway.ts'
+import { GATEWAY_ROUTES, keyMetrics } from './metrics.ts'
+import { createReadiness } from './readiness.ts'
 import { createGatewayServer } from './server.ts'
+import { createRemoteKeys } from './tokens/remote-keys.ts'
 
-const schema = z.object(GATEWAY_PROCESS_ENV)
-
-function readEnv(): z.infer<typeof schema> {
-  try {
-    return parseEnv(schema, process.env)
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
-    process.stderr.write(`${error.message}\n`)
-    process.exit(EXIT_CONFIG)
-  }
+async function main(): Promise<void> {
+  const env = parseEnv(gatewayProcessSchema, process.env)
+  const fault = drainFault(env)
+  if (fault !== undefined) throw new ConfigError([fault])
+  const logger = createLogger({ service: 'ws-gateway', level: env.CLISCALE_LOG_LEVEL })
+  const pool = createPool({
+    connectionString: env.CLISCALE_DATABASE_URL,
+    max: env.CLISCALE_DATABASE_POOL_SIZE,
+    applicationName: 'cliscale-gateway',
+    logger,
+  })
+  const metrics = createMetrics({ processDefaults: true })
+  const keys = createRemoteKeys(new URL(env.CLISCALE_JWKS_URL), keyMetrics(metrics).fetchFailed)
+  const gateway = createGateway({
+    ...gatewaySettings(env),
+    pool,
+    keys: keys.find,
+    logger,
+    metrics,
+    publicDir: fileURLToPath(new URL('../public', import.meta.url)),
+  })
+  poolMetrics(metrics, pool)
+  const measured = requestMetrics(metrics, GATEWAY_ROUTES)
+  const server = createGatewayServer({
+    gateway,
+    app: measured(gateway.app, expressRoute),
+    isReady: createReadiness({ gateway, checks: [() => pool.query('select 1'), () => keys.haveBeenHad()] }),
+  })
+  const address = env.CLISCALE_LISTEN_ADDRESS
+  const port = env.CLISCALE_METRICS_PORT
+  const metricsServer = port === undefined ? undefined : await startMetricsServer({ metrics, port, address, logger })
+  const listening = await listen(server, { port: env.CLISCALE_PORT, address, setting: 'CLISCALE_PORT' })
+  logger.info({ config: describeEnv(gatewayProcessSchema, env), address: listening }, 'listening')
+  installDrain({
+    logger,
+    limitMs: env.CLISCALE_DRAIN_SECONDS * 1000,
+    steps: [
+      ['readiness', () => gateway.beginDrain()],
+      ['lame duck', () => sleep(env.CLISCALE_LAME_DUCK_SECONDS * 1000)],
+      ['terminals', () => gateway.drain()],
+      ['gateway', () => gateway.close()],
+      ['http', () => close(server)],
+      ['metrics', () => metricsServer?.close()],
+      ['pool', () => pool.end()],
+    ],
+    exit: (code) => process.exit(code),
+  })
 }
 
-const env = readEnv()
-const logger = createLogger({ service: 'ws-gateway', level: env.CLISCALE_LOG_LEVEL })
-const pool = createPool({
-  connectionString: env.CLISCALE_DATABASE_URL,
-  max: env.CLISCALE_DATABASE_POOL_SIZE,
-  applicationName: 'cliscale-gateway',
-  logger,
-})
-// Once for the process: it caches the keys, and asks again for an unknown one every 30 s at most.
-const keys = createRemoteJWKSet(new URL(env.CLISCALE_JWKS_URL), {
-  cooldownDuration: 30_000,
-  cacheMaxAge: 600_000,
-  timeoutDuration: 5_000,
-})
-const gateway = createGateway({
-  ...gatewaySettings(env),
-  pool,
-  keys,
-  logger,
-  publicDir: fileURLToPath(new URL('../public', import.meta.url)),
-})
-let isDraining = false
-const server = createGatewayServer({
-  gateway,
-  isReady: async () => {
-    if (isDraining) throw new Error('draining')
-    await pool.query('select 1')
-  },
-})
-server.listen(env.CLISCALE_PORT, env.CLISCALE_LISTEN_ADDRESS)
-await once(server, 'listening')
-logger.info({ config: describeEnv(schema, env), address: server.address() }, 'listening')
-
-installDrain({
-  logger,
-  limitMs: env.CLISCALE_DRAIN_SECONDS * 1000,
-  steps: [
-    ['readiness', () => void (isDraining = true)],
-    ['terminals', () => gateway.drain()],
-    ['gateway', () => gateway.close()],
-    ['http', () => closeServer()],
-    ['pool', () => pool.end()],
-  ],
-  exit: (code) => process.exit(code),
-})
-
-async function closeServer(): Promise<void> {
+async function close(server: ReturnType<typeof createGatewayServer>): Promise<void> {
   const closed = once(server, 'close')
   server.close()
   server.closeIdleConnections()
   await closed
+}
+
+try {
+  await main()
+} catch (error) {
+  process.stderr.write(`${error instanceof ConfigError ? error.message : ((error as Error).stack ?? String(error))}\n`)
+  process.exit(error instanceof ConfigError ? EXIT_CONFIG : 1)
 }

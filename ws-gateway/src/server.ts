@@ -1,4 +1,4 @@
-import type { Server, ServerResponse } from 'node:http'
+import type { RequestListener, Server, ServerResponse } from 'node:http'
 import { answerWithoutUpgrade, createHttpServer, offersWebSocket } from '@cliscale/service-kit'
 import type { Gateway } from './gateway.ts'
 
@@ -8,14 +8,19 @@ import type { Gateway } from './gateway.ts'
  */
 export function createGatewayServer(options: {
   gateway: Gateway
+  /** The gateway's app, as it is or measured. */
+  app?: RequestListener
   /** Rejects while terminals cannot be opened. */
   isReady: () => Promise<void>
 }): Server {
   const { gateway } = options
+  const app = options.app ?? gateway.app
   const server = createHttpServer((req, res) => {
+    // A load balancer that keeps connections would meet a closed one later.
+    if (gateway.isLeaving) res.setHeader('Connection', 'close')
     const pathname = req.url?.split('?', 1)[0]
     if (pathname === '/healthz') return answer(res, 200, 'ok')
-    if (pathname !== '/readyz') return gateway.app(req, res)
+    if (pathname !== '/readyz') return app(req, res)
     options.isReady().then(
       () => answer(res, 200, 'ready'),
       () => answer(res, 503, 'not ready'),

@@ -1,5 +1,5 @@
 /** The built gateway as a process of its own. */
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import http from 'node:http'
@@ -18,6 +18,8 @@ let rig: Rig
 let jwks: http.Server
 let isJwksBroken = false
 let fetches = 0
+/** Ended after each test, however it ended. */
+const children = new Set<ChildProcess>()
 
 beforeAll(async () => {
   database = await createDatabase()
@@ -31,6 +33,15 @@ beforeAll(async () => {
   jwks.listen(0, '127.0.0.1')
   await once(jwks, 'listening')
 })
+afterEach(async () => {
+  isJwksBroken = false
+  for (const child of children) {
+    if (child.exitCode !== null || child.signalCode !== null) continue
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+  }
+  children.clear()
+})
 afterAll(async () => {
   jwks.close()
   await rig[Symbol.asyncDispose]()
@@ -39,18 +50,23 @@ afterAll(async () => {
 
 function start(env: Record<string, string>): { child: ChildProcess; output: () => string } {
   const child = spawn(process.execPath, [MAIN], { env: { PATH: process.env['PATH'] ?? '', ...env } })
+  children.add(child)
   let text = ''
   child.stdout.on('data', (chunk) => (text += String(chunk)))
   child.stderr.on('data', (chunk) => (text += String(chunk)))
   return { child, output: () => text }
 }
 
-async function startWell(): Promise<{ child: ChildProcess; output: () => string; host: string }> {
+async function startWell(
+  env: Record<string, string> = {},
+): Promise<{ child: ChildProcess; output: () => string; host: string }> {
   const started = start({
     CLISCALE_DATABASE_URL: asGateway(database.url),
     CLISCALE_JWKS_URL: `http://127.0.0.1:${(jwks.address() as AddressInfo).port}/jwks.json`,
     CLISCALE_POD_NETWORKS: '127.0.0.0/8',
     CLISCALE_PORT: '0',
+    CLISCALE_LAME_DUCK_SECONDS: '0',
+    ...env,
   })
   const port = await until(() => /"address":\{[^}]*"port":(\d+)/.exec(started.output())?.[1], 15_000)
   return { ...started, host: `127.0.0.1:${port}` }
@@ -61,8 +77,9 @@ describe('the gateway’s process', () => {
     await using pod = await echoPod()
     const { child, output, host } = await startWell()
     expect((await fetch(`http://${host}/healthz`)).status).toBe(200)
-    expect((await fetch(`http://${host}/readyz`)).status).toBe(200)
     fetches = 0
+    expect((await fetch(`http://${host}/readyz`)).status).toBe(200)
+    expect((await fetch(`http://${host}/readyz`)).status).toBe(200)
     const sid = await rig.seed({ port: pod.port })
     const waiting = await rig.seed({ status: 'queued' })
     const open = async (id: string): Promise<Inbox> => {
@@ -102,7 +119,6 @@ describe('the gateway’s process', () => {
     const ws = new WebSocket(`ws://${host}/ws/${sid}?token=${await rig.token(sid)}`, ['cliscale.v1'])
     const [error] = (await once(ws, 'error')) as [Error]
     expect(error.message).toContain('503')
-    isJwksBroken = false
     child.kill('SIGTERM')
     await once(child, 'exit')
   })

@@ -1,5 +1,6 @@
 import { CLOSE, isFinal, V1_PROTOCOL } from '@cliscale/contract'
 import { isExpectedNetworkError, type Logger } from '@cliscale/service-kit'
+import type { CloseCause, GatewayMetrics } from '../metrics.ts'
 import type { Grant, SessionState, Store } from '../store.ts'
 import { dialPod } from './dial.ts'
 import { closeFrame } from './frames.ts'
@@ -29,6 +30,7 @@ export interface AttachDeps {
   readonly podNetworks: PodNetworks
   readonly logger: Logger
   readonly limits: AttachLimits
+  readonly metrics: GatewayMetrics
   readonly now: () => number
 }
 
@@ -67,7 +69,7 @@ export class Attachment {
   #unwatch: (() => void) | undefined
   #endPod: (() => void) | undefined
   #podReadyMs: number | undefined
-  #cause = 'client'
+  #cause: CloseCause = 'client'
 
   constructor(deps: AttachDeps, options: { client: HeldClient; grant: Grant; protocol: Protocol }) {
     this.#deps = deps
@@ -80,6 +82,15 @@ export class Attachment {
 
   get state(): AttachState {
     return this.#state
+  }
+
+  /** From the client so far, the request included. */
+  get bytesIn(): number {
+    return this.#client.socket.bytesRead
+  }
+
+  get bytesOut(): number {
+    return this.#client.socket.bytesWritten
   }
 
   /** Begins after the 101 has been written. Resolves when the client's socket is closed; never rejects. */
@@ -135,6 +146,7 @@ export class Attachment {
     if (this.#abort.signal.aborted) return void (dialled.kind === 'open' && dialled.socket.destroy())
     if (dialled.kind === 'open') return this.#splice(dialled.socket, dialled.rest)
     if (dialled.kind === 'unauthorized') return this.#close(CLOSE.token, 'the session refuses this viewer', 'pod_401')
+    this.#deps.metrics.dialFailed(dialled.fault)
     this.#afterFailedDial(dialled.why)
   }
 
@@ -152,6 +164,7 @@ export class Attachment {
     this.#stopWaiting()
     this.#state = 'spliced'
     this.#podReadyMs = this.#deps.now() - this.#openedAt
+    this.#deps.metrics.podReady(this.#podReadyMs / 1000)
     for (const chunk of this.#client.release()) pod.write(chunk)
     if (rest.length > 0) this.#client.socket.write(rest)
     const { lingerMs, stallMs } = this.#deps.limits
@@ -203,7 +216,7 @@ export class Attachment {
     this.#startTelling()
   }
 
-  #close(code: number, reason: string, cause: string): void {
+  #close(code: number, reason: string, cause: CloseCause): void {
     if (this.#state === 'closing' || this.#state === 'closed') return
     this.#stopWaiting()
     this.#state = 'closing'
@@ -225,7 +238,7 @@ export class Attachment {
     const endedAs = this.#state
     this.#state = 'closed'
     this.#abort.abort(OVER)
-    const { socket } = this.#client
+    this.#deps.metrics.closed(this.#cause)
     this.#deps.logger.info(
       {
         sessionId: this.#session.id,
@@ -236,8 +249,8 @@ export class Attachment {
         cause: this.#cause,
         podReadyMs: this.#podReadyMs,
         durationMs: this.#deps.now() - this.#openedAt,
-        bytesIn: socket.bytesRead,
-        bytesOut: socket.bytesWritten,
+        bytesIn: this.bytesIn,
+        bytesOut: this.bytesOut,
       },
       'terminal closed',
     )

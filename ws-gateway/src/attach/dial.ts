@@ -1,6 +1,7 @@
 /** Opens the WebSocket of a session's pod, with a request of our own. */
 import { randomBytes } from 'node:crypto'
 import net, { type Socket } from 'node:net'
+import type { DialFault } from '../metrics.ts'
 import type { Endpoint } from '../store.ts'
 import { acceptFor } from '../websocket-key.ts'
 import type { Protocol } from './speaker.ts'
@@ -10,7 +11,7 @@ export type Dialled =
   /** The pod does not take our assertion. */
   | { readonly kind: 'unauthorized' }
   /** Nobody there, no answer in time, or not an answer that opens a WebSocket: may be tried again. */
-  | { readonly kind: 'failed'; readonly why: string }
+  | { readonly kind: 'failed'; readonly fault: DialFault; readonly why: string }
 
 export interface DialOptions {
   readonly endpoint: Endpoint
@@ -39,22 +40,22 @@ export function dialPod(options: DialOptions): Promise<Dialled> {
     if (dialled.kind !== 'open') socket.destroy()
     resolve(dialled)
   }
-  const fail = (why: string): void => settle({ kind: 'failed', why })
-  const onAbort = (): void => fail('the client left')
-  const onEnd = (): void => fail('closed before its answer')
+  const fail = (fault: DialFault, why: string): void => settle({ kind: 'failed', fault, why })
+  const onAbort = (): void => fail('unreachable', 'the client left')
+  const onEnd = (): void => fail('unreachable', 'closed before its answer')
   const onData = (chunk: Buffer): void => {
     head = head.length === 0 ? chunk : Buffer.concat([head, chunk])
     const end = head.indexOf(HEAD_END)
-    if (end === -1) return head.length > MAX_HEAD_BYTES ? fail('an answer without end') : undefined
+    if (end === -1) return head.length > MAX_HEAD_BYTES ? fail('bad_answer', 'an answer without end') : undefined
     socket.pause()
     const why = refusalOf(parseHead(head.toString('latin1', 0, end)), key, options.protocol)
     if (why === '401') return settle({ kind: 'unauthorized' })
-    if (why !== undefined) return fail(why)
+    if (why !== undefined) return fail(/^\d/.test(why) ? 'refused' : 'bad_answer', why)
     settle({ kind: 'open', socket, rest: head.subarray(end + HEAD_END.length) })
   }
-  const timer = setTimeout(() => fail('no answer in time'), options.deadlineMs)
+  const timer = setTimeout(() => fail('timeout', 'no answer in time'), options.deadlineMs)
   // Stays for the socket's whole life: a splice that begins later finds the socket destroyed.
-  socket.on('error', (error: NodeJS.ErrnoException) => fail(error.code ?? 'a network fault'))
+  socket.on('error', (error: NodeJS.ErrnoException) => fail('unreachable', error.code ?? 'a network fault'))
   socket.on('data', onData).on('end', onEnd).on('close', onEnd)
   options.signal.addEventListener('abort', onAbort, { once: true })
   socket.write(requestHead(options, key))

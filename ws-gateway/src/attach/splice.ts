@@ -1,12 +1,15 @@
 import type { Socket } from 'node:net'
 
+/** Which side began to leave; `neither`: the splice was ended from outside. */
+export type SpliceEnd = 'client' | 'pod' | 'neither'
+
 export interface SpliceOptions {
   /** After one side has ended, how long the other may take to be done, in milliseconds. */
   readonly lingerMs: number
   /** How long a pod may refuse to take what its client sent, in milliseconds. */
   readonly stallMs: number
   /** Both sockets are closed; `cause` says which side began. */
-  readonly onClosed: (cause: string) => void
+  readonly onClosed: (cause: SpliceEnd) => void
 }
 
 /**
@@ -20,21 +23,21 @@ export interface SpliceOptions {
  * @returns how to half-close towards the pod, which makes a session host say goodbye to the viewer.
  */
 export function splice(client: Socket, pod: Socket, options: SpliceOptions): { endPod: () => void } {
-  let cause: string | undefined
+  let cause: SpliceEnd | undefined
   let linger: NodeJS.Timeout | undefined
   let stall: NodeJS.Timeout | undefined
   const destroyBoth = (): void => {
     client.destroy()
     pod.destroy()
   }
-  const onGone = (side: string, other: Socket, isClean: boolean): void => {
+  const onGone = (side: SpliceEnd, other: Socket, isClean: boolean): void => {
     cause ??= side
     if (!isClean) return destroyBoth()
     // Ending what is destroyed makes an error object with a stack, for nobody, at every goodbye.
     if (!other.destroyed && !other.writableEnded) other.end()
     linger ??= setTimeout(destroyBoth, options.lingerMs)
   }
-  const connect = (from: Socket, to: Socket, side: string): void => {
+  const connect = (from: Socket, to: Socket, side: SpliceEnd): void => {
     from.on('data', (chunk: Buffer) => {
       // After its end a side takes no more; what still comes for it is read and dropped.
       if (to.writable && !to.write(chunk)) from.pause()

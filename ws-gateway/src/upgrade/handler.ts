@@ -22,7 +22,8 @@ export interface UpgradeDeps {
   readonly deadlineMs: number
   /** Bytes of a client that are kept until its pod is there. */
   readonly holdBytes: number
-  readonly isDraining: () => boolean
+  /** `returning`: only viewers that come back; a one-time token would be spent on a terminal that is about to close. */
+  readonly serving: () => 'all' | 'returning' | 'none'
   /** Takes over a client that has its 101. */
   readonly attach: (client: HeldClient, grant: Grant, protocol: Protocol) => void
   readonly onRefused: (code: ErrorCode) => void
@@ -70,15 +71,16 @@ async function admit(
   client: HeldClient,
   address: string,
 ): Promise<Admitted | undefined> {
-  requireServing(deps)
+  requireServing(deps, 'returning')
   const leave = deps.pending.enter(address)
   const deadline = createDeadline(deps.deadlineMs)
   try {
     const request = readUpgradeRequest(req)
     requireOrigin(deps.front, req, request)
+    if (request.credential.kind !== 'cookie') requireServing(deps, 'all')
     const grant = await Promise.race([authenticate(deps, request, client), deadline.passed])
     if (grant === undefined || client.isGone) return undefined
-    requireServing(deps)
+    requireServing(deps, 'returning')
     const protocol = chooseProtocol(request.offered, grant.session.kind)
     if (protocol === undefined)
       throw new AppError('bad_request', { detail: 'This session speaks the subprotocol "tty" only; offer it.' })
@@ -89,8 +91,9 @@ async function admit(
   }
 }
 
-function requireServing(deps: UpgradeDeps): void {
-  if (!deps.isDraining()) return
+function requireServing(deps: UpgradeDeps, whom: 'all' | 'returning'): void {
+  const serving = deps.serving()
+  if (serving === 'all' || serving === whom) return
   throw new AppError('shutting_down', {
     detail: 'This gateway is being stopped; the next connection reaches another.',
     headers: { 'Retry-After': '1' },

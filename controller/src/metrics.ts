@@ -1,0 +1,205 @@
+/** What the controller counts and times; the names are a contract with dashboards and alerts (ADR 0009). */
+import { type FinalStatus, isFinal, type Reason, REASON_NAMES, SESSION_STATUSES } from '@cliscale/contract'
+import type { Metrics } from '@cliscale/service-kit/metrics'
+
+/** Templates of every route that the controller can answer, public and internal. */
+export const CONTROLLER_ROUTES = [
+  '/api/sessions',
+  '/api/sessions/:id',
+  '/api/sessions/:id/token',
+  '/api/sessions/:id/logs',
+  '/.well-known/jwks.json',
+  '/healthz',
+  '/readyz',
+  '/openapi.json',
+  '/internal/claim',
+  '/internal/started',
+  '/internal/jwks.json',
+  '/internal/sessions/:id/events',
+  '/internal/sessions/:id/output',
+  '/internal/sessions/:id/control',
+] as const
+
+/** The template of a path of the internal API, for `requestMetrics`. */
+export function internalRoute(url = ''): string | undefined {
+  return url.split('?', 1)[0]?.replace(/^\/internal\/sessions\/[^/]+\//, '/internal/sessions/:id/')
+}
+
+/** What happened to a launch: `unavailable` is neither, and is tried again. */
+export type LaunchResult = 'ok' | 'failed' | 'unavailable'
+
+/** One look of the reconciler. */
+export interface Look {
+  readonly seconds: number
+  readonly isOk: boolean
+}
+
+/** Told by the controller's parts what they do; none of it throws. */
+export interface ControllerMetrics {
+  sessionCreated(): void
+  sessionEnded(status: FinalStatus, reason: Reason | null): void
+  /** @param seconds from creation to the start of the command. */
+  sessionStarted(seconds: number): void
+  launched(result: LaunchResult, seconds: number): void
+  /** Something ran that belongs to no open session, and was removed. */
+  orphanRemoved(): void
+  looked(look: Look): void
+  /** The open sessions that the last look found, by status. */
+  saw(statuses: Iterable<string>): void
+  /** Why launches wait, as the last look found it: one reason for each that does. */
+  sawWaits(reasons: Iterable<Reason>): void
+}
+
+/** For a controller whose metrics nobody asks for. */
+export const NO_METRICS: ControllerMetrics = {
+  sessionCreated: () => {},
+  sessionEnded: () => {},
+  sessionStarted: () => {},
+  launched: () => {},
+  orphanRemoved: () => {},
+  looked: () => {},
+  saw: () => {},
+  sawWaits: () => {},
+}
+
+/** What a launcher that watches a cluster tells of its watches. */
+export interface WatchStats {
+  /** Milliseconds since the watch last said anything, bookmarks included. */
+  readonly silentMs: number
+  /** Lists made since the start: the first, and each after a watch that was lost or silent. */
+  readonly relists: number
+}
+
+const START_SECONDS = [0.5, 1, 2, 3, 5, 8, 13, 20, 30, 60, 120, 300, 600] as const
+const WORK_SECONDS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30] as const
+const OPEN_STATUSES = SESSION_STATUSES.filter((status) => !isFinal(status))
+const FINAL_STATUSES = SESSION_STATUSES.filter(isFinal)
+
+export interface ControllerMetricsSources {
+  /** How many signing keys are published. */
+  readonly signingKeys: () => number
+  /** undefined: the launcher watches nothing. */
+  readonly watch?: () => WatchStats | undefined
+  readonly now?: () => number
+}
+
+export function createControllerMetrics(metrics: Metrics, sources: ControllerMetricsSources): ControllerMetrics {
+  const sessions = sessionMetrics(metrics)
+  const reconciler = reconcilerMetrics(metrics, sources.now ?? Date.now)
+  watchMetrics(metrics, sources.watch ?? (() => undefined))
+  metrics.gauge(
+    {
+      name: 'cliscale_signing_keys',
+      help: 'Signing keys that are published: 1, and 2 while one is being replaced',
+    },
+    () => [[{}, sources.signingKeys()]],
+  )
+  return { ...sessions, ...reconciler }
+}
+
+type SessionPart = 'sessionCreated' | 'sessionEnded' | 'sessionStarted' | 'launched' | 'saw' | 'sawWaits'
+
+function sessionMetrics(metrics: Metrics): Pick<ControllerMetrics, SessionPart> {
+  const created = metrics.counter({ name: 'cliscale_sessions_created_total', help: 'Sessions that were created' })
+  const ended = metrics.counter({
+    name: 'cliscale_sessions_ended_total',
+    help: 'Sessions that ended, by how and why; a success has the reason `none`',
+    labels: { status: FINAL_STATUSES, reason: ['none', ...REASON_NAMES] },
+  })
+  const started = metrics.histogram(
+    { name: 'cliscale_session_start_seconds', help: 'Time from the creation of a session to the start of its command' },
+    START_SECONDS,
+  )
+  const launches = metrics.histogram(
+    {
+      name: 'cliscale_launch_seconds',
+      help: 'Time that one launch took to be recorded, by what came of it; `unavailable` is tried again',
+      labels: { result: ['ok', 'failed', 'unavailable'] },
+    },
+    WORK_SECONDS,
+  )
+  let [open, waits] = [new Map<string, number>(), new Map<string, number>()]
+  metrics.gauge(
+    {
+      name: 'cliscale_sessions_open',
+      help: 'Open sessions by status, of the whole system, as the last look of this controller found them',
+      labels: { status: OPEN_STATUSES },
+    },
+    () => OPEN_STATUSES.map((status) => [{ status }, open.get(status) ?? 0]),
+  )
+  metrics.gauge(
+    {
+      name: 'cliscale_sessions_waiting',
+      help: 'Open sessions whose launch does not go on, by why, as the last look of this controller found them',
+      labels: { reason: REASON_NAMES },
+    },
+    () => [...waits].map(([reason, n]) => [{ reason: reason as Reason }, n]),
+  )
+  return {
+    sessionCreated: () => created.add({}),
+    sessionEnded: (status, reason) => ended.add({ status, reason: reason ?? 'none' }),
+    sessionStarted: (seconds) => started.observe({}, seconds),
+    launched: (result, seconds) => launches.observe({ result }, seconds),
+    saw: (statuses) => void (open = tally(statuses)),
+    sawWaits: (reasons) => void (waits = tally(reasons)),
+  }
+}
+
+function tally(words: Iterable<string>): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (const word of words) counts.set(word, (counts.get(word) ?? 0) + 1)
+  return counts
+}
+
+function reconcilerMetrics(metrics: Metrics, now: () => number): Pick<ControllerMetrics, 'looked' | 'orphanRemoved'> {
+  let lastOkAt = now()
+  let isFailing = false
+  const looks = metrics.histogram(
+    { name: 'cliscale_reconcile_seconds', help: 'Time that one look of the reconciler took' },
+    WORK_SECONDS,
+  )
+  metrics.gauge(
+    {
+      name: 'cliscale_reconcile_lag_seconds',
+      help: 'Time since the reconciler last looked with success; its looks are seconds apart',
+    },
+    () => [[{}, (now() - lastOkAt) / 1000]],
+  )
+  metrics.gauge(
+    { name: 'cliscale_reconcile_failing', help: '1 while the last look of the reconciler failed, else 0' },
+    () => [[{}, isFailing ? 1 : 0]],
+  )
+  const orphans = metrics.counter({
+    name: 'cliscale_orphans_removed_total',
+    help: 'Launches removed because no open session has them',
+  })
+  return {
+    looked: ({ seconds, isOk }) => {
+      looks.observe({}, seconds)
+      isFailing = !isOk
+      if (isOk) lastOkAt = now()
+    },
+    orphanRemoved: () => orphans.add({}),
+  }
+}
+
+function watchMetrics(metrics: Metrics, watch: () => WatchStats | undefined): void {
+  const sample = (read: (stats: WatchStats) => number) => () => {
+    const stats = watch()
+    return stats === undefined ? [] : [[{}, read(stats)] as const]
+  }
+  metrics.gauge(
+    {
+      name: 'cliscale_watch_silent_seconds',
+      help: 'Time since the watch of the cluster last said anything, bookmarks included; absent where nothing is watched',
+    },
+    sample(({ silentMs }) => silentMs / 1000),
+  )
+  metrics.sampledCounter(
+    {
+      name: 'cliscale_watch_relists_total',
+      help: 'Lists of the cluster made: the first, and one after each watch that was lost or silent',
+    },
+    sample(({ relists }) => relists),
+  )
+}

@@ -1,0 +1,111 @@
+/** What the gateway counts and times; the names are a contract with dashboards and alerts (ADR 0009). */
+import { type ErrorCode, ERRORS } from '@cliscale/contract'
+import type { Metrics } from '@cliscale/service-kit/metrics'
+import type { GatewayStats } from './gateway.ts'
+
+/** Templates of every route that the gateway can answer. */
+export const GATEWAY_ROUTES = ['/ws/:id', '/ws/:id/redeem', '/ws/:id/viewer'] as const
+
+/** Why a terminal's connection ended: who left first, or what the gateway closed it for. */
+export const CLOSE_CAUSES = [
+  'client',
+  'pod',
+  'neither',
+  'drain',
+  'session_gone',
+  'target_refused',
+  'pod_401',
+  'replayed',
+  'replay_failed',
+] as const
+export type CloseCause = (typeof CLOSE_CAUSES)[number]
+
+/** Why a pod did not open its terminal. */
+export const DIAL_FAULTS = ['unreachable', 'timeout', 'refused', 'bad_answer'] as const
+export type DialFault = (typeof DIAL_FAULTS)[number]
+
+/** Told by the gateway's parts what they do; none of it throws. */
+export interface GatewayMetrics {
+  /** @param seconds from the viewer's 101 until its pod spoke. */
+  podReady(seconds: number): void
+  dialFailed(fault: DialFault): void
+  closed(cause: CloseCause): void
+}
+
+/** For a gateway whose metrics nobody asks for. */
+export const NO_METRICS: GatewayMetrics = { podReady: () => {}, dialFailed: () => {}, closed: () => {} }
+
+const READY_SECONDS = [0.01, 0.05, 0.1, 0.5, 1, 2, 3, 5, 8, 13, 20, 30, 60, 120, 300, 600] as const
+const STATES = ['waiting', 'dialling', 'spliced', 'replaying', 'closing'] as const
+
+/** @param stats of the gateway that is told these metrics; asked at each scrape. */
+export function createGatewayMetrics(metrics: Metrics, stats: () => GatewayStats): GatewayMetrics {
+  statsMetrics(metrics, stats)
+  const ready = metrics.histogram(
+    {
+      name: 'cliscale_ws_pod_ready_seconds',
+      help: 'Time from the 101 of a viewer until the terminal of its session answered',
+    },
+    READY_SECONDS,
+  )
+  const dials = metrics.counter({
+    name: 'cliscale_ws_dial_failures_total',
+    help: 'Attempts to reach the terminal of a session that failed, by why; they are repeated',
+    labels: { fault: DIAL_FAULTS },
+  })
+  const closed = metrics.counter({
+    name: 'cliscale_ws_closed_total',
+    help: 'Connections of viewers that ended, by who left first or what the gateway closed them for',
+    labels: { cause: CLOSE_CAUSES },
+  })
+  return {
+    podReady: (seconds) => ready.observe({}, seconds),
+    dialFailed: (fault) => dials.add({ fault }),
+    closed: (cause) => closed.add({ cause }),
+  }
+}
+
+function statsMetrics(metrics: Metrics, stats: () => GatewayStats): void {
+  metrics.gauge(
+    {
+      name: 'cliscale_ws_open',
+      help: 'Connections of viewers that are open, by what the gateway does with them',
+      labels: { state: STATES },
+    },
+    () => STATES.map((state) => [{ state }, stats().open[state]]),
+  )
+  metrics.gauge({ name: 'cliscale_ws_pending', help: 'Upgrades that have no answer yet' }, () => [
+    [{}, stats().pending],
+  ])
+  metrics.sampledCounter({ name: 'cliscale_ws_accepted_total', help: 'Upgrades that were answered with 101' }, () => [
+    [{}, stats().accepted],
+  ])
+  metrics.sampledCounter(
+    {
+      name: 'cliscale_ws_refused_total',
+      help: 'Upgrades that were refused, by the code of docs/errors.md',
+      labels: { code: Object.keys(ERRORS) as ErrorCode[] },
+    },
+    () => Object.entries(stats().refused).map(([code, n]) => [{ code: code as ErrorCode }, n]),
+  )
+  metrics.sampledCounter(
+    {
+      name: 'cliscale_ws_bytes_total',
+      help: 'Bytes of terminals, framing included: `in` from viewers, `out` to them',
+      labels: { direction: ['in', 'out'] },
+    },
+    () => [
+      [{ direction: 'in' }, stats().bytesIn],
+      [{ direction: 'out' }, stats().bytesOut],
+    ],
+  )
+}
+
+/** Counts how often the controller's public keys could not be had. */
+export function keyMetrics(metrics: Metrics): { fetchFailed(): void } {
+  const failures = metrics.counter({
+    name: 'cliscale_jwks_fetch_failures_total',
+    help: 'Attempts to get the public keys of the controller that failed',
+  })
+  return { fetchFailed: () => failures.add({}) }
+}
