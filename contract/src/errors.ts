@@ -50,6 +50,7 @@ export const ERRORS = {
   internal_error: { status: 500, title: 'Something failed inside CLI Scale', retryable: true },
   store_unavailable: { status: 503, title: 'The database cannot be reached', retryable: true },
   keys_unavailable: { status: 503, title: 'The signing keys cannot be reached', retryable: true },
+  launcher_unavailable: { status: 503, title: 'The system that runs sessions cannot be reached', retryable: true },
   shutting_down: { status: 503, title: 'The server is shutting down', retryable: true },
 } as const satisfies Record<string, CatalogueRow>
 export type ErrorCode = keyof typeof ERRORS

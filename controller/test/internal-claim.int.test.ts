@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { ClaimResponse } from '@cliscale/contract'
-import type { Identified, Launcher } from '../src/launch/launcher.ts'
+import { type Identified, type Launcher, LauncherUnavailable } from '../src/launch/launcher.ts'
 import {
   call,
   claimed,
@@ -110,7 +110,51 @@ describe('claim', () => {
   test('the same pod with another nonce is another life that must not run it again', async () => {
     const { token } = await launched()
     expect((await call(claimUrl, token, { json: { nonce: NONCE } })).status).toBe(200)
-    expect((await call(claimUrl, token, { json: { nonce: `${NONCE}-other` } })).status).toBe(409)
+    expect((await call(claimUrl, token, { json: { nonce: `${NONCE}-other` } })).status).toBe(404)
+    expect((await call(claimUrl, token, { json: { nonce: NONCE } })).status).toBe(200)
+  })
+
+  test('a launcher that is away is waited for: 503, and nothing is decided', async () => {
+    const { id, token } = await launched()
+    let away = true
+    const launcher = Object.assign(Object.create(system.local.launcher) as Launcher, {
+      identify: (text: string) =>
+        away ? Promise.reject(new LauncherUnavailable('429')) : system.local.launcher.identify(text),
+    })
+    await using server = await createInternalServer(system.store, launcher)
+    const refused = await call(`${server.url}/internal/claim`, token, { json: { nonce: NONCE } })
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '2'])
+    expect(await refused.json()).toMatchObject({ code: 'launcher_unavailable' })
+    expect(await system.store.session(id)).toMatchObject({ status: 'queued', pod_uid: null })
+    away = false
+    expect((await call(`${server.url}/internal/claim`, token, { json: { nonce: NONCE } })).status).toBe(200)
+  })
+
+  test('one claim asks once who it is', async () => {
+    const { token } = await launched()
+    let asked = 0
+    const launcher = Object.assign(Object.create(system.local.launcher) as Launcher, {
+      identify: (text: string) => (asked++, system.local.launcher.identify(text)),
+    })
+    await using server = await createInternalServer(system.store, launcher)
+    expect((await call(`${server.url}/internal/claim`, token, { json: { nonce: NONCE } })).status).toBe(200)
+    expect(asked).toBe(1)
+  })
+
+  test('a pull that the cluster told of ends with the claim, and so does what it waited for', async () => {
+    const stages = JSON.stringify([{ name: 'pulling_image', startedAt: new Date(Date.now() - 5_000), endedAt: null }])
+    const wait = { wait_reason: 'image_pull', wait_detail: 'It is tried again.' }
+    const { id, token } = await launched({ status: 'starting', stage: 'pulling_image', stages, ...wait })
+    expect((await call(claimUrl, token, { json: { nonce: NONCE } })).status).toBe(200)
+    const row = await system.store.session(id)
+    expect(row).toMatchObject({ status: 'starting', wait_reason: null, wait_detail: null })
+    expect(row.stages).toMatchObject([{ name: 'pulling_image', endedAt: expect.any(String) }])
+  })
+
+  test('a terminal that has no host cannot be claimed', async () => {
+    const { id, token } = await launched({ kind: 'ttyd', status: 'starting' })
+    expect((await call(claimUrl, token, { json: { nonce: NONCE } })).status).toBe(404)
+    expect((await system.store.session(id)).pod_uid).toBeNull()
   })
 
   test.each([

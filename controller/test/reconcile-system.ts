@@ -21,7 +21,12 @@ export const TIMINGS = {
   overdueSeconds: 3_600,
   patienceMs: 0,
   lostGraceMs: 300,
+  unseenGraceMs: 1_500,
+  faultGraceMs: 900,
+  nodeLostGraceMs: 300,
+  pullLimitMs: 600,
   lingerSeconds: 0.5,
+  rowlessMs: 300,
   launchSeconds: 0.3,
   pruneEveryMs: 100,
 }

@@ -9,13 +9,13 @@ import {
 } from '@cliscale/contract'
 import type { Logger } from '@cliscale/service-kit'
 import type pg from 'pg'
-import type { Launcher } from '../launch/launcher.ts'
+import type { Identified, Launcher } from '../launch/launcher.ts'
 import { type ControlStreams, createControlStreams } from './control.ts'
 import { createReportCredential, matchesCredential, sessionOfCredential, sha256 } from './credential.ts'
 import { correctEnd } from './correct-end.ts'
 import { bearer, outputHeaders, readBody, readJson, sendEmpty, sendJson, sendProblem } from './http.ts'
 import type { SessionSignals } from './signals.ts'
-import { appendOutput, applyReport, claimSession, findSession, markStarted } from './store.ts'
+import { appendOutput, applyReport, claimSession, findSession, markStarted, type SessionRow } from './store.ts'
 import { MAX_OUTPUT_REPORT_BYTES } from '@cliscale/contract'
 
 export interface InternalAppDeps {
@@ -34,6 +34,8 @@ export interface InternalAppDeps {
   readonly retentionSeconds: number
   readonly now?: () => Date
   readonly pingMs?: number
+  /** How much later than a host the launcher may hear what was done to its launch, in milliseconds; 0 when absent. */
+  readonly faultPatienceMs?: number
 }
 
 /** The internal API (contract/src/internal.ts) as a request listener. It owns the control streams; the caller closes it. */
@@ -88,15 +90,29 @@ async function route(
 async function claim(deps: InternalAppDeps, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const token = bearer(request)
   const { nonce } = await readJson(request, ClaimRequest, 4096)
-  const launched = await deps.launcher.identify(token)
+  const launched = await identify(deps, token)
   if (launched === undefined) throw unauthorized('The launch identity is not known.')
   const { credential, hash } = createReportCredential(launched.sessionId)
   const result = await claimSession(deps.pool, launched, { nonce: sha256(nonce), credential: hash })
   if (result.outcome === 'nothing') throw nothingToRun()
   if (result.outcome === 'conflict')
-    throw new AppError('claim_conflict', { detail: 'Another launch, or another nonce, holds this session.' })
+    throw new AppError('claim_conflict', { detail: 'Another launch holds this session.' })
   const order = result.ciphertext === null ? null : await unseal(deps, launched.sessionId, result.ciphertext)
   sendJson(response, { ...result.claim, reportCredential: credential, order, fetchPolicy: deps.fetchPolicy })
+}
+
+/** Who holds a launch identity. @throws AppError launcher_unavailable when that can't be told now. */
+async function identify(deps: InternalAppDeps, token: string): Promise<Identified | undefined> {
+  try {
+    return await deps.launcher.identify(token)
+  } catch (cause) {
+    if ((cause as Error).name !== 'LauncherUnavailable') throw cause
+    throw new AppError('launcher_unavailable', {
+      detail: 'Who asks cannot be told just now: the cluster does not answer. Try again.',
+      headers: { 'retry-after': '2' },
+      cause,
+    })
+  }
 }
 
 /** An order that can't be opened (the data key was changed) never can be: the session ends, and says why. */
@@ -115,7 +131,7 @@ async function unseal(deps: InternalAppDeps, sessionId: string, ciphertext: Buff
 }
 
 async function started(deps: InternalAppDeps, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const sessionId = await authenticate(deps, request)
+  const { id: sessionId } = await authenticate(deps, request)
   // Confirmed only for a session that goes on: after this the user's command runs.
   if (!(await markStarted(deps.pool, sessionId))) throw nothingToRun()
   sendEmpty(response)
@@ -127,9 +143,11 @@ async function events(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  await authenticate(deps, request, sessionId)
+  const { pod_uid: podUid } = await authenticate(deps, request, sessionId)
   const event = await readJson(request, SessionEvent, 64 * 1024)
-  const corrected = event.type === 'ended' ? await correctEnd(deps.launcher, sessionId, event) : event
+  const launch = { sessionId, podUid }
+  const corrected =
+    event.type === 'ended' ? await correctEnd(deps.launcher, launch, event, deps.faultPatienceMs) : event
   const now = deps.now?.() ?? new Date()
   await applyReport(deps.pool, sessionId, corrected, { retentionSeconds: deps.retentionSeconds, now })
   sendEmpty(response)
@@ -148,7 +166,7 @@ async function output(
 }
 
 /** The session that the report credential opens; with `expected` it must be that one. */
-async function authenticate(deps: InternalAppDeps, request: IncomingMessage, expected?: string): Promise<string> {
+async function authenticate(deps: InternalAppDeps, request: IncomingMessage, expected?: string): Promise<SessionRow> {
   const credential = bearer(request)
   const sessionId = sessionOfCredential(credential)
   const refused = unauthorized('The report credential does not open this session.')
@@ -156,7 +174,7 @@ async function authenticate(deps: InternalAppDeps, request: IncomingMessage, exp
   if (expected !== undefined && sessionId !== expected) throw refused
   const row = await findSession(deps.pool, sessionId)
   if (row === undefined || !matchesCredential(credential, row.report_credential_hash)) throw refused
-  return sessionId
+  return row
 }
 
 function unauthorized(detail: string): AppError {

@@ -13,6 +13,7 @@ const ended: SessionEvent & { type: 'ended' } = {
   signal: 'SIGKILL',
 }
 const fault = { reason: 'oom_killed', detail: REASONS.oom_killed.hint } as const
+const A = { sessionId: 'a', podUid: 'p' }
 const launcher = (oomKilled: boolean): Launcher =>
   ({
     list: () => Promise.resolve([{ sessionId: 'a', podUid: 'p', progress: 'running', ...(oomKilled && { fault }) }]),
@@ -23,7 +24,7 @@ test('what was killed for its memory says so, however the host saw it', async ()
   const lost = { ...ended, status: 'lost', reason: 'runner_lost', signal: null } as const
   const shell = { ...ended, reason: 'exit_nonzero', signal: null, exitCode: 137 } as const
   for (const event of [ended, lost, shell]) {
-    expect(await correctEnd(launcher(true), 'a', event)).toEqual({ ...event, ...corrected })
+    expect(await correctEnd(launcher(true), A, event)).toEqual({ ...event, ...corrected })
   }
 })
 
@@ -34,9 +35,33 @@ test('everything else stays as it was reported', async () => {
     { ...ended, status: 'stopped', reason: 'stopped_by_user' },
     { ...ended, status: 'expired', reason: 'deadline' },
   ]
-  for (const event of kept) expect(await correctEnd(launcher(true), 'a', event)).toEqual(event)
-  expect(await correctEnd(launcher(false), 'a', ended)).toEqual(ended)
-  expect(await correctEnd(launcher(true), 'b', ended)).toEqual(ended)
+  for (const event of kept) expect(await correctEnd(launcher(true), A, event)).toEqual(event)
+  expect(await correctEnd(launcher(false), A, ended)).toEqual(ended)
+  expect(await correctEnd(launcher(true), { ...A, sessionId: 'b' }, ended)).toEqual(ended)
   const away = { list: () => Promise.reject(new Error('away')) } as unknown as Launcher
-  expect(await correctEnd(away, 'a', ended)).toEqual(ended)
+  expect(await correctEnd(away, A, ended)).toEqual(ended)
+})
+
+test('what was done to another launch of the session is not blamed on this one', async () => {
+  expect(await correctEnd(launcher(true), { sessionId: 'a', podUid: 'q' }, ended)).toEqual(ended)
+  expect(await correctEnd(launcher(true), { sessionId: 'a', podUid: null }, ended)).toEqual(ended)
+})
+
+test('an eviction is lost and not failed, and is waited for while the launcher may not have heard of it', async () => {
+  const evicted = { reason: 'evicted', detail: 'The node was drained.' } as const
+  let looks = 0
+  const late = {
+    list: () => Promise.resolve([{ ...A, progress: 'running', ...(++looks > 2 && { fault: evicted }) }]),
+  } as unknown as Launcher
+  const event = { ...ended, signal: 'SIGTERM' }
+  expect(await correctEnd(late, A, event)).toEqual(event)
+  looks = 0
+  expect(await correctEnd(late, A, event, 5_000)).toEqual({ ...event, ...evicted, status: 'lost' })
+  const from = Date.now()
+  expect(await correctEnd(launcher(false), A, event, 450)).toEqual(event)
+  expect(Date.now() - from).toBeGreaterThanOrEqual(440)
+  // Nothing is waited for where nothing is listed, or where nothing was killed.
+  expect(await correctEnd({ list: () => Promise.resolve([]) } as unknown as Launcher, A, event, 60_000)).toEqual(event)
+  const plain = { ...ended, reason: 'exit_nonzero', signal: null, exitCode: 1 } as const
+  expect(await correctEnd(launcher(false), A, plain, 60_000)).toEqual(plain)
 })

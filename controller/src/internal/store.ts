@@ -9,7 +9,14 @@ import {
 import type pg from 'pg'
 import { withTransaction } from '../db/database.ts'
 import type { Identified } from '../launch/launcher.ts'
-import { advance, applyEvent, type SessionEnd, type StateChange, type TimelineEntry } from './session-state.ts'
+import {
+  advance,
+  applyEvent,
+  type SessionEnd,
+  type SessionState,
+  type StateChange,
+  type TimelineEntry,
+} from './session-state.ts'
 
 /** Statuses of sessions that go on. */
 export const OPEN_STATUSES = ['queued', 'scheduling', 'starting', 'running'] as const satisfies SessionStatus[]
@@ -17,6 +24,7 @@ export const OPEN_STATUSES = ['queued', 'scheduling', 'starting', 'running'] as 
 /** A row of `sessions` as the internal API and the reconciler read it. */
 export interface SessionRow {
   readonly id: string
+  readonly kind: 'runner' | 'ttyd'
   readonly status: SessionStatus
   readonly stage: Stage | null
   readonly stages: readonly TimelineEntry[]
@@ -27,21 +35,27 @@ export interface SessionRow {
   readonly report_credential_hash: Buffer | null
   readonly order_started_at: Date | null
   readonly stop_requested_at: Date | null
-  readonly launched_at: Date | null
   readonly started_at: Date | null
   readonly ended_at: Date | null
   readonly created_at: Date
+  readonly wait_reason: Reason | null
+  readonly wait_detail: string | null
   /** bigint: PostgreSQL's driver gives it as text. */
   readonly output_bytes: string
 }
 
-const COLUMNS = `id, status, stage, stages, reason, timeout_seconds, pod_uid, claim_nonce_hash, report_credential_hash,
-  order_started_at, stop_requested_at, launched_at, started_at, ended_at, created_at, output_bytes`
+const COLUMNS = `id, kind, status, stage, stages, reason, timeout_seconds, pod_uid, claim_nonce_hash, report_credential_hash,
+  order_started_at, stop_requested_at, started_at, ended_at, created_at, wait_reason, wait_detail, output_bytes`
 
 type Db = pg.Pool | pg.PoolClient
 
 export async function findSession(db: Db, id: string): Promise<SessionRow | undefined> {
   return (await db.query<SessionRow>(`select ${COLUMNS} from sessions where id = $1`, [id])).rows[0]
+}
+
+/** A row as the state machine reads it. */
+export function stateOf({ status, stage, stages, reason, started_at: startedAt }: SessionRow): SessionState {
+  return { status, stage, stages, reason, startedAt }
 }
 
 /** What control streams depend on. */
@@ -67,8 +81,12 @@ export type ClaimResult =
       readonly claim: Omit<ClaimResponse, 'order' | 'fetchPolicy' | 'reportCredential'>
       readonly ciphertext: Buffer | null
     }
-  /** There is nothing to run: no such session, or it has ended, or is to be stopped before it began. */
+  /**
+   * There is nothing to run, and never will be for this launch: no such session, or it has ended, or is to be stopped
+   * before it began, or another life of the same launch holds it.
+   */
   | { readonly outcome: 'nothing' }
+  /** Another launch holds it. */
   | { readonly outcome: 'conflict' }
 
 /** Gives a session to one launch. The same launch with the same nonce may repeat it; each time the credential is replaced. */
@@ -79,15 +97,17 @@ export async function claimSession(
 ): Promise<ClaimResult> {
   return withTransaction(pool, async (trx) => {
     const row = await lockSession(trx, launched.sessionId)
-    if (row === undefined || isFinal(row.status)) return { outcome: 'nothing' }
-    if (row.pod_uid === null && row.stop_requested_at !== null) return { outcome: 'nothing' }
-    const repeated = row.pod_uid === launched.podUid && row.claim_nonce_hash?.equals(hashes.nonce) === true
-    if (row.pod_uid !== null && !repeated) return { outcome: 'conflict' }
-    const fresh = row.status === 'queued' || row.status === 'scheduling'
+    // A terminal that brings its own ttyd has no host that could claim it.
+    if (row === undefined || isFinal(row.status) || row.kind === 'ttyd') return { outcome: 'nothing' }
+    if (row.pod_uid !== null && row.pod_uid !== launched.podUid) return { outcome: 'conflict' }
+    if (row.pod_uid !== null && row.claim_nonce_hash?.equals(hashes.nonce) !== true) return { outcome: 'nothing' }
+    const fresh = row.pod_uid === null
+    if (fresh && row.stop_requested_at !== null) return { outcome: 'nothing' }
     const stages = fresh ? advance(row.stages, new Date()) : row.stages
     await trx.query(
       `update sessions set pod_uid = $2, claim_nonce_hash = $3, report_credential_hash = $4,
-         claimed_at = coalesce(claimed_at, now()), status = $5, stages = $6, updated_at = now() where id = $1`,
+         claimed_at = coalesce(claimed_at, now()), status = $5, stages = $6, wait_reason = null, wait_detail = null,
+         updated_at = now() where id = $1`,
       [
         row.id,
         launched.podUid,
@@ -147,15 +167,13 @@ export async function applyReport(
   await withTransaction(pool, async (trx) => {
     const row = await lockSession(trx, id)
     if (row === undefined) return
-    const { status, stage, stages, reason } = row
-    const state = { status, stage, stages, reason, startedAt: row.started_at }
-    const change = applyEvent(state, event, options.now)
+    const change = applyEvent(stateOf(row), event, options.now)
     if (change === undefined) return
     if (change.end !== undefined)
       return finishSession(trx, id, { ...change, end: change.end }, options.retentionSeconds)
     await trx.query(
-      `update sessions set status = $2, stage = $3, stages = $4, started_at = coalesce(started_at, $5), updated_at = now()
-       where id = $1`,
+      `update sessions set status = $2, stage = $3, stages = $4, started_at = coalesce(started_at, $5),
+         wait_reason = null, wait_detail = null, updated_at = now() where id = $1`,
       [id, change.status, change.stage, JSON.stringify(change.stages), change.startedAt ?? null],
     )
   })
@@ -171,7 +189,7 @@ export async function finishSession(
   const { end, status, stages } = change
   await trx.query(
     `update sessions set status = $2, stages = $3, reason = $4, detail = $5, exit_code = $6, signal = $7, ended_at = $8,
-       expires_at = now() + make_interval(secs => $9), updated_at = now() where id = $1`,
+       wait_reason = null, wait_detail = null, expires_at = now() + make_interval(secs => $9), updated_at = now() where id = $1`,
     [id, status, JSON.stringify(stages), end.reason, end.detail, end.exitCode, end.signal, end.at, retentionSeconds],
   )
   await trx.query('delete from session_orders where session_id = $1', [id])

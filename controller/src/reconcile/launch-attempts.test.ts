@@ -3,7 +3,10 @@ import { LaunchAttempts } from './launch-attempts.ts'
 
 test('a launch is tried five times, each later than the one before, and then no more', () => {
   let now = 1000
-  const attempts = new LaunchAttempts(() => now)
+  const attempts = new LaunchAttempts(
+    () => now,
+    () => 0.5,
+  )
   const waits: number[] = []
   expect(attempts.knows('a')).toBe(false)
   for (let left = 4; left >= 0; left--) {
@@ -28,4 +31,56 @@ test('sessions that are not open any more are forgotten', () => {
   expect([attempts.knows('a'), attempts.knows('b')]).toEqual([false, true])
   attempts.forget('b')
   expect(attempts.knows('b')).toBe(false)
+})
+
+test('no wait is shorter or longer than a quarter of what is said, and two sessions that failed together part', () => {
+  for (const [random, wait] of [
+    [0, 375],
+    [0.999999, 625],
+  ] as const) {
+    const attempts = new LaunchAttempts(
+      () => 0,
+      () => random,
+    )
+    attempts.tried('a')
+    expect(attempts.nextAfterMs(60_000)).toBe(wait)
+  }
+})
+
+test('while the launcher is away nothing is counted, and the waits double up to a quarter of a minute', () => {
+  let now = 0
+  const attempts = new LaunchAttempts(
+    () => now,
+    () => 0.5,
+  )
+  const waits: number[] = []
+  for (let i = 0; i < 50; i++) {
+    expect([attempts.mayTry('a'), attempts.exhausted('a')]).toEqual([true, false])
+    attempts.postponed('a')
+    expect(attempts.mayTry('a')).toBe(false)
+    waits.push(attempts.nextAfterMs(60_000))
+    now += waits.at(-1)!
+  }
+  expect(waits.slice(0, 7)).toEqual([500, 1000, 2000, 4000, 8000, 15_000, 15_000])
+  expect(waits.at(-1)).toBe(15_000)
+  expect(attempts.tried('a')).toBe(4)
+})
+
+test('a launcher that refuses several sessions in a row is left alone for all, until it takes one', () => {
+  let now = 0
+  const attempts = new LaunchAttempts(
+    () => now,
+    () => 0.5,
+  )
+  for (const id of ['a', 'b', 'c']) attempts.postponed(id)
+  expect([attempts.paused, attempts.mayTry('new')]).toEqual([false, true])
+  attempts.postponed('d')
+  expect([attempts.paused, attempts.mayTry('new')]).toEqual([true, false])
+  expect(attempts.nextAfterMs(60_000)).toBe(500)
+  now += 500
+  expect(attempts.mayTry('new')).toBe(true)
+  for (const id of ['a', 'b', 'c', 'd']) attempts.postponed(id)
+  expect(attempts.nextAfterMs(60_000)).toBe(1000)
+  attempts.tried('e')
+  expect([attempts.paused, attempts.mayTry('new')]).toEqual([false, true])
 })

@@ -1,20 +1,11 @@
 import type { Reason } from '@cliscale/contract'
 import { isStoreUnavailable, type Logger } from '@cliscale/service-kit'
 import type pg from 'pg'
-import type { Identified, Launched, Launcher, LaunchRequest } from '../launch/launcher.ts'
-import { upsertEndpoint } from '../internal/store.ts'
+import type { Launched, Launcher, LaunchRequest } from '../launch/launcher.ts'
 import { LaunchAttempts } from './launch-attempts.ts'
+import { type CheckTimings, SessionChecks } from './session-checks.ts'
 import { stopAll } from './stop-all.ts'
-import {
-  deleteEndpoint,
-  type Ending,
-  endSession,
-  findEndAges,
-  findOpenSessions,
-  launchRequest,
-  type OpenSession,
-  takeQueued,
-} from './store.ts'
+import { findEndAges, findOpenSessions, takeQueued } from './store.ts'
 
 export interface ReconcilerDeps {
   readonly pool: pg.Pool
@@ -29,21 +20,13 @@ export interface ReconcilerDeps {
   readonly timings?: Partial<ReconcilerTimings>
 }
 
-export interface ReconcilerTimings {
+export interface ReconcilerTimings extends CheckTimings {
   /** Between two looks when nothing kicks. */
   readonly everyMs: number
-  /** Between a stop request and the removal of a session whose host did not end it. */
-  readonly stopGraceSeconds: number
-  /** What a claimed session may take beyond its timeout: fetch, install, reports. Then its host is stuck. */
-  readonly overdueSeconds: number
-  /** Before this process ends what others left undone: a host that could not report meanwhile comes first. */
-  readonly patienceMs: number
-  /** Between the disappearance of a claimed session's processes and its end as lost: a host's last report may be on its way. */
-  readonly lostGraceMs: number
-  /** How long processes may stay after their session's end: viewers are still being told. */
+  /** How long a launch may stay after its session's end: viewers are still being told. */
   readonly lingerSeconds: number
-  /** How long a launch by another process may take before this one makes it too (launches are idempotent). */
-  readonly launchSeconds: number
+  /** How long a launch without a row must have been so before it is removed. */
+  readonly rowlessMs: number
   readonly pruneEveryMs: number
 }
 
@@ -54,12 +37,22 @@ const TIMINGS: ReconcilerTimings = {
   overdueSeconds: 3_600,
   patienceMs: 30_000,
   lostGraceMs: 5_000,
+  // A watch that has become silent is noticed within 60 s.
+  unseenGraceMs: 90_000,
+  // A pod's grace is 120 s.
+  faultGraceMs: 150_000,
+  nodeLostGraceMs: 20_000,
+  pullLimitMs: 120_000,
   lingerSeconds: 90,
+  rowlessMs: 20_000,
   launchSeconds: 10,
   pruneEveryMs: 60_000,
 }
 const LAUNCHES_AT_ONCE = 4
 const PRUNE_BATCHES = 50
+const MIN_LOOK_MS = 100
+const LAUNCHER_AWAY =
+  'The system that runs sessions does not answer just now. The session is launched as soon as it does.'
 
 /** Makes what runs agree with what is written, and the other way round. */
 export interface Reconciler {
@@ -87,10 +80,9 @@ class LoopingReconciler implements Reconciler {
   readonly #deps: ReconcilerDeps
   readonly #timings: ReconcilerTimings
   readonly #attempts = new LaunchAttempts()
-  /** When a claimed session's processes were first missed. */
-  readonly #missing = new Map<string, number>()
-  /** Processes whose session has no row, seen once. */
-  #rowless = new Set<string>()
+  readonly #checks: SessionChecks
+  /** Since when launches are seen whose session has no row. */
+  #rowless = new Map<string, number>()
   #timer: NodeJS.Timeout | undefined
   #unsubscribe: () => void = () => undefined
   #state: 'idle' | 'started' | 'closed' = 'idle'
@@ -98,17 +90,22 @@ class LoopingReconciler implements Reconciler {
   #kicked = false
   #failing = false
   #nextPrune = 0
-  #startedAt = 0
 
   constructor(deps: ReconcilerDeps) {
     this.#deps = deps
     this.#timings = { ...TIMINGS, ...deps.timings }
+    this.#checks = new SessionChecks({
+      ...deps,
+      timings: this.#timings,
+      attempts: this.#attempts,
+      launch: (request) => this.#launch(request),
+    })
   }
 
   start(): void {
     if (this.#state !== 'idle') return
     this.#state = 'started'
-    this.#startedAt = Date.now()
+    this.#checks.begin()
     this.#unsubscribe = this.#deps.launcher.onChange(() => this.kick())
     this.kick()
   }
@@ -139,8 +136,14 @@ class LoopingReconciler implements Reconciler {
       this.#running = undefined
       if (this.#state !== 'started') return
       if (this.#kicked && ok) return this.#run()
-      this.#timer = setTimeout(() => this.#run(), this.#attempts.nextAfterMs(this.#timings.everyMs))
+      this.#timer = setTimeout(() => this.#run(), this.#nextLookMs())
     })
+  }
+
+  /** Sooner for a launch that is due, but never so soon that many of those keep the database busy. */
+  #nextLookMs(): number {
+    const { everyMs } = this.#timings
+    return Math.max(this.#attempts.nextAfterMs(everyMs), Math.min(everyMs, MIN_LOOK_MS))
   }
 
   async #look(): Promise<boolean> {
@@ -160,10 +163,12 @@ class LoopingReconciler implements Reconciler {
   }
 
   async #launchQueued(): Promise<void> {
-    for (;;) {
-      const requests = await takeQueued(this.#deps.pool, LAUNCHES_AT_ONCE)
+    const options = { limit: LAUNCHES_AT_ONCE, maxAgeSeconds: this.#deps.queueLimitSeconds }
+    // While the launcher is away the rest stays queued.
+    while (this.#state !== 'closed' && !this.#attempts.paused) {
+      const requests = await takeQueued(this.#deps.pool, options)
       await Promise.all(requests.map((request) => this.#launch(request)))
-      if (requests.length < LAUNCHES_AT_ONCE || this.#state === 'closed') return
+      if (requests.length < LAUNCHES_AT_ONCE) return
     }
   }
 
@@ -175,129 +180,61 @@ class LoopingReconciler implements Reconciler {
       await launcher.launch(request)
       this.#attempts.tried(id)
     } catch (err) {
+      if ((err as Error).name === 'LauncherUnavailable') return this.#postpone(id, err as Error)
       const left = this.#attempts.tried(id)
       logger.warn({ err, sessionId: id, attemptsLeft: left }, 'launch failed')
       if (left > 0) return
       const isDiskFull = (err as { code?: string }).code === 'ENOSPC'
-      await this.#end(id, { status: 'failed', reason: isDiskFull ? 'disk_full' : 'launch_failed', unclaimedOnly: true })
+      const reason = isDiskFull ? 'disk_full' : 'launch_failed'
+      await this.#checks.end(id, { status: 'failed', reason, unclaimedOnly: true })
     }
+  }
+
+  async #postpone(id: string, err: Error): Promise<void> {
+    this.#attempts.postponed(id)
+    this.#deps.logger.warn({ sessionId: id, why: err.message }, 'launch waits: the launcher is not available')
+    await this.#checks.noteWait({ id, wait: null }, { reason: 'launch_failed', detail: LAUNCHER_AWAY })
   }
 
   async #compare(): Promise<void> {
     const open = await findOpenSessions(this.#deps.pool)
-    // Listed after it was read: what is open and was launched before is in the list.
-    const listed = groupBySession(await this.#deps.launcher.list())
-    this.#forgetAllBut(open)
-    for (const session of open) {
-      await this.#compareOne(session, listed.get(session.id) ?? [])
-      listed.delete(session.id)
-    }
-    await this.#removeOrphans([...listed.values()].flat())
-  }
-
-  async #compareOne(session: OpenSession, launches: readonly Launched[]): Promise<void> {
-    if (session.podUid === null) return this.#compareUnclaimed(session, launches)
-    const ours = launches.filter(isIdentified).find((entry) => entry.podUid === session.podUid)
-    for (const loser of launches) {
-      if (loser !== ours && loser.podUid !== undefined) await this.#remove(session.id, loser.podUid)
-    }
-    if (await this.#endOverdue(session)) return
-    const { lostGraceMs } = this.#timings
-    if (ours !== undefined) {
-      this.#missing.delete(session.id)
-      return this.#writeEndpoint(session, ours)
-    }
-    const since = this.#missing.get(session.id) ?? Date.now()
-    this.#missing.set(session.id, since)
-    if (Date.now() - since < lostGraceMs) return
-    const stopped = session.stopRequestedAt !== null
-    await this.#end(
-      session.id,
-      stopped ? { status: 'stopped', reason: 'stopped_by_user' } : { status: 'lost', reason: 'runner_lost' },
-    )
-  }
-
-  /** A claimed session whose host did not end it when it should have. Returns whether it is one. */
-  async #endOverdue(session: OpenSession): Promise<boolean> {
-    const { stopGraceSeconds, overdueSeconds, patienceMs } = this.#timings
-    if (Date.now() - this.#startedAt < patienceMs) return false
-    const isStopped = (session.stopAgeSeconds ?? 0) > stopGraceSeconds
-    if (!isStopped && (session.claimAgeSeconds ?? 0) <= session.timeoutSeconds + overdueSeconds) return false
-    if (!(await this.#remove(session.id))) return true
-    await this.#end(
-      session.id,
-      isStopped ? { status: 'stopped', reason: 'stopped_by_user' } : { status: 'lost', reason: 'runner_lost' },
-    )
-    return true
-  }
-
-  async #compareUnclaimed(session: OpenSession, launches: readonly Launched[]): Promise<void> {
-    const unclaimedOnly = true
-    const ended =
-      session.stopRequestedAt !== null
-        ? await this.#end(session.id, { status: 'stopped', reason: 'stopped_by_user', unclaimedOnly })
-        : session.ageSeconds > this.#deps.queueLimitSeconds &&
-          (await this.#end(session.id, { status: 'failed', reason: 'queue_deadline', unclaimedOnly }))
-    if (ended) {
-      if (launches.length > 0) await this.#remove(session.id)
-      return
-    }
-    if (launches.length > 0 || session.status === 'queued') return
-    // Marked by us or by a process that is gone; or it ran and ended without a claim.
-    const oursToTry = this.#attempts.knows(session.id)
-    if (!oursToTry && (session.launchAgeSeconds ?? Infinity) < this.#timings.launchSeconds) return
-    if (!this.#attempts.exhausted(session.id)) return this.#launch(launchRequest(session))
-    await this.#end(session.id, { status: 'failed', reason: 'launch_failed', unclaimedOnly })
-  }
-
-  async #writeEndpoint(session: OpenSession, launched: Identified): Promise<void> {
-    const { endpoint } = session
-    const { address } = launched
-    if (address === undefined) {
-      if (endpoint !== null) await deleteEndpoint(this.#deps.pool, launched)
-      return
-    }
-    const same =
-      endpoint?.host === address.host && endpoint.port === address.port && endpoint.podUid === launched.podUid
-    if (!same) await upsertEndpoint(this.#deps.pool, launched)
-  }
-
-  /** Launches of sessions that are not open: they may linger after the end; without a row they are seen twice first. */
-  async #removeOrphans(launches: readonly Launched[]): Promise<void> {
-    const ids = [...new Set(launches.map((entry) => entry.sessionId))]
-    const ages = await findEndAges(this.#deps.pool, ids)
-    const rowless = new Set<string>()
-    for (const id of ids) {
-      const age = ages.get(id)
-      if (age === undefined && !this.#rowless.has(id)) rowless.add(id)
-      else if (age === undefined || age > this.#timings.lingerSeconds) await this.#remove(id)
-    }
-    this.#rowless = rowless
-  }
-
-  async #remove(sessionId: string, podUid?: string): Promise<boolean> {
-    try {
-      await this.#deps.launcher.remove(sessionId, podUid)
-      return true
-    } catch (err) {
-      this.#deps.logger.error({ err, sessionId }, 'session could not be removed')
-      return false
-    }
-  }
-
-  async #end(id: string, ending: Ending): Promise<boolean> {
-    const ended = await endSession(this.#deps.pool, id, ending, this.#deps.retentionSeconds)
-    if (ended) {
-      this.#attempts.forget(id)
-      this.#deps.logger.info({ sessionId: id, status: ending.status, reason: ending.reason }, 'session ended')
-    }
-    return ended
-  }
-
-  #forgetAllBut(open: readonly OpenSession[]): void {
     const ids = new Set(open.map((session) => session.id))
     this.#attempts.forgetAllBut(ids)
-    for (const id of this.#missing.keys()) if (!ids.has(id)) this.#missing.delete(id)
+    this.#checks.forgetAllBut(ids)
+    // Listed after it was read: what is open and was launched before is in the list.
+    const listed = await this.#list().catch(async (err: unknown) => {
+      for (const session of open) await this.#checks.checkBlindly(session)
+      throw err
+    })
+    for (const session of open) {
+      await this.#checks.check(session, listed.get(session.id) ?? [])
+      listed.delete(session.id)
+    }
+    await this.#removeOrphans(listed)
+  }
+
+  async #list(): Promise<Map<string, Launched[]>> {
+    const groups = new Map<string, Launched[]>()
+    for (const entry of await this.#deps.launcher.list())
+      groups.set(entry.sessionId, [...(groups.get(entry.sessionId) ?? []), entry])
+    return groups
+  }
+
+  /**
+   * Launches of sessions that are not open. After the end they may linger, unless nothing of them runs any more. A session
+   * is written before it is launched, so one without a row has none any more; it has to be so in two looks all the same.
+   */
+  async #removeOrphans(launches: ReadonlyMap<string, readonly Launched[]>): Promise<void> {
+    const ages = await findEndAges(this.#deps.pool, [...launches.keys()])
+    const rowless = new Map<string, number>()
+    for (const [id, entries] of launches) {
+      const age = ages.get(id)
+      if (age === undefined) rowless.set(id, this.#rowless.get(id) ?? Date.now())
+      if (age === undefined && Date.now() - rowless.get(id)! < this.#timings.rowlessMs) continue
+      if (age === undefined || age.seconds > this.#timings.lingerSeconds) await this.#checks.remove(id)
+      else if (age.isFinal && entries.every((entry) => entry.progress === 'ended')) await this.#checks.remove(id)
+    }
+    this.#rowless = rowless
   }
 
   async #prune(): Promise<void> {
@@ -309,14 +246,4 @@ class LoopingReconciler implements Reconciler {
     // More is waiting: it goes on at the next look.
     this.#nextPrune = 0
   }
-}
-
-function isIdentified(launched: Launched): launched is Identified {
-  return launched.podUid !== undefined
-}
-
-function groupBySession(launches: readonly Launched[]): Map<string, Launched[]> {
-  const groups = new Map<string, Launched[]>()
-  for (const entry of launches) groups.set(entry.sessionId, [...(groups.get(entry.sessionId) ?? []), entry])
-  return groups
 }

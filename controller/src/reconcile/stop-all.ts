@@ -31,7 +31,10 @@ export async function stopAll(
 
   await attempt(logger, graceUntil, async () => {
     await requestStopOfAll(pool, reason)
-    for (const { id, podUid } of await findOpenSessions(pool)) if (podUid === null) await end(id, true)
+    for (const { id, kind, podUid } of await findOpenSessions(pool)) {
+      // A terminal of its own has no host that would end it.
+      if (podUid === null || kind === 'ttyd') await end(id, kind === 'runner')
+    }
     while (Date.now() < graceUntil && (await findOpenSessions(pool)).length > 0) await sleep(LOOK_EVERY_MS)
   })
   const launches = await launcher.list()

@@ -1,0 +1,282 @@
+import type { Reason } from '@cliscale/contract'
+import type { Logger } from '@cliscale/service-kit'
+import type pg from 'pg'
+import { upsertEndpoint } from '../internal/store.ts'
+import type { Identified, Launched, Launcher, LaunchFault, LaunchRequest } from '../launch/launcher.ts'
+import type { LaunchAttempts } from './launch-attempts.ts'
+import { endOfLaunch, furthest, isOfThePlace, statusOfFault } from './launch-end.ts'
+import { Observations } from './observations.ts'
+import {
+  deleteEndpoint,
+  type Ending,
+  endSession,
+  launchRequest,
+  noteProgress,
+  type OpenSession,
+  startWithoutClaim,
+  takeRelaunch,
+} from './store.ts'
+
+/** Times of the rules for one session. */
+export interface CheckTimings {
+  /** Between a stop request and the removal of a session whose host did not end it. */
+  readonly stopGraceSeconds: number
+  /** What a claimed session may take beyond its timeout: fetch, install, reports. Then its host is stuck. */
+  readonly overdueSeconds: number
+  /** Before this process ends what others left undone: a host that could not report meanwhile comes first. */
+  readonly patienceMs: number
+  /** Between the end or disappearance of a claimed launch and that of its session: a last report may be on its way. */
+  readonly lostGraceMs: number
+  /** The same while the session has a launch of which nothing is known yet: what the launcher hears may be late. */
+  readonly unseenGraceMs: number
+  /** How long a launch to which something was done may go on: its host concludes and reports within the pod's grace. */
+  readonly faultGraceMs: number
+  /** The same for one whose machine is gone: nobody reports, and its pod may stay listed for ever. */
+  readonly nodeLostGraceMs: number
+  /** How long a session may wait for an image that can't be pulled. */
+  readonly pullLimitMs: number
+  /** How long a launch by another process may take before this one makes it too (launches are idempotent). */
+  readonly launchSeconds: number
+}
+
+export interface CheckDeps {
+  readonly pool: pg.Pool
+  readonly launcher: Launcher
+  readonly logger: Logger
+  readonly queueLimitSeconds: number
+  readonly retentionSeconds: number
+  readonly timings: CheckTimings
+  readonly attempts: LaunchAttempts
+  readonly launch: (request: LaunchRequest) => Promise<void>
+}
+
+/**
+ * Compares one open session with its launches, and does what follows. Several processes do this at once: what ends or
+ * starts a session is decided under its row's lock, a launch is removed by its own uid, and a launch of a session that
+ * had one before is made by whoever changes `launched_at` first.
+ *
+ * The row may be older than what runs, because the database was restored to an earlier moment. Then:
+ * - a launch whose row is gone is removed: without a row nobody owns it, can see it, or is believed by it;
+ * - a row that knows of no claim, but whose launch has a report: there was a claim, which the restore has undone. The
+ *   report ends the session; it is never launched a second time;
+ * - a row that knows of no claim, and whose launch runs: it goes on. Its host is refused with its credential, claims again
+ *   and is believed;
+ * - a row of an open session that has no launch any more: unclaimed, it is launched only within its queue limit, so a
+ *   restore that goes back further starts nothing that ran before; claimed, it is lost.
+ */
+export class SessionChecks {
+  readonly #deps: CheckDeps
+  readonly #seen = new Observations()
+  #beganAt = Date.now()
+
+  constructor(deps: CheckDeps) {
+    this.#deps = deps
+  }
+
+  /** From now on hosts can report; `patienceMs` counts from here. */
+  begin(): void {
+    this.#beganAt = Date.now()
+  }
+
+  forgetAllBut(ids: ReadonlySet<string>): void {
+    this.#seen.forgetAllBut(ids)
+  }
+
+  async check(session: OpenSession, launches: readonly Launched[]): Promise<void> {
+    if (session.podUid === null) return this.#checkUnclaimed(session, launches)
+    return this.#checkClaimed(session, session.podUid, launches)
+  }
+
+  /** What can be done while nothing is known of what runs: end what nobody has claimed, and nobody is to claim now. */
+  async checkBlindly(session: OpenSession): Promise<void> {
+    if (session.podUid === null) await this.#endWaiting(session)
+  }
+
+  async end(id: string, ending: Ending): Promise<boolean> {
+    const ended = await endSession(this.#deps.pool, id, ending, this.#deps.retentionSeconds)
+    if (ended) {
+      this.#deps.attempts.forget(id)
+      this.#deps.logger.info({ sessionId: id, status: ending.status, reason: ending.reason }, 'session ended')
+    }
+    return ended
+  }
+
+  async remove(sessionId: string, podUid?: string): Promise<boolean> {
+    try {
+      await this.#deps.launcher.remove(sessionId, podUid)
+      return true
+    } catch (err) {
+      this.#deps.logger.error({ err, sessionId }, 'session could not be removed')
+      return false
+    }
+  }
+
+  async noteWait(session: Pick<OpenSession, 'id' | 'wait'>, wait: LaunchFault | undefined): Promise<void> {
+    if (isSameWait(session.wait, wait)) return
+    await noteProgress(this.#deps.pool, session.id, { pulling: false, wait })
+  }
+
+  async #checkUnclaimed(session: OpenSession, launches: readonly Launched[]): Promise<void> {
+    if (await this.#endWaiting(session)) {
+      if (launches.length > 0) await this.remove(session.id)
+      return
+    }
+    if (session.status === 'queued') return
+    const launched = furthest(launches)
+    if (launched === undefined) return this.#launchAgain(session)
+    if (launched.progress === 'ended' || launched.fault) return this.#checkOver(session, launched)
+    if (await this.#endUnpullable(session, launched.wait)) return
+    await this.#noteProgress(session, launched)
+    if (session.kind === 'ttyd' && launched.address && isIdentified(launched))
+      await startWithoutClaim(this.#deps.pool, launched)
+  }
+
+  /** Ends a session that waits, when it is to stop or has waited for too long. */
+  async #endWaiting(session: OpenSession): Promise<boolean> {
+    const unclaimedOnly = true
+    if (session.stopRequestedAt !== null)
+      return this.end(session.id, { status: 'stopped', reason: 'stopped_by_user', unclaimedOnly })
+    if (session.ageSeconds <= this.#deps.queueLimitSeconds) return false
+    // What it waits for says more than that it has waited.
+    const { reason, detail } = session.wait ?? { reason: 'queue_deadline' as const, detail: '' }
+    return this.end(session.id, { status: 'failed', reason, detail, unclaimedOnly })
+  }
+
+  async #endUnpullable(session: OpenSession, wait: LaunchFault | undefined): Promise<boolean> {
+    const heldMs = this.#seen.heldMs(session.id, 'pull', wait?.reason === 'image_pull' ? 'image_pull' : undefined)
+    if (wait === undefined || heldMs <= this.#deps.timings.pullLimitMs) return false
+    const { reason, detail } = wait
+    if (await this.end(session.id, { status: 'failed', reason, detail, unclaimedOnly: true }))
+      await this.remove(session.id)
+    return true
+  }
+
+  /** The launch of a session that nobody claimed is over. */
+  async #checkOver(session: OpenSession, { podUid, fault, report }: Launched): Promise<void> {
+    const { attempts, pool } = this.#deps
+    const ending = report ?? (fault && !isOfThePlace(fault) ? unclaimedEnd(fault) : undefined)
+    const launchFailed = {
+      status: 'failed',
+      reason: fault?.reason ?? 'launch_failed',
+      detail: fault?.detail ?? null,
+    } as const
+    const final = ending ?? (attempts.exhausted(session.id) ? launchFailed : undefined)
+    if (final !== undefined) {
+      if (await this.end(session.id, { ...final, unclaimedOnly: true })) await this.remove(session.id, podUid)
+      return
+    }
+    // Without a uid another process's new launch would be removed as well: the row says whose turn it is.
+    if (!this.#mayLaunch(session) || !(await takeRelaunch(pool, session))) return
+    attempts.take(session.id)
+    await this.remove(session.id, podUid)
+  }
+
+  /** Marked by us or by a process that is gone; or it ran and ended without a claim. */
+  async #launchAgain(session: OpenSession): Promise<void> {
+    const { attempts, launch, pool } = this.#deps
+    if (attempts.exhausted(session.id))
+      return void (await this.end(session.id, { status: 'failed', reason: 'launch_failed', unclaimedOnly: true }))
+    if (!this.#mayLaunch(session) || !(await takeRelaunch(pool, session))) return
+    await launch(launchRequest(session))
+  }
+
+  #mayLaunch({ id, launchAgeSeconds }: OpenSession): boolean {
+    const { attempts, timings } = this.#deps
+    if (attempts.knows(id)) return attempts.mayTry(id)
+    return (launchAgeSeconds ?? Infinity) >= timings.launchSeconds
+  }
+
+  async #noteProgress(session: OpenSession, { progress, wait }: Launched): Promise<void> {
+    const pulling = progress === 'pulling_image' && session.status === 'scheduling'
+    if (pulling || !isSameWait(session.wait, wait)) await noteProgress(this.#deps.pool, session.id, { pulling, wait })
+  }
+
+  async #checkClaimed(session: OpenSession, podUid: string, launches: readonly Launched[]): Promise<void> {
+    const ours =
+      launches.find((entry) => entry.podUid === podUid) ??
+      launches.find((entry) => entry.podUid === undefined && entry.progress === 'ended')
+    for (const loser of launches) {
+      if (loser !== ours && loser.podUid !== undefined) await this.remove(session.id, loser.podUid)
+    }
+    if (session.kind === 'ttyd' ? await this.#endTerminal(session) : await this.#endOverdue(session)) return
+    if (ours !== undefined) this.#seen.note(session.id, ours)
+    const runs = ours !== undefined && ours.progress !== 'ended'
+    await this.#writeEndpoint(session, podUid, runs ? ours : undefined)
+    if (runs) await this.noteWait(session, ours.wait)
+    if (this.#isOver(session, ours, launches)) await this.#endOver(session)
+  }
+
+  /** Whether a claimed session's launch is over, and was for as long as a last report of its host may take. */
+  #isOver(session: OpenSession, ours: Launched | undefined, launches: readonly Launched[]): boolean {
+    const { timings } = this.#deps
+    const runs = ours !== undefined && ours.progress !== 'ended'
+    const overMs = this.#seen.heldMs(session.id, 'over', runs ? undefined : 'over')
+    const faultMs = this.#seen.heldMs(session.id, 'fault', runs ? ours.fault?.reason : undefined)
+    if (runs) {
+      // What fell to its own command may go on: one of its processes was killed for memory, and the others were not.
+      if (ours.fault === undefined || !isOfThePlace(ours.fault)) return false
+      return faultMs > (ours.fault.reason === 'node_lost' ? timings.nodeLostGraceMs : timings.faultGraceMs)
+    }
+    // Nobody else speaks for a terminal of its own: what the launch says is all there is.
+    if (session.kind === 'ttyd' && ours !== undefined) return true
+    const mayBeUnseen = ours === undefined && launches.some((entry) => entry.podUid === undefined)
+    return overMs >= (mayBeUnseen ? timings.unseenGraceMs : timings.lostGraceMs)
+  }
+
+  async #endOver(session: OpenSession): Promise<void> {
+    const stopRequested = session.stopRequestedAt !== null
+    await this.end(session.id, endOfLaunch({ stopRequested, ...this.#seen.lastWords(session.id) }))
+  }
+
+  /** A claimed session whose host did not end it when it should have. Returns whether it is one. */
+  async #endOverdue(session: OpenSession): Promise<boolean> {
+    const { stopGraceSeconds, overdueSeconds, patienceMs } = this.#deps.timings
+    if (Date.now() - this.#beganAt < patienceMs) return false
+    const isStopped = (session.stopAgeSeconds ?? 0) > stopGraceSeconds
+    if (!isStopped && (session.claimAgeSeconds ?? 0) <= session.timeoutSeconds + overdueSeconds) return false
+    if (!(await this.remove(session.id))) return true
+    await this.end(
+      session.id,
+      isStopped ? { status: 'stopped', reason: 'stopped_by_user' } : { status: 'lost', reason: 'runner_lost' },
+    )
+    return true
+  }
+
+  /** A terminal of its own has no host that could stop it in order, or at its deadline. */
+  async #endTerminal(session: OpenSession): Promise<boolean> {
+    const isStopped = session.stopRequestedAt !== null
+    if (!isStopped && (session.claimAgeSeconds ?? 0) <= session.timeoutSeconds) return false
+    if (!(await this.remove(session.id))) return true
+    await this.end(
+      session.id,
+      isStopped ? { status: 'stopped', reason: 'stopped_by_user' } : { status: 'expired', reason: 'deadline' },
+    )
+    return true
+  }
+
+  async #writeEndpoint(session: OpenSession, podUid: string, launched: Launched | undefined): Promise<void> {
+    const { endpoint, id: sessionId } = session
+    const address = launched?.address
+    if (address === undefined) {
+      // Of a launch that is not listed nothing is known: what the launcher hears may be late.
+      if (endpoint !== null && launched !== undefined) await deleteEndpoint(this.#deps.pool, { sessionId, podUid })
+      return
+    }
+    const same = endpoint?.host === address.host && endpoint.port === address.port && endpoint.podUid === podUid
+    if (!same) await upsertEndpoint(this.#deps.pool, { sessionId, podUid, progress: 'running', address })
+  }
+}
+
+/** One that can't go on ends its session; what only says that time ran out is the queue's own reason. */
+function unclaimedEnd({ reason, detail }: LaunchFault): Ending {
+  if (reason === 'deadline') return { status: 'failed', reason: 'queue_deadline' satisfies Reason }
+  return { status: statusOfFault(reason), reason, detail }
+}
+
+function isSameWait(a: LaunchFault | null, b: LaunchFault | undefined): boolean {
+  return (a?.reason ?? null) === (b?.reason ?? null) && (a?.detail ?? null) === (b?.detail ?? null)
+}
+
+function isIdentified(launched: Launched): launched is Identified {
+  return launched.podUid !== undefined
+}

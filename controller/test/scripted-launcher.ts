@@ -1,0 +1,75 @@
+import {
+  type Identified,
+  type Launched,
+  type Launcher,
+  LauncherUnavailable,
+  type LaunchRequest,
+} from '../src/launch/launcher.ts'
+
+/**
+ * A launcher that runs nothing: a test says what the cluster says. It is no double of one; what a launcher promises is
+ * shown by test/launch-contract.ts for those that are real. Here it is what the reconciler makes of their words.
+ */
+export class ScriptedLauncher implements Launcher {
+  readonly launches: LaunchRequest[] = []
+  readonly removed: [sessionId: string, podUid: string | undefined][] = []
+  /** What is listed, by session. */
+  readonly entries = new Map<string, Launched[]>()
+  /** Set: every launch throws it. */
+  launchError: Error | undefined
+  /** Set: nothing can be listed. */
+  listError: Error | undefined
+  /** Whether a launch that is removed leaves the list. */
+  isObedient = true
+  readonly #listeners = new Set<() => void>()
+
+  launch(request: LaunchRequest): Promise<void> {
+    this.launches.push(request)
+    if (this.launchError) return Promise.reject(this.launchError)
+    const { sessionId } = request
+    if (!this.entries.has(sessionId)) this.say(sessionId, { podUid: undefined, progress: 'scheduling' })
+    return Promise.resolve()
+  }
+
+  list(): Promise<readonly Launched[]> {
+    return this.listError ? Promise.reject(this.listError) : Promise.resolve([...this.entries.values()].flat())
+  }
+
+  identify(): Promise<Identified | undefined> {
+    return Promise.reject(new LauncherUnavailable('nobody claims here'))
+  }
+
+  remove(sessionId: string, podUid?: string): Promise<void> {
+    this.removed.push([sessionId, podUid])
+    if (!this.isObedient) return Promise.resolve()
+    const left = (this.entries.get(sessionId) ?? []).filter((entry) => podUid !== undefined && entry.podUid !== podUid)
+    if (left.length === 0) this.entries.delete(sessionId)
+    else this.entries.set(sessionId, left)
+    return Promise.resolve()
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  /** From now on the cluster says this of a session; nothing: that there is no launch of it. */
+  say(sessionId: string, ...entries: Omit<Launched, 'sessionId'>[]): void {
+    if (entries.length === 0) this.entries.delete(sessionId)
+    else
+      this.entries.set(
+        sessionId,
+        entries.map((entry) => ({ sessionId, ...entry })),
+      )
+    for (const listener of this.#listeners) listener()
+  }
+
+  /** How often a session was launched. */
+  count(sessionId: string): number {
+    return this.launches.filter((request) => request.sessionId === sessionId).length
+  }
+}
