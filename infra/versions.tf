@@ -3,7 +3,7 @@ terraform {
 
   required_providers {
     google = {
-      source  = "hashicorp/google"
+      source = "hashicorp/google"
       # database_roles of google_sql_user is not in the first releases of 7.
       version = "~> 7.21"
     }

@@ -1,19 +1,31 @@
-import { readdir, writeFile } from 'node:fs/promises'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { migrate } from './migrate.ts'
 
-/** `npm run migrate:latest | migrate:rollback | migrate:make -- <name>`, for developers and for the chart's hook. */
+/**
+ * `npm run migrate:latest | migrate:rollback | migrate:make -- <name>`, for developers and for the chart's hook.
+ * CLISCALE_GATEWAY_DATABASE_USER names a login to make a member of the gateway's role, as Cloud SQL needs it.
+ */
 async function main(command: string | undefined, name: string | undefined): Promise<string> {
   if (command === 'make') return make(name)
   if (command !== 'latest' && command !== 'rollback')
     throw new Error('usage: migrate-cli latest | rollback | make <name>')
-  const url = process.env['CLISCALE_DATABASE_URL']
-  if (!url)
-    throw new Error('CLISCALE_DATABASE_URL is not set; name the database as postgres://user:password@host/database')
-  const names = await migrate(url, command)
+  const url = await databaseUrl(process.env['CLISCALE_DATABASE_URL'], process.env['CLISCALE_DATABASE_URL_FILE'])
+  const gatewayLogin = process.env['CLISCALE_GATEWAY_DATABASE_USER'] || undefined
+  const names = await migrate(url, command, { gatewayLogin })
   if (names.length === 0) return command === 'latest' ? 'The database is up to date.' : 'There is nothing to take back.'
   return `${command === 'latest' ? 'Ran' : 'Took back'} ${names.join(', ')}.`
+}
+
+async function databaseUrl(url: string | undefined, file: string | undefined): Promise<string> {
+  if (url && file) throw new Error('CLISCALE_DATABASE_URL and CLISCALE_DATABASE_URL_FILE are both set; keep one')
+  if (url) return url
+  if (!file)
+    throw new Error('CLISCALE_DATABASE_URL is not set; name the database as postgres://user:password@host/database')
+  const text = (await readFile(file, 'utf8')).trim()
+  if (text === '') throw new Error(`the file ${file}, which CLISCALE_DATABASE_URL_FILE names, is empty`)
+  return text
 }
 
 const TEMPLATE = `import type { Knex } from 'knex'
@@ -31,9 +43,10 @@ export async function down(trx: Knex): Promise<void> {
 `
 
 /** Writes the next migration in the source folder; the list in index.ts is for the author to extend. */
-async function make(name: string | undefined): Promise<string> {
-  if (name === undefined || !/^[a-z][a-z0-9-]{0,60}$/.test(name))
+async function make(given: string | undefined): Promise<string> {
+  if (given === undefined || !/^[a-z][a-z0-9_-]{0,60}$/.test(given))
     throw new Error('name the migration in kebab-case: npm run migrate:make -w controller -- add-clusters')
+  const name = given.replaceAll('_', '-')
   const folder = path.join(path.dirname(fileURLToPath(import.meta.url)), '../../src/db/migrations')
   const numbers = (await readdir(folder)).map((file) => Number.parseInt(file, 10)).filter((n) => !Number.isNaN(n))
   const number = String(Math.max(0, ...numbers) + 1).padStart(4, '0')

@@ -1,5 +1,6 @@
 import knex, { type Knex } from 'knex'
 import pg from 'pg'
+import { admitGatewayLogin, ensureGatewayRole } from './gateway-login.ts'
 import { type Migration, MIGRATIONS } from './migrations/index.ts'
 import { BREAKING_SUFFIX, findSchemaFault } from './schema-version.ts'
 
@@ -12,6 +13,8 @@ const SILENT: Knex.Config['log'] = { warn() {}, error() {}, deprecate() {}, debu
 export interface MigrateOptions {
   /** For tests: other migrations than those of this release. */
   readonly migrations?: readonly Migration[]
+  /** A login that becomes a member of the gateway's role, where nobody else sees to that. */
+  readonly gatewayLogin?: string | undefined
 }
 
 /**
@@ -39,7 +42,11 @@ export async function migrate(
     await lock.query('select pg_advisory_xact_lock($1)', [LOCK])
     const fault = await findSchemaFault(lock, migrations, { pendingIsFine: true })
     if (fault !== undefined) throw new Error(fault)
-    return await runKnex(databaseUrl, direction, migrations)
+    const login = direction === 'latest' ? options.gatewayLogin : undefined
+    if (login !== undefined) await ensureGatewayRole(databaseUrl)
+    const names = await runKnex(databaseUrl, direction, migrations)
+    if (login !== undefined) await admitGatewayLogin(databaseUrl, login)
+    return names
   } finally {
     await lock.end()
   }
