@@ -19,6 +19,7 @@ interface State {
   /** Where the programs of the test cluster are; null on any other cluster. */
   readonly clusterFolder: string | null
   readonly images: Readonly<Record<string, string>>
+  readonly database: string | null
 }
 
 /** What `e2e:up` wrote down. */
@@ -73,11 +74,16 @@ export async function kubectlJson<T>(...args: string[]): Promise<T> {
   return JSON.parse(await kubectl(...args, '-o', 'json')) as T
 }
 
+/** Runs kubectl with a text as its standard input. */
+export async function kubectlWith(input: string, ...args: string[]): Promise<string> {
+  const running = run('kubectl', ['--request-timeout=20s', ...args], { env, timeout: 60_000 })
+  running.child.stdin?.end(input)
+  return (await running).stdout
+}
+
 /** Hands objects to the API server. */
 export async function apply(...objects: object[]): Promise<void> {
-  const child = run('kubectl', ['apply', '-f', '-'], { env, timeout: 60_000 })
-  child.child.stdin?.end(JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects }))
-  await child
+  await kubectlWith(JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects }), 'apply', '-f', '-')
 }
 
 /** Runs helm and returns what it printed. */
@@ -100,14 +106,14 @@ export function partPid(part: string): number {
   return Number(readFileSync(path.join(path.dirname(state.kubeconfig), `${part}.pid`), 'utf8'))
 }
 
-export async function apiKey(): Promise<string> {
-  const encoded = await kubectl('get', 'secret', 'cliscale-api-key', '-n', NAMESPACE, '-o', 'jsonpath={.data.API_KEY}')
+export async function apiKey(namespace = NAMESPACE): Promise<string> {
+  const encoded = await kubectl('get', 'secret', 'cliscale-api-key', '-n', namespace, '-o', 'jsonpath={.data.API_KEY}')
   return Buffer.from(encoded, 'base64').toString()
 }
 
 /** The public API as its users reach it. */
-export async function openApi(address = state.address): Promise<Api> {
-  return createApi(address, await apiKey())
+export async function openApi(address = state.address, namespace = NAMESPACE): Promise<Api> {
+  return createApi(address, await apiKey(namespace))
 }
 
 export async function podsOf(sessionId: string): Promise<Pod[]> {

@@ -19,7 +19,7 @@ import WebSocket from 'ws'
  */
 export class CollectingViewer implements AsyncDisposable {
   readonly #base: string
-  readonly #id: string
+  readonly sessionId: string
   #cookie = ''
   #viewer = ''
   #socket: WebSocket | undefined
@@ -38,12 +38,12 @@ export class CollectingViewer implements AsyncDisposable {
 
   constructor(base: string, sessionId: string) {
     this.#base = base
-    this.#id = sessionId
+    this.sessionId = sessionId
   }
 
   /** Redeems a link's token and connects; goes on reconnecting until the exit has arrived. */
   async start(token: string): Promise<void> {
-    const response = await fetch(`${this.#base}/ws/${this.#id}/redeem`, {
+    const response = await fetch(`${this.#base}/ws/${this.sessionId}/redeem`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', origin: this.#base },
       body: JSON.stringify({ token }),
@@ -91,7 +91,7 @@ export class CollectingViewer implements AsyncDisposable {
   }
 
   async #connectOnce(): Promise<void> {
-    const url = `${this.#base.replace('http', 'ws')}/ws/${this.#id}?viewer=${this.#viewer}`
+    const url = `${this.#base.replace('http', 'ws')}/ws/${this.sessionId}?viewer=${this.#viewer}`
     const socket = new WebSocket(url, [V1_PROTOCOL], {
       perMessageDeflate: false,
       headers: { cookie: this.#cookie, origin: this.#base },

@@ -1,0 +1,149 @@
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import os from 'node:os'
+import path from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { processesOf } from '../src/cluster-faults.ts'
+import { ClusterFleet } from '../src/cluster-fleet.ts'
+import { apiKey, eventually, helm, kubectl, kubectlJson, openApi, type Pod, ROOT, state } from '../src/cluster.ts'
+import { type Front, openFront } from '../src/front.ts'
+
+/** A release of its own, in namespaces of its own, behind a host name of its own. */
+const NAMESPACE = 'e2e-upgrade'
+const DATABASE = 'cliscale_e2e_upgrade'
+const HOSTNAME = 'upgrade.example'
+const run = promisify(execFile)
+
+interface Scripts {
+  provideDatabase(state: object, name: string, namespace: string): Promise<string | null>
+  dropDatabase(state: object, name: string): Promise<void>
+  deployValues(state: object, certificate: undefined): object
+}
+
+if (state.clusterFolder === null) {
+  test('no second release is installed: this is not the test cluster', () => expect(state.clusterFolder).toBeNull())
+} else {
+  let dir: string
+  let front: Front
+  let scripts: Scripts
+  let previousChart: string
+
+  beforeAll(async () => {
+    dir = await mkdtemp(path.join(os.tmpdir(), 'cs-upgrade-'))
+    scripts = {
+      ...((await import('../../scripts/e2e/postgres.mjs' as string)) as Scripts),
+      ...((await import('../../scripts/e2e/values.mjs' as string)) as Scripts),
+    }
+    previousChart = await chartOfPreviousCommit(dir)
+    await removeAll()
+    await kubectl('create', 'namespace', NAMESPACE)
+    await kubectl('label', 'namespace', NAMESPACE, 'pod-security.kubernetes.io/enforce=restricted')
+    await scripts.provideDatabase(state, DATABASE, NAMESPACE)
+    await writeFile(path.join(dir, 'run.json'), JSON.stringify(scripts.deployValues(state, undefined)))
+    front = await openFront(state.address, { hostname: HOSTNAME })
+  }, 180_000)
+  afterAll(async () => {
+    await front?.[Symbol.asyncDispose]()
+    await removeAll()
+    await scripts.dropDatabase(state, DATABASE)
+    await rm(dir, { recursive: true })
+  }, 180_000)
+
+  const removeAll = async (): Promise<void> => {
+    await helm(['uninstall', 'cliscale', '-n', NAMESPACE, '--ignore-not-found', '--wait', '--timeout', '2m']).catch(
+      () => '',
+    )
+    await kubectl('delete', 'namespace', NAMESPACE, `${NAMESPACE}-sessions`, '--ignore-not-found', '--timeout=100s')
+  }
+  const deploy = (chart: string, ...settings: string[]): Promise<string> =>
+    helm(
+      ['upgrade', '--install', 'cliscale', chart, '-n', NAMESPACE, '--wait', '--timeout', '4m']
+        .concat(['--values', path.join(ROOT, 'e2e/cluster/values.yaml'), '--values', path.join(dir, 'run.json')])
+        .concat([`ingress.hostname=${HOSTNAME}`, ...settings].flatMap((setting) => ['--set', setting])),
+    )
+  const keys = async (): Promise<unknown> => {
+    const names = ['cliscale-api-key', 'cliscale-data-key', 'cliscale-signing-key']
+    const secrets = await kubectlJson<{ items: { data: unknown }[] }>('get', 'secret', '-n', NAMESPACE, ...names)
+    const jwks = await fetch(`${front.base}/.well-known/jwks.json`)
+    return [secrets.items.map(({ data }) => data), await jwks.json()]
+  }
+
+  test('the chart is installed where nothing was, and upgraded under ten sessions: none ends, no key changes', async () => {
+    await deploy(previousChart)
+    const api = await openApi(front.base, NAMESPACE)
+    await eventually('the Ingress knows it', async () => (await fetch(`${front.base}/readyz`)).ok)
+    await using fleet = await ClusterFleet.start(api, 10, [front.base])
+    await fleet.untilRunning()
+    const before = await keys()
+    const connections = fleet.members.map(({ viewer }) => viewer.connections)
+    // Every process is replaced, whatever else the chart changed.
+    const mark = `podAnnotations.e2e=${Date.now()}x`
+    await deploy(path.join(ROOT, 'cliscale-chart'), `controller.${mark}`, `gateway.${mark}`)
+    await fleet.untilEachMoves(30_000)
+    expect(await fleet.notRunning()).toEqual([])
+    expect(await keys()).toEqual(before)
+    expect(fleet.members.every(({ viewer }, i) => viewer.connections > (connections[i] ?? 0))).toBe(true)
+    expect(await fleet.endAndCompare()).toBe(10)
+  }, 420_000)
+
+  test('a migration that is killed in the middle is done again, and the upgrade goes on', async () => {
+    // The lock that migrations take one by one is held, so that the Job's process is in the middle when it is killed.
+    const url = `postgres://cliscale:cliscale@10.99.0.5:5432/${DATABASE}`
+    const program = path.join(state.clusterFolder ?? '', 'outside')
+    const holder = spawn(program, ['psql', url, '-qX'], { stdio: ['pipe', 'ignore', 'ignore'], detached: true })
+    holder.stdin?.write('begin; select pg_advisory_xact_lock(7080768100);\n')
+    try {
+      const upgrade = deploy(path.join(ROOT, 'cliscale-chart'), 'controller.logLevel=debug')
+      const selector = 'app.kubernetes.io/component=migration'
+      const pod = await eventually('the migration runs', async () => {
+        const { items } = await kubectlJson<{ items: Pod[] }>('get', 'pods', '-n', NAMESPACE, '-l', selector)
+        return items.find(({ status }) => status.containerStatuses?.some((each) => each.state.running))
+      })
+      for (const pid of await processesOf(pod)) process.kill(pid, 'SIGKILL')
+      await endHolder(holder)
+      await upgrade
+    } finally {
+      await endHolder(holder)
+    }
+    expect((await fetch(`${front.base}/readyz`)).status).toBe(200)
+  }, 300_000)
+
+  test('helm uninstall leaves what it says it leaves, and nothing else', async () => {
+    const said = await helm(['uninstall', 'cliscale', '-n', NAMESPACE, '--wait', '--timeout', '3m'])
+    const kinds =
+      'deployments,statefulsets,services,ingresses,jobs,pods,secrets,configmaps,serviceaccounts,roles,rolebindings,networkpolicies,poddisruptionbudgets,persistentvolumeclaims'
+    const names = async (namespace: string): Promise<string[]> =>
+      (await kubectl('get', kinds, '-n', namespace, '--ignore-not-found', '-o', 'name')).split('\n').filter(Boolean)
+    const foreign = ['secret/cliscale-database', 'configmap/kube-root-ca.crt', 'serviceaccount/default']
+    const left = (await names(NAMESPACE)).filter((name) => !foreign.includes(name))
+    process.stderr.write(`helm uninstall leaves: ${left.join(' ')}\nand says: ${said}\n`)
+    const unsaid = left.filter((name) => !said.includes(name.slice(name.indexOf('/') + 1)))
+    expect(unsaid).toEqual([])
+    const cluster = await kubectl('get', 'clusterroles,clusterrolebindings,namespaces', '-o', 'name')
+    expect(cluster.split('\n').filter((name) => name.includes(NAMESPACE))).toEqual([`namespace/${NAMESPACE}`])
+    expect(await apiKey(NAMESPACE)).toMatch(/^cs_key_/)
+  }, 240_000)
+}
+
+/** Its psql is a grandchild; the group ends as one. */
+async function endHolder(holder: ReturnType<typeof spawn>): Promise<void> {
+  if (holder.exitCode !== null || holder.signalCode !== null || holder.pid === undefined) return
+  const gone = once(holder, 'exit')
+  process.kill(-holder.pid, 'SIGKILL')
+  await gone
+}
+
+/** The chart as the previous commit has it; the present one where there is no earlier. */
+async function chartOfPreviousCommit(dir: string): Promise<string> {
+  const tar = path.join(dir, 'chart.tar')
+  for (const commit of ['HEAD~1', 'HEAD']) {
+    const made = await run('git', ['-C', ROOT, 'archive', '-o', tar, commit, 'cliscale-chart']).catch(() => undefined)
+    if (!made) continue
+    process.stderr.write(`The upgrade begins with the chart of ${commit}.\n`)
+    await run('tar', ['-C', dir, '-xf', tar])
+    return path.join(dir, 'cliscale-chart')
+  }
+  throw new Error('no commit has a cliscale-chart')
+}
