@@ -1,0 +1,87 @@
+{{- /* Pieces of policies. */ -}}
+
+{{- /* DNS of the cluster, over both protocols. */ -}}
+{{- define "cliscale.egressDns" -}}
+- to:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: kube-system
+      podSelector:
+        matchExpressions:
+          - { key: k8s-app, operator: In, values: [kube-dns, node-local-dns] }
+    {{- range .Values.networkPolicy.dnsCidrs }}
+    - ipBlock: { cidr: {{ . }} }
+    {{- end }}
+  ports:
+    - { protocol: UDP, port: 53 }
+    - { protocol: TCP, port: 53 }
+{{- end -}}
+
+{{- define "cliscale.egressDatabase" -}}
+{{- if .Values.postgresql.enabled }}
+- to:
+    - podSelector:
+        matchLabels:
+          {{- include "cliscale.selectorLabels" (list . "postgresql") | nindent 10 }}
+  ports:
+    - { protocol: TCP, port: 5432 }
+{{- else if .Values.database.cloudSql.instance }}
+# The Cloud SQL proxy: the instance itself, Google's APIs, and the metadata server for its identity. 988 is where GKE
+# sends that on the node.
+- to: {{ include "cliscale.cidrPeers" .Values.networkPolicy.databaseCidrs }}
+  ports:
+    - { protocol: TCP, port: 3307 }
+- ports:
+    - { protocol: TCP, port: 443 }
+- to:
+    - ipBlock: { cidr: 169.254.169.252/32 }
+    - ipBlock: { cidr: 169.254.169.254/32 }
+  ports:
+    - { protocol: TCP, port: 80 }
+    - { protocol: TCP, port: 988 }
+{{- else }}
+- to: {{ include "cliscale.cidrPeers" .Values.networkPolicy.databaseCidrs }}
+  ports:
+    - { protocol: TCP, port: {{ int .Values.networkPolicy.databasePort }} }
+{{- end }}
+{{- end -}}
+
+{{- define "cliscale.egressApiServer" -}}
+- to: {{ include "cliscale.cidrPeers" .Values.networkPolicy.apiServerCidrs }}
+  ports:
+    {{- range .Values.networkPolicy.apiServerPorts }}
+    - { protocol: TCP, port: {{ int . }} }
+    {{- end }}
+{{- end -}}
+
+{{- /* Peers for a list of networks; an empty list of peers means everywhere. */ -}}
+{{- define "cliscale.cidrPeers" -}}
+{{- $peers := list -}}
+{{- range . -}}{{- $peers = append $peers (dict "ipBlock" (dict "cidr" .)) -}}{{- end -}}
+{{- toJson $peers -}}
+{{- end -}}
+
+{{- define "cliscale.ingressMetrics" -}}
+{{- if .Values.metrics.enabled }}
+- from:
+    - namespaceSelector:
+        matchExpressions:
+          - key: kubernetes.io/metadata.name
+            operator: In
+            values: {{ .Values.metrics.fromNamespaces | toJson }}
+  ports:
+    - { protocol: TCP, port: 9090 }
+{{- end }}
+{{- end -}}
+
+{{- /* Everything that is not the public internet, and the cluster's own networks. (list $ "v4" | "v6") */ -}}
+{{- define "cliscale.notInternet" -}}
+{{- $v4 := list "0.0.0.0/8" "10.0.0.0/8" "100.64.0.0/10" "127.0.0.0/8" "169.254.0.0/16" "172.16.0.0/12" "192.0.0.0/24" "192.168.0.0/16" "198.18.0.0/15" "224.0.0.0/4" "240.0.0.0/4" -}}
+{{- $v6 := list "::/96" "::ffff:0:0/96" "64:ff9b::/96" "64:ff9b:1::/48" "100::/64" "2001::/32" "2001:db8::/32" "2002::/16" "fc00::/7" "fe80::/10" "fec0::/10" "ff00::/8" -}}
+{{- $wantsV6 := eq (index . 1) "v6" -}}
+{{- $all := ternary $v6 $v4 $wantsV6 -}}
+{{- range (index . 0).Values.networkPolicy.clusterCidrs -}}
+{{- if eq (contains ":" .) $wantsV6 -}}{{- $all = append $all . -}}{{- end -}}
+{{- end -}}
+{{- toYaml (uniq $all) -}}
+{{- end -}}
