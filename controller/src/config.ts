@@ -1,7 +1,8 @@
-import { commaList, secret, trueOrFalse, wholeNumber } from '@cliscale/service-kit'
+import { commaList, METRICS_ENV, secret, trueOrFalse, wholeNumber } from '@cliscale/service-kit'
 import type { FetchPolicy } from '@cliscale/contract'
 import { z } from 'zod'
 import { type ApiKey, readApiKeys } from './identity/api-keys.ts'
+import type { ImageKinds } from './sessions/images.ts'
 import { parseDataKey } from './sessions/data-key.ts'
 import { signingKeyFault, splitPem } from './tokens/signer.ts'
 
@@ -103,6 +104,7 @@ export const CONTROLLER_PROCESS_ENV = {
   CLISCALE_DRAIN_SECONDS: wholeNumber(1, 3600)
     .default(25)
     .meta({ description: 'How long the process may take to end in order; keep it under the pod’s grace period.' }),
+  ...METRICS_ENV,
   CLISCALE_LOG_LEVEL: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal'], {
       error: 'must be one of trace, debug, info, warn, error, fatal',
@@ -127,10 +129,15 @@ export interface ControllerSettings {
   readonly queueLimitSeconds: number
   readonly apiKeys: readonly ApiKey[]
   readonly dataKey: Buffer
+  /** The images that a session may name; none: only the launcher's own. */
+  readonly images: ImageKinds
 }
 
-/** The settings as the controller's parts take them. `localFolders` is for one machine only. */
-export function controllerSettings(env: ControllerEnv, options: { localFolders: boolean }): ControllerSettings {
+/** The settings as the controller's parts take them. `localFolders` is for one machine only, `images` for a cluster. */
+export function controllerSettings(
+  env: ControllerEnv,
+  options: { localFolders: boolean; images?: ImageKinds },
+): ControllerSettings {
   return Object.freeze({
     publicUrl: env.CLISCALE_PUBLIC_URL,
     trustedProxyHops: env.CLISCALE_TRUSTED_PROXY_HOPS,
@@ -147,6 +154,7 @@ export function controllerSettings(env: ControllerEnv, options: { localFolders: 
     queueLimitSeconds: env.CLISCALE_QUEUE_LIMIT_SECONDS,
     apiKeys: env.CLISCALE_API_KEY,
     dataKey: env.CLISCALE_DATA_KEY,
+    images: options.images ?? {},
   })
 }
 

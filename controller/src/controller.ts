@@ -1,6 +1,7 @@
 import type { RequestListener } from 'node:http'
 import { AppError, type Reason } from '@cliscale/contract'
 import { createFront, type Logger } from '@cliscale/service-kit'
+import type { Metrics } from '@cliscale/service-kit/metrics'
 import type { JSONWebKeySet, JWTVerifyGetKey } from 'jose'
 import type pg from 'pg'
 import { createApp } from './app.ts'
@@ -10,6 +11,7 @@ import { openApiDocument } from './http/openapi.ts'
 import { createInternalApp } from './internal/app.ts'
 import { createSessionSignals } from './internal/signals.ts'
 import type { Launcher } from './launch/launcher.ts'
+import { countCreations, countLaunches, createControllerMetrics, NO_METRICS, type WatchStats } from './metrics.ts'
 import { createReconciler, type ReconcilerTimings } from './reconcile/reconciler.ts'
 import { openOrder } from './sessions/order-box.ts'
 import { createSessions } from './sessions/service.ts'
@@ -26,6 +28,10 @@ export interface ControllerDeps {
   readonly logger: Logger
   readonly now?: () => Date
   readonly reconcilerTimings?: Partial<ReconcilerTimings>
+  /** Where the controller counts what it does; undefined: nowhere. */
+  readonly metrics?: Metrics
+  /** What a launcher that watches a cluster tells of its watches. */
+  readonly watchStats?: () => WatchStats | undefined
 }
 
 export interface Controller {
@@ -51,7 +57,10 @@ const PING_MS = 2_000
 
 /** Puts the controller's parts together. Of these only the connection that listens is opened here. */
 export function createController(deps: ControllerDeps): Controller {
-  const { pool, launcher, logger, settings, signer } = deps
+  const { pool, logger, settings, signer } = deps
+  const sources = { signingKeys: () => signer.jwks().keys.length, watch: deps.watchStats }
+  const metrics = deps.metrics === undefined ? NO_METRICS : createControllerMetrics(deps.metrics, sources)
+  const launcher = countLaunches(deps.launcher, metrics)
   const retentionSeconds = settings.retentionHours * 3600
   let isDraining = false
   const signals = createSessionSignals({ databaseUrl: deps.databaseUrl, logger })
@@ -80,7 +89,7 @@ export function createController(deps: ControllerDeps): Controller {
     logger,
     front: createFront(settings),
     apiKeys: settings.apiKeys,
-    sessions: createSessions({ pool, signer, settings, now, kick: () => reconciler.kick() }),
+    sessions: countCreations(createSessions({ pool, signer, settings, now, kick: () => reconciler.kick() }), metrics),
     jwks: () => signer.jwks(),
     ping: () => ping(pool),
     isDraining: () => isDraining,

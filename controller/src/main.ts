@@ -11,13 +11,24 @@ import {
   describeEnv,
   EXIT_CONFIG,
   installDrain,
+  type Logger,
   parseEnv,
 } from '@cliscale/service-kit'
+import {
+  createMetrics,
+  expressRoute,
+  type Metrics,
+  type MetricsServer,
+  poolMetrics,
+  requestMetrics,
+  startMetricsServer,
+} from '@cliscale/service-kit/metrics'
 import { z } from 'zod'
 import { CONTROLLER_PROCESS_ENV, controllerSettings } from './config.ts'
 import { createController } from './controller.ts'
 import { findSchemaFault } from './db/schema-version.ts'
 import { createLocalLauncher } from './launch/local.ts'
+import { CONTROLLER_ROUTES, internalRoute } from './metrics.ts'
 import { createSigner } from './tokens/signer.ts'
 
 /** The controller as a process of its own: public API on one port, internal API on another. */
@@ -40,6 +51,9 @@ async function main(): Promise<void> {
     statementTimeoutMs: 7_000,
   })
   await refuseForeignSchema(pool)
+  const metrics = createMetrics({ processDefaults: true })
+  poolMetrics(metrics, pool)
+  const metricsServer = await serveMetrics(metrics, env, logger)
   // Hosts that outlived the last process call as soon as the port is there, which the launcher must know first.
   let internalApp: RequestListener = (_req, res) => void res.writeHead(503, { 'Retry-After': '1' }).end()
   const internalServer = createHttpServer((req, res) => internalApp(req, res))
@@ -60,9 +74,11 @@ async function main(): Promise<void> {
     signer: await createSigner(env.CLISCALE_SIGNING_KEY),
     launcher,
     logger,
+    metrics,
   })
-  internalApp = controller.internalApp
-  const server = createHttpServer(controller.app)
+  const measured = requestMetrics(metrics, CONTROLLER_ROUTES)
+  internalApp = measured(controller.internalApp, (req) => internalRoute(req.url))
+  const server = createHttpServer(measured(controller.app, expressRoute))
   const address = await listen(server, env.CLISCALE_PORT, env.CLISCALE_LISTEN_ADDRESS)
   controller.start()
   logger.info({ port: address.port, internalPort: internalAddress.port }, 'listening')
@@ -76,9 +92,19 @@ async function main(): Promise<void> {
       ['controller', () => controller.drain()],
       ['internal server', () => close(internalServer)],
       ['launcher', () => launcher.close()],
+      ['metrics', () => metricsServer?.close()],
       ['pool', () => pool.end()],
     ],
   })
+}
+
+function serveMetrics(
+  metrics: Metrics,
+  env: { CLISCALE_METRICS_PORT?: number | undefined; CLISCALE_LISTEN_ADDRESS: string },
+  logger: Logger,
+): Promise<MetricsServer> | undefined {
+  const { CLISCALE_METRICS_PORT: port, CLISCALE_LISTEN_ADDRESS: address } = env
+  return port === undefined ? undefined : startMetricsServer({ metrics, port, address, logger })
 }
 
 /** @throws ConfigError when the database cannot be reached, or its schema is not one that this release works with. */

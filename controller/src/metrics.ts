@@ -1,6 +1,8 @@
 /** What the controller counts and times; the names are a contract with dashboards and alerts (ADR 0009). */
 import { type FinalStatus, isFinal, type Reason, REASON_NAMES, SESSION_STATUSES } from '@cliscale/contract'
 import type { Metrics } from '@cliscale/service-kit/metrics'
+import type { Launcher } from './launch/launcher.ts'
+import type { Sessions } from './sessions/service.ts'
 
 /** Templates of every route that the controller can answer, public and internal. */
 export const CONTROLLER_ROUTES = [
@@ -79,7 +81,7 @@ export interface ControllerMetricsSources {
   /** How many signing keys are published. */
   readonly signingKeys: () => number
   /** undefined: the launcher watches nothing. */
-  readonly watch?: () => WatchStats | undefined
+  readonly watch?: (() => WatchStats | undefined) | undefined
   readonly now?: () => number
 }
 
@@ -202,4 +204,42 @@ function watchMetrics(metrics: Metrics, watch: () => WatchStats | undefined): vo
     },
     sample(({ relists }) => relists),
   )
+}
+
+/** The same sessions; each that is created is counted, a repeated request is not. */
+export function countCreations(sessions: Sessions, metrics: ControllerMetrics): Sessions {
+  return {
+    ...sessions,
+    create: async (...request) => {
+      const created = await sessions.create(...request)
+      if (!created.isReplay) metrics.sessionCreated()
+      return created
+    },
+  }
+}
+
+/** The same launcher; each launch is counted and timed, and each list tells what waits. */
+export function countLaunches(launcher: Launcher, metrics: ControllerMetrics): Launcher {
+  return {
+    launch: async (request) => {
+      const startedAt = performance.now()
+      const done = (result: LaunchResult): void => metrics.launched(result, (performance.now() - startedAt) / 1000)
+      try {
+        await launcher.launch(request)
+        done('ok')
+      } catch (error) {
+        done((error as Error).name === 'LauncherUnavailable' ? 'unavailable' : 'failed')
+        throw error
+      }
+    },
+    list: async () => {
+      const launches = await launcher.list()
+      metrics.sawWaits(launches.flatMap(({ wait }) => (wait === undefined ? [] : [wait.reason])))
+      return launches
+    },
+    identify: (token) => launcher.identify(token),
+    remove: (sessionId, podUid) => launcher.remove(sessionId, podUid),
+    onChange: (listener) => launcher.onChange(listener),
+    close: () => launcher.close(),
+  }
 }

@@ -109,13 +109,18 @@ function combinations(labels: Labels): Record<string, string>[] {
   return all
 }
 
+export interface MetricsServer {
+  readonly port: number
+  close(): Promise<void>
+}
+
 /** Serves `GET /metrics` and nothing else on a port of its own. The caller closes it. */
 export async function startMetricsServer(options: {
   metrics: Metrics
   port: number
   address: string
   logger: Logger
-}): Promise<{ readonly port: number; close(): Promise<void> }> {
+}): Promise<MetricsServer> {
   const { metrics, logger } = options
   const server = createHttpServer((req, res) => {
     serve(metrics, req, res).catch((err: unknown) => {
