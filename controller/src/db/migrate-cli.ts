@@ -2,20 +2,36 @@ import { readdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { migrate } from './migrate.ts'
+import { waitForDatabase } from './wait.ts'
 
 /**
  * `npm run migrate:latest | migrate:rollback | migrate:make -- <name>`, for developers and for the chart's hook.
+ * `wait` ends when somebody else has migrated the database, `wait database` as soon as it answers, for the chart's pods.
  * CLISCALE_GATEWAY_DATABASE_USER names a login to make a member of the gateway's role, as Cloud SQL needs it.
  */
 async function main(command: string | undefined, name: string | undefined): Promise<string> {
   if (command === 'make') return make(name)
-  if (command !== 'latest' && command !== 'rollback')
-    throw new Error('usage: migrate-cli latest | rollback | make <name>')
+  if (command !== 'latest' && command !== 'rollback' && command !== 'wait')
+    throw new Error('usage: migrate-cli latest | rollback | make <name> | wait [database]')
   const url = await databaseUrl(process.env['CLISCALE_DATABASE_URL'], process.env['CLISCALE_DATABASE_URL_FILE'])
+  if (command === 'wait') return wait(url, name)
   const gatewayLogin = process.env['CLISCALE_GATEWAY_DATABASE_USER'] || undefined
   const names = await migrate(url, command, { gatewayLogin })
   if (names.length === 0) return command === 'latest' ? 'The database is up to date.' : 'There is nothing to take back.'
   return `${command === 'latest' ? 'Ran' : 'Took back'} ${names.join(', ')}.`
+}
+
+/** A migration of an empty cluster has an image to pull first. */
+const WAIT_LIMIT_MS = 600_000
+
+async function wait(url: string, what: string | undefined): Promise<string> {
+  if (what !== undefined && what !== 'database') throw new Error('usage: migrate-cli wait [database]')
+  await waitForDatabase(url, {
+    until: what ?? 'schema',
+    limitMs: WAIT_LIMIT_MS,
+    report: (reason) => process.stdout.write(`Waiting: ${reason}.\n`),
+  })
+  return what === 'database' ? 'The database answers.' : 'The database is up to date.'
 }
 
 async function databaseUrl(url: string | undefined, file: string | undefined): Promise<string> {

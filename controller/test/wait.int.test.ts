@@ -1,0 +1,41 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { createTestDatabase, type TestDatabase } from '@cliscale/test-kit'
+import { migrate } from '../src/db/migrate.ts'
+import { waitForDatabase } from '../src/db/wait.ts'
+
+let database: TestDatabase
+beforeAll(async () => {
+  database = await createTestDatabase()
+})
+afterAll(() => database[Symbol.asyncDispose]())
+
+describe('waiting for a database that somebody else brings', () => {
+  test('a database that nobody migrates is given up with what it lacks', async () => {
+    const told: string[] = []
+    const waiting = waitForDatabase(database.url, {
+      until: 'schema',
+      limitMs: 300,
+      pauseMs: 50,
+      report: (reason) => told.push(reason),
+    })
+    await expect(waiting).rejects.toThrow(/gave up after 0 s: the database lacks 0001-sessions/)
+    expect(told).toHaveLength(1)
+  })
+
+  test('one that is not there is given up without a word of its address', async () => {
+    const waiting = waitForDatabase('postgres://user:s3cret@127.0.0.1:1/nothing', {
+      until: 'database',
+      limitMs: 100,
+      pauseMs: 20,
+    })
+    const error = await waiting.catch((reason: unknown) => reason as Error)
+    expect((error as Error).message).toBe('gave up after 0 s: the database does not answer (ECONNREFUSED)')
+  })
+
+  test('it goes on as soon as the database answers, and as soon as it is migrated', async () => {
+    await waitForDatabase(database.url, { until: 'database', limitMs: 1_000 })
+    const waiting = waitForDatabase(database.url, { until: 'schema', limitMs: 20_000, pauseMs: 50 })
+    await migrate(database.url)
+    await waiting
+  })
+})
