@@ -85,7 +85,8 @@ function podSpec(image: SessionImage, { controllerUrl, template }: JobSpecOption
     image.kind === 'ttyd'
       ? { containers: [terminal(image.image, template)] }
       : {
-          initContainers: [host(image.image, controllerUrl, template)],
+          // The trusted half is always our own; only the command runs in the image that was asked for.
+          initContainers: [host(template.runnerImage, controllerUrl, template)],
           containers: [work(image.image, template)],
         }
   return {
