@@ -34,7 +34,11 @@ export const CreateSessionRequest = z
   .strictObject({
     command: text(LIMITS.commandBytes)
       .refine((s) => s.trim() !== '', { error: 'must not be empty' })
-      .meta({ description: 'Run as `bash -c`, byte for byte.', example: 'node index.js run' }),
+      .optional()
+      .meta({
+        description: 'Run as `bash -c`, byte for byte. Required, unless the image brings a terminal of its own.',
+        example: 'node index.js run',
+      }),
     code_url: text(LIMITS.urlChars * 4)
       .optional()
       .meta({
@@ -59,6 +63,10 @@ export const CreateSessionRequest = z
       .max(LIMITS.timeoutSeconds.max)
       .optional()
       .meta({ description: `Counts from the start of the command; ${LIMITS.timeoutSeconds.default} when absent.` }),
+    image: z.string().optional().meta({
+      description:
+        'A name of the list of images that the operator allows; the runner’s own image when absent. An image that brings its own ttyd runs what it runs: with it only `timeout_seconds` may be given.',
+    }),
   })
   .meta({ id: 'CreateSessionRequest' })
 export type CreateSessionRequest = z.infer<typeof CreateSessionRequest>

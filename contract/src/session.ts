@@ -70,6 +70,10 @@ export const REASONS = {
   disk_full: { retryable: false, hint: 'The session ran out of disk space.' },
   image_pull: { retryable: true, hint: 'The image could not be pulled.' },
   unschedulable: { retryable: true, hint: 'No machine with enough room was found in time.' },
+  container_failed: {
+    retryable: true,
+    hint: 'A container of the session could not be started. Whoever runs CLI Scale can tell why.',
+  },
   queue_deadline: { retryable: true, hint: 'The session waited too long to start. Try again.' },
   launch_failed: { retryable: true, hint: 'The session could not be started. Try again.' },
   deadline: { retryable: false, hint: 'The command ran longer than timeout_seconds and was ended.' },

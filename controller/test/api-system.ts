@@ -20,6 +20,7 @@ const PEM = await generateSigningKey()
 const NOWHERE: Launcher = {
   launch: () => Promise.resolve(),
   list: () => Promise.resolve([]),
+  refresh: () => Promise.resolve(),
   identify: () => Promise.resolve(undefined),
   remove: () => Promise.resolve(),
   onChange: () => () => {},
@@ -92,6 +93,7 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
       throw new Error(message)
     }),
     dataKey: randomBytes(32),
+    images: {},
     ...options.settings,
   }
   const signer = await createSigner([PEM])

@@ -2,7 +2,11 @@ import { describe, expect, test } from '@jest/globals'
 import { type AppError, isAppError } from '@cliscale/contract'
 import { parseNewSession, parseNewToken } from './request.ts'
 
-const POLICY = { fetchPolicy: { codeHosts: [], unsafeHosts: [], localFolders: true }, requireChecksum: false }
+const POLICY = {
+  fetchPolicy: { codeHosts: [], unsafeHosts: [], localFolders: true },
+  requireChecksum: false,
+  images: {},
+}
 
 function refusal(body: unknown): AppError {
   try {
@@ -93,5 +97,66 @@ describe('a request for a token', () => {
 
   test.each([null, [], 'ro', { mode: 'x' }, { mode: null }, { mod: 'ro' }])('%j is refused', (body) => {
     expect(() => parseNewToken(body)).toThrow(/^(body_not_object|invalid_field|unknown_field): /)
+  })
+})
+
+describe('an image', () => {
+  const images = { node20: 'runner', shell: 'ttyd' } as const
+  const withImages = (body: unknown) => parseNewSession(body, { ...POLICY, images })
+  const refused = (body: unknown, of: typeof images | Record<string, never> = images) => {
+    try {
+      parseNewSession(body, { ...POLICY, images: of })
+    } catch (error) {
+      if (isAppError(error)) return error.errors
+      throw error
+    }
+    throw new Error('it was accepted')
+  }
+
+  test('that is not on the list is refused with the names that are, and without its own', () => {
+    for (const image of ['canary', 'toString', '__proto__', '', 'Node20']) {
+      const message = 'must be one of "node20", "shell", or left out'
+      expect(refused({ command: 'x', image })).toEqual([{ path: 'image', message }])
+    }
+    expect(refused({ image: 'canary' })).toHaveLength(1)
+  })
+
+  test('is refused where there is no list', () => {
+    expect(refused({ command: 'x', image: 'node20' }, {})).toEqual([
+      { path: 'image', message: 'cannot be chosen: this server allows no images but its own; leave it out' },
+    ])
+  })
+
+  test.each([1, null, ['shell'], {}])('that is %j is no name', (image) => {
+    expect(refused({ command: 'x', image })).toEqual([
+      { path: 'image', message: expect.stringMatching(/^must be a string, got/) },
+    ])
+  })
+
+  test('that brings its own terminal refuses everything that it would not do, field for field', () => {
+    const all = { command: 'x', code_url: 'ftp://x', prompt: 'x', env: { PROMPT: 'x' }, install_cmd: '' }
+    const errors = refused({ image: 'shell', ...all, code_checksum_sha256: '0'.repeat(64), timeout_seconds: 5 })
+    expect(errors?.map(({ path }) => path)).toEqual([
+      'command',
+      'code_url',
+      'code_checksum_sha256',
+      'install_cmd',
+      'prompt',
+      'env',
+    ])
+    for (const { message } of errors ?? []) expect(message).toContain('brings a terminal of its own')
+  })
+
+  test('of either kind makes a session of that kind', () => {
+    expect(withImages({ image: 'shell', timeout_seconds: 5 })).toMatchObject({
+      kind: 'ttyd',
+      image: 'shell',
+      order: null,
+      timeoutSeconds: 5,
+    })
+    const runner = withImages({ image: 'node20', command: 'x' })
+    expect(runner).toMatchObject({ kind: 'runner', image: 'node20', order: { command: 'x' } })
+    expect(withImages({ command: 'x' })).toMatchObject({ kind: 'runner', image: null })
+    expect(refused({ image: 'node20' })).toEqual([{ path: 'command', message: 'is required' }])
   })
 })

@@ -10,18 +10,24 @@ import {
   type WorkOrder,
 } from '@cliscale/contract'
 import { type CodeUrl, parseCodeUrl } from '@cliscale/contract/code-url'
+import { imageFaults, type ImageKind, type ImageKinds, kindOf } from './images.ts'
 import { type Fault, MAX_FAULTS, schemaFaults, shown, throwFaults } from './faults.ts'
 
 export interface RequestPolicy {
   readonly fetchPolicy: FetchPolicy
   readonly requireChecksum: boolean
+  readonly images: ImageKinds
 }
 
 /** A request to create a session that can be accepted. */
 export interface NewSession {
   /** As it came: equal requests have equal ones. */
   readonly request: CreateSessionRequest
-  readonly order: WorkOrder
+  /** null: there is nothing to order, the image runs what it runs. */
+  readonly order: WorkOrder | null
+  readonly kind: ImageKind
+  /** The name of an image of the operator's list; null: the runner's own. */
+  readonly image: string | null
   /** The code_url as it may be shown: without its query. */
   readonly shownCodeUrl: string | null
   readonly timeoutSeconds: number
@@ -37,22 +43,37 @@ export function parseNewSession(body: unknown, policy: RequestPolicy): NewSessio
   const fields = Object.keys(CreateSessionRequest.shape)
   const parsed = CreateSessionRequest.safeParse(body)
   const faults = schemaFaults(parsed.error?.issues ?? [], body, fields).map(asEnvFault(body))
-  const codeUrl = readCodeUrl(body, policy, faults)
-  faults.push(...envFaults(body['env']))
+  const kind = kindOf(body, policy.images)
+  if (kind === 'runner' && body['command'] === undefined) faults.splice(unknownCount(faults), 0, COMMAND_REQUIRED)
+  const codeUrl = kind === 'ttyd' ? undefined : readCodeUrl(body, policy, faults)
+  if (kind !== 'ttyd') faults.push(...envFaults(body['env']))
+  faults.push(...imageFaults(body, policy.images))
   if (!parsed.success || faults.length > 0) throwFaults(faults.slice(0, MAX_FAULTS))
   const request = parsed.data
   return {
     request,
-    order: {
-      command: request.command,
-      codeUrl: request.code_url?.trim() ?? null,
-      checksumSha256: request.code_checksum_sha256?.toLowerCase() ?? null,
-      prompt: request.prompt ?? null,
-      installCmd: request.install_cmd ?? null,
-      env: request.env ?? {},
-    },
+    order: kind === 'ttyd' ? null : orderOf(request),
+    kind: kind ?? 'runner',
+    image: request.image ?? null,
     shownCodeUrl: codeUrl?.display ?? null,
     timeoutSeconds: request.timeout_seconds ?? LIMITS.timeoutSeconds.default,
+  }
+}
+
+const COMMAND_REQUIRED: Fault = { code: 'invalid_field', path: 'command', message: 'is required' }
+
+function unknownCount(faults: readonly Fault[]): number {
+  return faults.filter((fault) => fault.code === 'unknown_field').length
+}
+
+function orderOf(request: CreateSessionRequest): WorkOrder {
+  return {
+    command: request.command ?? '',
+    codeUrl: request.code_url?.trim() ?? null,
+    checksumSha256: request.code_checksum_sha256?.toLowerCase() ?? null,
+    prompt: request.prompt ?? null,
+    installCmd: request.install_cmd ?? null,
+    env: request.env ?? {},
   }
 }
 
@@ -63,6 +84,14 @@ export function parseNewToken(body: unknown): CreateTokenRequest {
   const parsed = CreateTokenRequest.safeParse(body)
   if (!parsed.success) throwFaults(schemaFaults(parsed.error.issues, body, Object.keys(CreateTokenRequest.shape)))
   return parsed.data
+}
+
+/** A terminal of its own takes what is typed into it from everybody. @throws AppError */
+export function refuseReadOnly({ mode }: CreateTokenRequest, kind: ImageKind): void {
+  if (mode === 'rw' || kind === 'runner') return
+  const message =
+    'cannot be "ro" here: the image of this session brings a terminal of its own, which everybody may type into'
+  throwFaults([{ code: 'invalid_field', path: 'mode', message }])
 }
 
 function requireObject(body: unknown): asserts body is Record<string, unknown> {

@@ -18,7 +18,7 @@ import { decodeCursor, encodeCursor } from './cursor.ts'
 import { fingerprint } from './data-key.ts'
 import { terminalLinks } from './links.ts'
 import { sealOrder } from './order-box.ts'
-import { type NewSession, parseNewSession, parseNewToken } from './request.ts'
+import { type NewSession, parseNewSession, parseNewToken, refuseReadOnly } from './request.ts'
 import { SingleFlight } from './single-flight.ts'
 import * as store from './store.ts'
 
@@ -76,9 +76,11 @@ export function createSessions(deps: SessionsDeps): Sessions {
       return session
     },
     createToken: async (caller, id, body) => {
-      const { mode } = parseNewToken(body)
-      await find(deps, caller.owner, id)
-      return (await mintFor(deps, caller, id, mode)).response
+      const asked = parseNewToken(body)
+      const kind = isId(id) ? await store.findKind(deps.pool, caller.owner, id) : undefined
+      if (kind === undefined) throw notFound()
+      refuseReadOnly(asked, kind)
+      return (await mintFor(deps, caller, id, asked.mode)).response
     },
     output: async (owner, id) => {
       await find(deps, owner, id)
@@ -136,15 +138,16 @@ async function replay(deps: SessionsDeps, caller: Caller, holder: store.KeyHolde
 async function insert(
   deps: SessionsDeps,
   caller: Caller,
-  { order, shownCodeUrl, timeoutSeconds }: NewSession,
+  session: NewSession,
   idempotency: { readonly key: string; readonly bodyHmac: Buffer } | undefined,
 ): Promise<Created | undefined> {
   const { pool, settings } = deps
   const { owner } = caller
+  const { order, kind, image, shownCodeUrl, timeoutSeconds } = session
   const [id, createdAt] = [randomUUID(), deps.now()]
   // Signed and sealed before a connection is taken: it is held for statements only.
   const token = await mintToken(deps.signer, { owner, sessionId: id, mode: 'rw', now: createdAt })
-  const ciphertext = sealOrder(settings.dataKey, id, order)
+  const ciphertext = order && sealOrder(settings.dataKey, id, order)
   const isCreated = await withTransaction(pool, async (trx) => {
     // In the same order everywhere, so that no two transactions wait for one another: key, address, owner.
     if (idempotency !== undefined) {
@@ -153,7 +156,7 @@ async function insert(
     }
     await countCreation(trx, caller.address, settings.sessionsPerMinute)
     refuseOverQuota(await store.countOpenSessions(trx, owner), settings.maxActiveSessions)
-    await store.insertSession(trx, { id, owner, shownCodeUrl, timeoutSeconds, createdAt, ciphertext })
+    await store.insertSession(trx, { id, owner, kind, image, shownCodeUrl, timeoutSeconds, createdAt, ciphertext })
     await insertToken(trx, token.row)
     return true
   })

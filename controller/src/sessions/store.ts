@@ -7,6 +7,7 @@ import {
   type StageEntry,
 } from '@cliscale/contract'
 import type { Queryable } from '../db/database.ts'
+import type { ImageKind } from './images.ts'
 
 const IDEMPOTENCY_HOURS = 24
 const OPEN = "('queued', 'scheduling', 'starting', 'running')"
@@ -25,26 +26,32 @@ interface SessionRow {
   readonly expires_at: Date | null
 }
 
-const COLUMNS = `id, status, reason, detail, exit_code, signal, stages, created_at, started_at, ended_at, expires_at`
+// While a session is open its reason is what it waits for, if anything; once it has ended, why it did.
+const COLUMNS = `id, status, case when ended_at is null then coalesce(wait_reason, reason) else reason end as reason,
+  case when ended_at is null and wait_reason is not null then wait_detail else detail end as detail, exit_code, signal, stages, created_at, started_at, ended_at, expires_at`
 
 export interface SessionInsert {
   readonly id: string
   readonly owner: string
+  readonly kind: ImageKind
+  readonly image: string | null
   readonly shownCodeUrl: string | null
   readonly timeoutSeconds: number
   readonly createdAt: Date
-  readonly ciphertext: Buffer
+  /** null: there is no work order. */
+  readonly ciphertext: Buffer | null
 }
 
-/** Writes a session that waits, and its work order. Part of the transaction that creates it. */
+/** Writes a session that waits, and its work order if it has one. Part of the transaction that creates it. */
 export async function insertSession(trx: Queryable, session: SessionInsert): Promise<void> {
   const stages: StageEntry[] = [{ name: 'queued', startedAt: session.createdAt.toISOString(), endedAt: null }]
   await trx.query(
     `with session as (
-       insert into sessions (id, owner, status, stage, stages, code_url, timeout_seconds, created_at, updated_at)
-       values ($1, $2, 'queued', 'queued', $3, $4, $5, $6, $6) returning id
+       insert into sessions (id, owner, status, stage, stages, code_url, timeout_seconds, created_at, updated_at, kind, image)
+       values ($1, $2, 'queued', 'queued', $3, $4, $5, $6, $6, $8, $9) returning id
      )
-     insert into session_orders (session_id, ciphertext) select id, $7 from session`,
+     insert into session_orders (session_id, ciphertext)
+     select id, $7::bytea from session where $7::bytea is not null`,
     [
       session.id,
       session.owner,
@@ -53,6 +60,8 @@ export async function insertSession(trx: Queryable, session: SessionInsert): Pro
       session.timeoutSeconds,
       session.createdAt,
       session.ciphertext,
+      session.kind,
+      session.image,
     ],
   )
 }
@@ -106,6 +115,15 @@ export async function findSession(db: Queryable, owner: string, id: string): Pro
     owner,
   ])
   return rows[0] && view(rows[0])
+}
+
+/** What a session of this owner is; undefined when there is none. */
+export async function findKind(db: Queryable, owner: string, id: string): Promise<ImageKind | undefined> {
+  const { rows } = await db.query<{ kind: ImageKind }>('select kind from sessions where id = $1 and owner = $2', [
+    id,
+    owner,
+  ])
+  return rows[0]?.kind
 }
 
 /** Where a list goes on: behind this session. `createdAt` has the database's microseconds. */
