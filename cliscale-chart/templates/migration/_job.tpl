@@ -10,11 +10,20 @@ template:
   spec:
     {{- include "cliscale.podSpec" (list . (printf "%s-migration" (include "cliscale.fullname" .)) false) | nindent 4 }}
     restartPolicy: Never
+    {{- $needsSecrets := include "cliscale.foreignSecrets" . | fromJsonArray }}
+    {{- if or $needsSecrets .Values.database.cloudSql.instance .Values.postgresql.enabled }}
     initContainers:
+      {{- if $needsSecrets }}
+      {{- include "cliscale.preflight" . | nindent 6 }}
+      {{- end }}
       {{- if .Values.database.cloudSql.instance }}
       {{- include "cliscale.cloudSqlProxy" (list . "main") | nindent 6 }}
       {{- end }}
-      {{- include "cliscale.preflight" . | nindent 6 }}
+      {{- if .Values.postgresql.enabled }}
+      - name: wait-for-database
+        {{- include "cliscale.migrateContainer" (list . "wait" "database") | nindent 8 }}
+      {{- end }}
+    {{- end }}
     containers:
       - name: migration
         image: {{ include "cliscale.image" (list . .Values.controller.image) }}
@@ -34,11 +43,35 @@ template:
         volumeMounts:
           {{- . | nindent 10 }}
         {{- end }}
+    {{- with printf "%s\n%s" (include "cliscale.preflightVolumes" .) (include "cliscale.databaseVolume" (list . "main" "optional")) | trim }}
     volumes:
-      {{- include "cliscale.preflightVolumes" . | nindent 6 }}
-      {{- with include "cliscale.databaseVolume" (list . "main" "optional") }}
       {{- . | nindent 6 }}
-      {{- end }}
+    {{- end }}
+{{- end -}}
+
+{{- /* The migration program with its arguments. (list $ "argument"…) */ -}}
+{{- define "cliscale.migrateContainer" -}}
+{{- $root := index . 0 -}}
+{{- $isLatest := has "latest" (rest .) -}}
+image: {{ include "cliscale.image" (list $root $root.Values.controller.image) }}
+imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+command: {{ concat (list "node" "controller/dist/db/migrate-cli.js") (rest .) | toJson }}
+env:
+  {{- include "cliscale.databaseEnv" (list $root "main") | nindent 2 }}
+  {{- with $root.Values.database.cloudSql }}
+  {{- if and .instance $isLatest }}
+  # An IAM user can't be made a member of a role before it is there.
+  - name: CLISCALE_GATEWAY_DATABASE_USER
+    value: {{ .gatewayUser | quote }}
+  {{- end }}
+  {{- end }}
+resources:
+  {{- toYaml $root.Values.migration.resources | nindent 2 }}
+{{ include "cliscale.containerSecurity" $root }}
+{{- with include "cliscale.databaseMount" (list $root "main") }}
+volumeMounts:
+  {{- . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{- /* Secrets that have to be there before the release, as JSON: [{secret, keys, value}]. */ -}}

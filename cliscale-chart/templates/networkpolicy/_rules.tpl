@@ -74,14 +74,21 @@
 {{- end }}
 {{- end -}}
 
-{{- /* Everything that is not the public internet, and the cluster's own networks. (list $ "v4" | "v6") */ -}}
-{{- define "cliscale.notInternet" -}}
+{{- /* Peers that are the public internet and not the cluster. Kubernetes takes no exception outside of its network, so a
+       cluster's IPv6 network is named only where it is a public one (2000::/3). */ -}}
+{{- define "cliscale.internetPeers" -}}
 {{- $v4 := list "0.0.0.0/8" "10.0.0.0/8" "100.64.0.0/10" "127.0.0.0/8" "169.254.0.0/16" "172.16.0.0/12" "192.0.0.0/24" "192.168.0.0/16" "198.18.0.0/15" "224.0.0.0/4" "240.0.0.0/4" -}}
-{{- $v6 := list "::/96" "::ffff:0:0/96" "64:ff9b::/96" "64:ff9b:1::/48" "100::/64" "2001::/32" "2001:db8::/32" "2002::/16" "fc00::/7" "fe80::/10" "fec0::/10" "ff00::/8" -}}
-{{- $wantsV6 := eq (index . 1) "v6" -}}
-{{- $all := ternary $v6 $v4 $wantsV6 -}}
-{{- range (index . 0).Values.networkPolicy.clusterCidrs -}}
-{{- if eq (contains ":" .) $wantsV6 -}}{{- $all = append $all . -}}{{- end -}}
+{{- $v6 := list "2001::/32" "2001:db8::/32" "2002::/16" -}}
+{{- range .Values.networkPolicy.clusterCidrs -}}
+{{- if regexMatch "^[23][0-9a-fA-F]{3}:" . -}}{{- $v6 = append $v6 . -}}
+{{- else if not (contains ":" .) -}}{{- $v4 = append $v4 . -}}{{- end -}}
 {{- end -}}
-{{- toYaml (uniq $all) -}}
+- ipBlock:
+    cidr: 0.0.0.0/0
+    except:
+      {{- uniq $v4 | toYaml | nindent 6 }}
+- ipBlock:
+    cidr: 2000::/3
+    except:
+      {{- uniq $v6 | toYaml | nindent 6 }}
 {{- end -}}
