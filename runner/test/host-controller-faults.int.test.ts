@@ -9,7 +9,7 @@ import { createControllerDouble } from './controller-double.ts'
 import { HostUnderTest } from './host-process.ts'
 
 describe('a controller that refuses', () => {
-  test.each([401, 404, 409])('the claim with %d: nothing is run, host and work leave quietly', async (status) => {
+  test.each([401, 404])('the claim with %d: nothing is run, host and work leave quietly', async (status) => {
     await using controller = await createControllerDouble({ command: 'touch ../ran' })
     controller.refuse.set('claim', status)
     await using session = new HostUnderTest(controller).start()
@@ -17,6 +17,30 @@ describe('a controller that refuses', () => {
     await session.workExit()
     expect(readdirSync(session.dir)).not.toContain('ran')
     expect(controller.calls).not.toContain('started')
+  })
+
+  test('the claim with 409: the host waits, says so once, and leaves when the session has ended', async () => {
+    await using controller = await createControllerDouble({ command: 'touch ../ran' })
+    controller.refuse.set('claim', 409)
+    await using session = new HostUnderTest(controller).start()
+    await sleep(3000)
+    expect(session.hostExits).toEqual([])
+    expect(controller.calls.filter((call) => call === 'claim').length).toBeGreaterThan(3)
+    expect(session.log('host').match(/another launch holds the session/g)).toHaveLength(1)
+    controller.refuse.set('claim', 404)
+    expect(await session.hostExit()).toBe(0)
+    await session.workExit()
+    expect(readdirSync(session.dir)).not.toContain('ran')
+  })
+
+  test('the claim with 409 until the other is gone: then it runs', async () => {
+    await using controller = await createControllerDouble({ command: 'exit 3' })
+    controller.refuse.set('claim', 409)
+    await using session = new HostUnderTest(controller).start()
+    await controller.called('claim')
+    controller.refuse.clear()
+    expect(await controller.ended()).toMatchObject({ exitCode: 3 })
+    expect(await session.hostExit()).toBe(0)
   })
 
   test('started with 404: the command is not run, and the session is reported as stopped', async () => {

@@ -8,6 +8,12 @@ import { HostUnderTest } from './host-process.ts'
 
 const sha = (bytes: Buffer | string): string => createHash('sha256').update(bytes).digest('hex')
 
+async function appears(file: string): Promise<void> {
+  for (const until = Date.now() + 20_000; !existsSync(file); await sleep(20)) {
+    if (Date.now() > until) throw new Error(`${path.basename(file)} does not appear`)
+  }
+}
+
 describe('a session without faults', () => {
   test('runs a bare command: its bytes and nothing else, its stages, its end', async () => {
     await using controller = await createControllerDouble({ command: 'seq 1 20000; exit 3' })
@@ -68,30 +74,132 @@ test('an install that does not end is ended, also over a life of the host, and t
 })
 
 describe('a host that is told to end', () => {
-  test.each(['claim', 'work', 'started', 'quiet', 'report'] as const)(
+  test.each(['claim', 'started', 'quiet'] as const)(
     'while it waits (%s) leaves at once with 75, and its next life ends the session',
     async (phase) => {
       await using controller = await createControllerDouble({
         command: phase === 'quiet' ? 'until [ -e ../go ]; do sleep 0.1; done; exit 7' : 'exit 7',
       })
       await using session = new HostUnderTest(controller)
-      const held = phase === 'report' ? 'events' : phase
-      controller.refuse.set(held, 503)
-      if (phase !== 'work') session.startWork()
-      session.startHost()
+      controller.refuse.set(phase, 503)
+      session.start()
       if (phase === 'quiet') await controller.event('running')
-      else await controller.called(phase === 'work' ? 'control' : held)
+      else await controller.called(phase)
       await sleep(300)
       const askedAt = Date.now()
       session.host!.kill('SIGTERM')
       expect(await session.hostExit()).toBe(75)
       expect(Date.now() - askedAt).toBeLessThan(4000)
       controller.refuse.clear()
-      if (phase === 'work') session.startWork()
       writeFileSync(path.join(session.dir, 'go'), '')
       session.startHost()
       expect(await controller.ended()).toMatchObject({ status: 'failed', exitCode: 7 })
       expect(await session.hostExit()).toBe(0)
     },
   )
+
+  test('when work is gone brings the session to its end first: output, reason and last words', async () => {
+    await using controller = await createControllerDouble({ command: 'echo begun; sleep 100' })
+    await using session = new HostUnderTest(controller)
+    session.startWork()
+    session.startHost({ CLISCALE_TERMINATION_MESSAGE_FILE: path.join(session.dir, 'last') })
+    await controller.outputHas('begun')
+    controller.refuse.set('events', 503)
+    session.work!.kill('SIGKILL')
+    await sleep(100)
+    session.host!.kill('SIGTERM')
+    await sleep(2500)
+    expect(session.hostExits).toEqual([])
+    controller.refuse.clear()
+    expect(await controller.ended()).toMatchObject({ status: 'lost', reason: 'runner_lost' })
+    expect(await session.hostExit()).toBe(0)
+    expect(JSON.parse(readFileSync(path.join(session.dir, 'last'), 'utf8'))).toMatchObject({
+      status: 'lost',
+      reason: 'runner_lost',
+      exitCode: null,
+      signal: null,
+    })
+    expect(controller.output.toString()).toBe('begun\r\n')
+  })
+
+  test('when work never came ends the session instead of waiting for it', async () => {
+    await using controller = await createControllerDouble({ command: 'exit 7' })
+    await using session = new HostUnderTest(controller)
+    session.startHost()
+    await controller.called('control')
+    session.host!.kill('SIGTERM')
+    expect(await controller.ended(5000)).toMatchObject({ status: 'lost', reason: 'runner_lost' })
+  })
+
+  test('when work is gone and the claim is not answered yet still ends the session', async () => {
+    await using controller = await createControllerDouble({ command: 'exit 7' })
+    await using session = new HostUnderTest(controller)
+    controller.refuse.set('claim', 503)
+    session.startHost()
+    await controller.called('claim')
+    session.host!.kill('SIGTERM')
+    await sleep(1000)
+    controller.refuse.clear()
+    expect(await controller.ended()).toMatchObject({ status: 'lost', reason: 'runner_lost' })
+  })
+
+  test('when its session is over reports it, and gives up only after the grace', async () => {
+    await using controller = await createControllerDouble({ command: 'exit 7' })
+    await using session = new HostUnderTest(controller)
+    controller.refuse.set('events', 503)
+    const lastWords = path.join(session.dir, 'last')
+    session.startWork()
+    session.startHost({ CLISCALE_END_GRACE_SECONDS: '3', CLISCALE_TERMINATION_MESSAGE_FILE: lastWords })
+    await appears(lastWords)
+    const askedAt = Date.now()
+    session.host!.kill('SIGTERM')
+    expect(await session.hostExit()).toBe(75)
+    expect(Date.now() - askedAt).toBeGreaterThan(2500)
+    controller.refuse.clear()
+    session.startHost()
+    expect(await controller.ended()).toMatchObject({ status: 'failed', exitCode: 7 })
+    expect(await session.hostExit()).toBe(0)
+    await session.workExit()
+  })
+
+  test('as another launch holds its session leaves at once', async () => {
+    await using controller = await createControllerDouble({})
+    await using session = new HostUnderTest(controller)
+    controller.refuse.set('claim', 409)
+    session.startWork()
+    await appears(session.workSocket)
+    session.startHost()
+    await controller.called('claim')
+    session.host!.kill('SIGTERM')
+    expect(await session.hostExit()).toBe(75)
+  })
+})
+
+describe('the end of a session', () => {
+  test('is reported before work is told to go, which would end a pod', async () => {
+    await using controller = await createControllerDouble({ command: 'echo out; exit 4' })
+    await using session = new HostUnderTest(controller)
+    controller.onCall = (call, body) => {
+      if (call === 'events' && body.includes('"ended"')) expect(session.work!.exitCode).toBe(null)
+    }
+    session.start()
+    expect(await controller.ended()).toMatchObject({ exitCode: 4 })
+    expect(await session.hostExit()).toBe(0)
+    await session.workExit()
+    expect(await session.leftovers()).toEqual([])
+  })
+
+  test('by the system, as a pod is deleted: work first, the command has its grace, the host reports it as lost', async () => {
+    await using controller = await createControllerDouble({
+      command: `trap 'sleep 1; echo saved; exit 0' TERM; echo up; while :; do sleep 0.1; done`,
+    })
+    await using session = new HostUnderTest(controller).start()
+    await controller.outputHas('up')
+    session.work!.kill('SIGTERM')
+    expect(await controller.ended()).toMatchObject({ status: 'lost', reason: 'runner_lost', exitCode: 0 })
+    expect(controller.output.toString()).toContain('saved')
+    await session.workExit()
+    session.host!.kill('SIGTERM')
+    expect(await session.hostExit()).toBe(0)
+  })
 })

@@ -34,10 +34,11 @@ export class HostUnderTest implements AsyncDisposable {
     return this
   }
 
-  startWork(): void {
+  startWork(env: Record<string, string> = {}): void {
     this.work = this.spawn('work', {
       CLISCALE_HOME_DIR: path.join(this.dir, 'home'),
       CLISCALE_WORKSPACE_DIR: this.workspaceDir,
+      ...env,
     })
   }
 

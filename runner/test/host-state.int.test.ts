@@ -6,7 +6,6 @@ import { HostState } from '../src/host/host-state.ts'
 import { chooseInstall } from '../src/work/install.ts'
 import { findBash, runFailure } from '../src/work/launch-check.ts'
 import { listenOnSocket } from '../src/work/listen.ts'
-import { countOomKills } from '../src/work/oom.ts'
 
 let dir: string
 beforeEach(() => void (dir = mkdtempSync(path.join(os.tmpdir(), 'cs-state-'))))
@@ -65,16 +64,6 @@ test('a missing bash, and every other fault of a start, is a sentence', async ()
   expect(runFailure(Object.assign(new Error('x'), { code: 'ENOSPC' })).failure.reason).toBe('disk_full')
   expect(runFailure(Object.assign(new Error('/secret/path'), { code: 'EWHAT' })).failure.detail).not.toContain('secret')
   expect(runFailure(undefined).failure.detail).toContain('unknown error')
-})
-
-test('memory kills are counted in a cgroup of our own only', async () => {
-  const self = path.join(dir, 'self')
-  writeFileSync(path.join(dir, 'memory.events'), 'low 0\noom 3\noom_kill 2\noom_group_kill 0\n')
-  writeFileSync(self, '0::/\n')
-  expect(await countOomKills(dir, self)).toBe(2)
-  writeFileSync(self, '0::/user.slice/x\n')
-  expect(await countOomKills(dir, self)).toBe(0)
-  expect(await countOomKills(path.join(dir, 'none'), self)).toBe(0)
 })
 
 test('the socket of work takes the place of a dead one, never of a live one or of a file', async () => {

@@ -11,15 +11,21 @@ export interface ClaimOptions {
   readonly nonce: string
   readonly logger: Logger
   readonly signal: AbortSignal
+  /** Whether to ask again while another launch holds the session (409). */
+  readonly waitsForOther: () => boolean
 }
 
 /**
  * Claims the session, for as long as the controller is away, slow or answers with a fault of its own. Undefined when
- * it refuses (401, 404, 409): then nothing may be run. The token file is read for each attempt, as it is rotated.
+ * it refuses (401, 404): then nothing may be run. The token file is read for each attempt, as it is rotated.
+ *
+ * While another launch holds the session (409) it waits: if this one ended, Kubernetes could take its end for that of
+ * the Job and delete the one that runs. It is deleted itself, or gets 404 once the session has ended.
  */
 export async function claimSession(options: ClaimOptions): Promise<ClaimResponse | undefined> {
   const { client, logger, signal } = options
   const backoff = new Backoff(100, 5000)
+  let toldOfOther = false
   for (;;) {
     try {
       const credential = (await readFile(options.identityTokenFile, 'utf8')).trim()
@@ -31,11 +37,14 @@ export async function claimSession(options: ClaimOptions): Promise<ClaimResponse
         signal,
       })
       if (answer.status === 200) return ClaimResponse.parse(JSON.parse(answer.text))
-      if ([401, 404, 409].includes(answer.status)) {
-        logger.info({ status: answer.status }, 'the claim was refused')
+      const { status } = answer
+      if (status === 401 || status === 404 || (status === 409 && !options.waitsForOther())) {
+        logger.info({ status }, 'the claim was refused')
         return undefined
       }
-      logger.warn({ status: answer.status }, 'the claim was not answered')
+      if (status !== 409) logger.warn({ status }, 'the claim was not answered')
+      else if (!toldOfOther) logger.info('another launch holds the session')
+      toldOfOther ||= status === 409
     } catch (error) {
       signal.throwIfAborted()
       logger.info({ code: (error as NodeJS.ErrnoException).code ?? (error as Error).name }, 'the claim failed')

@@ -21,6 +21,8 @@ test('the defaults and what a session is given', () => {
     workSocket: '/w.sock',
     listen: { host: '127.0.0.1', port: 0 },
     endpointFile: '/e',
+    terminationMessageFile: undefined,
+    endGraceMs: 110_000,
     installLimitSeconds: 1800,
   })
   expect(readHostConfig({ ...host, CLISCALE_LISTEN: '[::]:7681' }).listen).toEqual({ host: '::', port: 7681 })

@@ -23,6 +23,10 @@ export const HostEnv = z.object({
     })
     .refine(({ port }) => port <= 65_535, { error: LISTEN_ERROR }),
   CLISCALE_ENDPOINT_FILE: absolute,
+  /** Where the system looks for a container's last words; the session's end is written there as JSON. */
+  CLISCALE_TERMINATION_MESSAGE_FILE: absolute.optional(),
+  /** How long a host that is told to end reports and serves a session that is over; below its pod's grace period. */
+  CLISCALE_END_GRACE_SECONDS: wholeNumber(1, 3600).default(110),
   /** How long the install command may take. `timeout_seconds` counts only from the start of the command. */
   CLISCALE_INSTALL_LIMIT_SECONDS: wholeNumber(1, 24 * 3600).default(30 * 60),
 })
@@ -39,6 +43,8 @@ export function readHostConfig(env: NodeJS.ProcessEnv) {
     workSocket: values.CLISCALE_WORK_SOCKET,
     listen: values.CLISCALE_LISTEN,
     endpointFile: values.CLISCALE_ENDPOINT_FILE,
+    terminationMessageFile: values.CLISCALE_TERMINATION_MESSAGE_FILE,
+    endGraceMs: values.CLISCALE_END_GRACE_SECONDS * 1000,
     installLimitSeconds: values.CLISCALE_INSTALL_LIMIT_SECONDS,
   }
 }

@@ -6,15 +6,17 @@ import type { FetchCode } from './bring-code.ts'
 import { claimSession, confirmStarted } from './claim.ts'
 import type { HostConfig } from './config.ts'
 import { followControl } from './control.ts'
+import { Ending } from './ending.ts'
 import { ControllerClient } from './controller-client.ts'
 import { Credential } from './credential.ts'
 import { HostState, writeFileAtomically } from './host-state.ts'
+import { leaveLastWords } from './last-words.ts'
 import { Reporter } from './reporter.ts'
 import { Session } from './session.ts'
 import { StopRequest } from './stop-request.ts'
 import type { SessionTerminal, SessionTerminalOptions } from './terminal-types.ts'
 import { Timeline } from './timeline.ts'
-import { WorkLink } from './work-link.ts'
+import { dismiss } from './work-link.ts'
 
 /** How long viewers that are still reading are waited for after the end. */
 const DRAIN_LIMIT_MS = 60_000
@@ -24,17 +26,22 @@ export interface HostDeps {
   readonly openTerminal: (options: SessionTerminalOptions) => Promise<SessionTerminal>
   readonly fetchCode: FetchCode
   readonly logger: Logger
-  /** Ends the host where it stands; its next life goes on. */
+  /** The system asks the host to end. */
   readonly signal: AbortSignal
 }
 
 /**
  * One life of a session's host: opens the terminal, claims, runs the session to its end, reports it, and serves its
- * viewers until they have everything. Resolves when nothing is left to do; rejects when `signal` aborts. Either way
- * viewers are closed (1012 when the session goes on) and nothing stays open.
+ * viewers until they have everything. Resolves when nothing is left to do.
+ *
+ * Asked to end by `signal`, it rejects at once where work lives and its next life is to go on; else it brings what it
+ * can to its end first, within the grace (see Ending). Either way viewers are closed (1012 when the session goes on) and
+ * nothing stays open.
  */
 export async function runHost(deps: HostDeps): Promise<void> {
-  const { config, signal, logger } = deps
+  const { config, logger } = deps
+  const ending = new Ending({ asked: deps.signal, graceMs: config.endGraceMs, workSocket: config.workSocket, logger })
+  const { signal } = ending
   const state = new HostState(config.spoolDir)
   await using client = new ControllerClient(config.controllerUrl)
   const viewers: { session?: Session } = {}
@@ -54,14 +61,14 @@ export async function runHost(deps: HostDeps): Promise<void> {
   writeFileAtomically(config.endpointFile, JSON.stringify({ port: terminal.port }))
 
   const { identityTokenFile } = config
-  const askForClaim = (): Promise<ClaimResponse | undefined> =>
-    claimSession({ client, identityTokenFile, nonce: state.nonce, logger, signal })
-  const claim = await askForClaim()
-  if (claim === undefined) return leave(config, state, terminal)
+  const askForClaim = (waitsForOther: () => boolean): Promise<ClaimResponse | undefined> =>
+    claimSession({ client, identityTokenFile, nonce: state.nonce, logger, signal, waitsForOther })
+  const claim = await askForClaim(() => !ending.asked)
+  if (claim === undefined) return leave(config, state, terminal, signal)
   terminal.setEpoch(claim.podUid)
   claimed(createAssertionVerifier({ sessionId: claim.sessionId, fetchKeys: () => fetchKeys(client) }))
-  const credential = new Credential(claim.reportCredential, askForClaim)
-  await runClaimed(deps, { claim, credential, client, state, terminal, viewers })
+  const credential = new Credential(claim.reportCredential, () => askForClaim(() => false))
+  await runClaimed(deps, { claim, credential, client, state, terminal, viewers, ending })
 }
 
 interface Claimed {
@@ -72,15 +79,16 @@ interface Claimed {
   readonly terminal: SessionTerminal
   /** Where what viewers type goes. */
   readonly viewers: { session?: Session }
+  readonly ending: Ending
 }
 
 async function runClaimed(deps: HostDeps, claimed: Claimed): Promise<void> {
-  const { claim, credential, client, state, terminal, viewers } = claimed
+  const { claim, credential, client, state, terminal, viewers, ending } = claimed
   const { sessionId } = claim
   const logger = deps.logger.child({ sessionId })
   logger.info({ started: claim.started }, 'claimed')
   const life = new AbortController()
-  const signal = AbortSignal.any([deps.signal, life.signal])
+  const signal = AbortSignal.any([ending.signal, life.signal])
   const stop = new StopRequest()
   const shared = { client, sessionId, credential: () => credential.current, logger, signal }
   const renewCredential = (): Promise<boolean> => credential.renew()
@@ -107,8 +115,10 @@ async function runClaimed(deps: HostDeps, claimed: Claimed): Promise<void> {
     signal,
   })
   viewers.session = session
+  ending.watch({ isOver: () => timeline.ended !== undefined, workIsGone: () => stop.request('work_gone') })
   try {
-    await runToEnd(session, timeline, reporter, terminal, signal)
+    const lastWordsFile = deps.config.terminationMessageFile
+    await runToEnd({ session, timeline, reporter, terminal, signal, lastWordsFile })
   } finally {
     life.abort()
     session.close()
@@ -117,28 +127,37 @@ async function runClaimed(deps: HostDeps, claimed: Claimed): Promise<void> {
 }
 
 /** Nothing may be run: work, when it is ours, is told so. */
-async function leave(config: HostConfig, state: HostState, terminal: SessionTerminal): Promise<void> {
-  const ours = { socketPath: config.workSocket, secret: state.workSecret, from: terminal.workOffset }
-  const link = await WorkLink.connect(ours).catch(() => undefined)
-  link?.send({ type: 'quit' })
-  await link?.end()
-}
-
-async function runToEnd(
-  session: Session,
-  timeline: Timeline,
-  reporter: Reporter,
+async function leave(
+  config: HostConfig,
+  state: HostState,
   terminal: SessionTerminal,
   signal: AbortSignal,
 ): Promise<void> {
+  const { workSecret: secret, workSeen: seen } = state
+  await dismiss({ socketPath: config.workSocket, secret, seen, from: terminal.workOffset, signal })
+}
+
+async function runToEnd(life: {
+  readonly session: Session
+  readonly timeline: Timeline
+  readonly reporter: Reporter
+  readonly terminal: SessionTerminal
+  readonly signal: AbortSignal
+  readonly lastWordsFile: string | undefined
+}): Promise<void> {
+  const { session, timeline, reporter, terminal, signal } = life
   if (timeline.ended === undefined) timeline.starting()
   const ended = timeline.ended ?? (await session.run())
   timeline.end(ended)
-  await session.dismissWork()
+  leaveLastWords(life.lastWordsFile, timeline.ended!)
+  // What is not understood, or does not answer, must not run on.
+  if (ended.status === 'lost') await session.dismissWork()
   await Promise.race([
     Promise.all([terminal.drained(DRAIN_LIMIT_MS), reporter.finished]),
     new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })),
   ])
+  // Last, because a pod ends with it: what was not told by then would have to be told within its grace.
+  await session.dismissWork()
 }
 
 function onControl(message: ControlMessage, stop: StopRequest, terminal: SessionTerminal): void {

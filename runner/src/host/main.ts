@@ -8,38 +8,41 @@ import { openSessionTerminal } from './terminal/session-terminal.ts'
 
 /** sysexits.h EX_TEMPFAIL: the host was told to end while its session was open; it is to be started again. */
 const EXIT_UNFINISHED = 75
-const DRAIN_LIMIT_MS = 8000
+/** What leaving takes beyond the grace, or where work goes on. */
+const DRAIN_SPARE_MS = 8000
 
 const logger = createLogger({ service: 'host' })
 
 async function main(): Promise<void> {
   const config = readHostConfig(process.env)
-  const ending = new AbortController()
-  const life = runHost({ config, openTerminal: openSessionTerminal, fetchCode, logger, signal: ending.signal })
+  const asked = new AbortController()
+  let isDone = false
+  const deps = { config, openTerminal: openSessionTerminal, fetchCode, logger, signal: asked.signal }
+  const life = runHost(deps).then(() => {
+    isDone = true
+    leaveDoneSign(config.endpointFile)
+  })
   installDrain({
     logger,
-    limitMs: DRAIN_LIMIT_MS,
+    limitMs: config.endGraceMs + DRAIN_SPARE_MS,
     steps: [
       [
         'host',
         async () => {
-          ending.abort(new Error('the host is told to end'))
+          asked.abort(new Error('the host is told to end'))
           await life.catch(() => {})
         },
       ],
     ],
-    exit: (code) => process.exit(code === 0 ? EXIT_UNFINISHED : code),
+    exit: (code) => process.exit(code === 0 && !isDone ? EXIT_UNFINISHED : code),
   })
   try {
     await life
   } catch (error) {
     // Told to end: the drain exits.
-    if (!ending.signal.aborted) throw error
-    return
+    if (!asked.signal.aborted) throw error
   }
-  if (ending.signal.aborted) return
-  leaveDoneSign(config.endpointFile)
-  process.exit(0)
+  if (!asked.signal.aborted) process.exit(0)
 }
 
 main().catch((err: unknown) => {

@@ -1,5 +1,6 @@
 import { type Exit, REASONS, type Reason, type SessionEvent } from '@cliscale/contract'
-import type { StopCause, WorkExit } from '../relay/messages.ts'
+import type { EndCause, WorkExit } from '../relay/messages.ts'
+import type { StopReason } from './stop-request.ts'
 
 export type EndedEvent = SessionEvent & { type: 'ended' }
 type Verdict = Pick<EndedEvent, 'status' | 'reason' | 'detail'>
@@ -8,7 +9,11 @@ function failed(reason: Reason, detail: string): Verdict {
   return { status: 'failed', reason, detail }
 }
 
-const STOPPED: Record<StopCause, (timeoutSeconds: number) => Verdict> = {
+function lost(detail: string): Verdict {
+  return { status: 'lost', reason: 'runner_lost', detail }
+}
+
+const STOPPED: Record<EndCause | StopReason, (timeoutSeconds: number) => Verdict> = {
   user: () => ({ status: 'stopped', reason: 'stopped_by_user', detail: 'The session was stopped on request.' }),
   deadline: (limit) => ({
     status: 'expired',
@@ -20,6 +25,9 @@ const STOPPED: Record<StopCause, (timeoutSeconds: number) => Verdict> = {
       'install_failed',
       'The install command took longer than sessions may and was ended. Bring code that needs less.',
     ),
+  // Whatever its exit code is, it did not end by itself. Why, the controller may know.
+  system: () => lost('The system ended the session while its command ran.'),
+  work_gone: () => lost('The process that runs the command was ended before the command could end.'),
 }
 
 function judge(exit: WorkExit, timeoutSeconds: number): Verdict {
@@ -55,7 +63,7 @@ export function endWithout(status: EndedEvent['status'], reason: Reason, detail:
 }
 
 /** A session that was stopped before its command ran. */
-export function endStopped(cause: StopCause, timeoutSeconds: number): EndedEvent {
+export function endStopped(cause: StopReason, timeoutSeconds: number): EndedEvent {
   const { status, reason, detail } = STOPPED[cause](timeoutSeconds)
   return endWithout(status, reason!, detail!)
 }

@@ -3,22 +3,25 @@ import type { Logger } from '@cliscale/service-kit'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { endSessionProcesses } from '../work/session-processes.ts'
 import type { StopCause, WorkStage } from '../relay/messages.ts'
+import { dropCode } from './drop-code.ts'
 import { bringCode, type FetchCode } from './bring-code.ts'
 import type { HostState } from './host-state.ts'
 import { endOf, endStopped, endWithout, type EndedEvent } from './outcome.ts'
 import type { StopRequest } from './stop-request.ts'
 import type { SessionTerminal } from './terminal-types.ts'
 import type { Timeline } from './timeline.ts'
-import { WorkLink, WorkUnreachable } from './work-link.ts'
+import { dismiss, type Unreachable, WorkLink, WorkUnreachable } from './work-link.ts'
 
 /** Between SIGTERM and SIGKILL when a session is stopped. */
 export const STOP_GRACE_MS = 10_000
 /** How much longer than its grace a stop may take before the session ends without work's word. */
 const STOP_SPARE_MS = 15_000
 /** How long work may take to listen for the first time, as its image may still be pulled, or to answer. */
-const CONNECT_LIMIT_MS = 5 * 60_000
-/** Nobody listening for this long, where work was seen before, means that it is gone. */
+const CONNECT_LIMIT_MS = 15 * 60_000
+/** Nobody listening for this long, where somebody did, means that work is gone. */
 const GONE_LIMIT_MS = 1000
+/** What is on its way from a work that has ended is here by then. */
+const LAST_WORDS_MS = 5000
 /** Breaches of the protocol, or faults of our own, before work is given up. */
 const MAX_FAULTS = 3
 
@@ -52,6 +55,7 @@ export class Session {
   private deadline: NodeJS.Timeout | undefined
   private giveUpAtMs = Infinity
   private faults = 0
+  private codeTaken = false
 
   constructor(options: SessionOptions) {
     this.options = options
@@ -97,11 +101,17 @@ export class Session {
     return endWithout('lost', 'runner_lost', 'What the process that runs the command sends cannot be understood.')
   }
 
-  /** Tells work that its exit is journaled, or that there is nothing to run; it ends what is left and exits. */
+  /**
+   * Tells work that its exit is journaled, or that there is nothing to run; it ends what is left and exits. In a pod
+   * that makes the system end the host too.
+   */
   async dismissWork(): Promise<void> {
-    const link = this.link?.isOpen ? this.link : await this.tryConnect().catch(() => undefined)
-    link?.send({ type: 'quit' })
-    await link?.end()
+    const { state, terminal, workSocket: socketPath, signal } = this.options
+    if (!this.link?.isOpen) {
+      return dismiss({ socketPath, secret: state.workSecret, from: terminal.workOffset, seen: state.workSeen, signal })
+    }
+    this.link.send({ type: 'quit' })
+    await this.link.end()
   }
 
   /** Closes the connection; work goes on. */
@@ -117,7 +127,7 @@ export class Session {
   /** Undefined when work is gone, never came, or does not know us. */
   private async connect(): Promise<WorkLink | undefined> {
     const { state, logger, signal } = this.options
-    const failingSinceMs: Partial<Record<WorkUnreachable['kind'], number>> = {}
+    const failingSinceMs: Partial<Record<Unreachable, number>> = {}
     for (let attempt = 0; ; attempt++) {
       try {
         const link = await this.tryConnect()
@@ -129,7 +139,7 @@ export class Session {
         if (error.kind === 'refused' || Date.now() > this.giveUpAtMs) return undefined
         if (error.kind === 'broken' && ++this.faults >= MAX_FAULTS) return undefined
         failingSinceMs[error.kind] ??= Date.now()
-        const limitMs = error.kind === 'absent' && state.workSeen ? GONE_LIMIT_MS : CONNECT_LIMIT_MS
+        const limitMs = error.isGone(state.workSeen) ? GONE_LIMIT_MS : CONNECT_LIMIT_MS
         if (Date.now() - failingSinceMs[error.kind]! > limitMs) return undefined
         if (this.options.stop.cause !== undefined && !state.workSeen) return undefined
       }
@@ -148,6 +158,7 @@ export class Session {
   /** Undefined when the connection ended before the session did. */
   private async drive(link: WorkLink): Promise<EndedEvent | undefined> {
     const { claim, timeline, stop } = this.options
+    if (link.welcome.codeTaken) this.onCodeTaken()
     for (const stage of link.welcome.stages) this.onStage(stage)
     if (link.welcome.state === 'waiting') {
       // Started, but work knows nothing of it: the one that did is gone, and it is not run a second time.
@@ -177,6 +188,9 @@ export class Session {
           if (ended !== undefined) return ended
           break
         }
+        case 'code_taken':
+          this.onCodeTaken()
+          break
         case 'stage':
           this.onStage(event.stage)
           break
@@ -201,6 +215,14 @@ export class Session {
     }
     timeline.running(stage.at)
     this.watchDeadline(timeline.runningAt!)
+  }
+
+  /** Only before the first stage: from then on the command may speak for work. */
+  private onCodeTaken(): void {
+    const { timeline, workspaceDir, logger } = this.options
+    if (this.codeTaken || timeline.runningAt !== undefined || timeline.has('installing')) return
+    this.codeTaken = true
+    void dropCode(workspaceDir, logger)
   }
 
   /** Brings the code into the workspace and hands over the order; it stays in memory, here and there. */
@@ -235,9 +257,10 @@ export class Session {
   }
 
   private sendStop(): void {
-    const { stop } = this.options
-    this.giveUpAtMs = Math.min(this.giveUpAtMs, Date.now() + STOP_GRACE_MS + STOP_SPARE_MS)
-    this.link?.send({ type: 'stop', cause: stop.cause!, graceMs: STOP_GRACE_MS })
+    const cause = this.options.stop.cause!
+    const limitMs = cause === 'work_gone' ? LAST_WORDS_MS : STOP_GRACE_MS + STOP_SPARE_MS
+    this.giveUpAtMs = Math.min(this.giveUpAtMs, Date.now() + limitMs)
+    if (cause !== 'work_gone') this.link?.send({ type: 'stop', cause, graceMs: STOP_GRACE_MS })
     clearTimeout(this.deadline)
     // work that does not answer any more is given up: `run` then finds the time over.
     this.deadline = setTimeout(() => this.link?.close(), Math.max(0, this.giveUpAtMs - Date.now()) + 10)

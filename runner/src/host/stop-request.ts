@@ -1,17 +1,20 @@
 import type { StopCause } from '../relay/messages.ts'
 
+/** `work_gone`: there is nobody left to stop; what waits for work waits in vain. */
+export type StopReason = StopCause | 'work_gone'
+
 /** One request to stop, from whoever comes first. What waits for something else is broken off by `signal`. */
 export class StopRequest {
   private readonly controller = new AbortController()
   private readonly listeners: (() => void)[] = []
-  cause: StopCause | undefined
+  cause: StopReason | undefined
 
   get signal(): AbortSignal {
     return this.controller.signal
   }
 
   /** Later calls change nothing. */
-  request(cause: StopCause): void {
+  request(cause: StopReason): void {
     if (this.cause !== undefined) return
     this.cause = cause
     this.controller.abort(new Error('the session is being stopped'))

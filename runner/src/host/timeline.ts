@@ -24,6 +24,11 @@ export class Timeline {
     return this.state.events.find((event) => event.type === 'ended')
   }
 
+  /** Whether a stage began, in this or an earlier life. */
+  has(stage: Stage): boolean {
+    return this.state.events.some((event) => event.type === 'stage' && event.name === stage)
+  }
+
   starting(): void {
     this.show({ status: 'starting', stage: null, since: new Date().toISOString() })
   }

@@ -1,17 +1,27 @@
 import net, { type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { decodeOutput, encodeFrame, FrameDecoder, FrameType } from '../relay/frames.ts'
 import { decodeWorkMessage, encodeMessage, type HostMessage, type WorkMessage } from '../relay/messages.ts'
 
 export type WorkEvent = WorkMessage | { readonly type: 'output'; readonly offset: number; readonly bytes: Buffer }
 export type Welcome = WorkMessage & { type: 'welcome' }
 
-/** Why work could not be reached: nobody listens, it does not know us, it does not answer, or not as it should. */
+/**
+ * Why work could not be reached: there is no socket, nobody listens on it any more, it does not know us, it does not
+ * answer, or not as it should.
+ */
+export type Unreachable = 'absent' | 'dead' | 'refused' | 'silent' | 'broken'
 export class WorkUnreachable extends Error {
-  readonly kind: 'absent' | 'refused' | 'silent' | 'broken'
-  constructor(kind: 'absent' | 'refused' | 'silent' | 'broken', detail: string, options?: { cause: unknown }) {
+  readonly kind: Unreachable
+  constructor(kind: Unreachable, detail: string, options?: { cause: unknown }) {
     super(detail, options)
     this.name = 'WorkUnreachable'
     this.kind = kind
+  }
+
+  /** Whether it has ended rather than not begun, given whether it was ever reached. */
+  isGone(seen: boolean): boolean {
+    return this.kind === 'dead' || (this.kind === 'absent' && seen)
   }
 }
 
@@ -40,9 +50,11 @@ export class WorkLink {
   }): Promise<WorkLink> {
     const socket = net.connect(options.socketPath)
     const limit = setTimeout(() => socket.destroy(), options.welcomeLimitMs ?? WELCOME_LIMIT_MS)
-    let connected = false
-    socket.on('connect', () => (connected = true))
-    socket.on('error', () => {}) // the reader below sees it
+    let why: Unreachable = 'absent'
+    socket.on('connect', () => (why = 'silent'))
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ECONNREFUSED') why = 'dead' // the reader below sees the rest
+    })
     const iterator = readEvents(socket)
     socket.write(encodeMessage({ type: 'hello', secret: options.secret, from: options.from }))
     try {
@@ -50,7 +62,7 @@ export class WorkLink {
       if (message?.type === 'welcome') return new WorkLink(socket, message, iterator)
       socket.destroy()
       if (message?.type === 'refused') throw new WorkUnreachable('refused', message.why)
-      throw new WorkUnreachable(connected ? 'silent' : 'absent', 'work did not answer')
+      throw new WorkUnreachable(why, 'work did not answer')
     } finally {
       clearTimeout(limit)
     }
@@ -114,5 +126,51 @@ async function* readEvents(socket: Socket): AsyncGenerator<WorkEvent> {
   } catch (error) {
     // A connection that breaks is an end like any other; a fault in what was said is not.
     if ((error as NodeJS.ErrnoException).code === undefined) throw error
+  }
+}
+
+const PROBE_LIMIT_MS = 1000
+
+/** Whether a process listens on work's socket. Without a clear answer it counts as alive. */
+export function isListening(socketPath: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect(socketPath)
+    const answer = (alive: boolean): void => {
+      clearTimeout(limit)
+      socket.destroy()
+      resolve(alive)
+    }
+    const limit = setTimeout(answer, PROBE_LIMIT_MS, true)
+    socket.once('connect', () => answer(true))
+    socket.once('error', (error: NodeJS.ErrnoException) =>
+      answer(error.code !== 'ENOENT' && error.code !== 'ECONNREFUSED'),
+    )
+  })
+}
+
+/** How long a work that is not up yet is waited for, only to tell it that nothing is to be done. */
+const DISMISS_LIMIT_MS = 30_000
+
+/**
+ * Tells work to end, if it listens to us. One that was never seen may be about to start: it is waited for, for a while.
+ * Rejects only when `signal` aborts.
+ */
+export async function dismiss(work: {
+  readonly socketPath: string
+  readonly secret: string
+  readonly from: number
+  /** Whether it was ever reached. */
+  readonly seen: boolean
+  readonly signal: AbortSignal
+}): Promise<void> {
+  for (const until = Date.now() + DISMISS_LIMIT_MS; ; await sleep(200, undefined, { signal: work.signal })) {
+    try {
+      const link = await WorkLink.connect(work)
+      link.send({ type: 'quit' })
+      return await link.end()
+    } catch (error) {
+      const absent = error instanceof WorkUnreachable && error.kind === 'absent'
+      if (!absent || work.seen || Date.now() > until) return
+    }
   }
 }

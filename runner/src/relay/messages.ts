@@ -12,6 +12,9 @@ const size = z.object({ columns: z.int().min(1).max(MAX_COLUMNS), rows: z.int().
 /** Why a command was stopped; it decides the session's status, whatever the exit code. */
 const stopCause = z.enum(['user', 'deadline', 'install_limit'])
 export type StopCause = z.infer<typeof stopCause>
+/** `system`: the container was told to end (its pod is deleted, its machine goes away); the host did not ask for it. */
+const endCause = z.enum([...stopCause.options, 'system'])
+export type EndCause = z.infer<typeof endCause>
 
 /** What work needs of a work order, and the session it belongs to. */
 export const PreparedOrder = WorkOrder.pick({ command: true, prompt: true, installCmd: true, env: true }).extend({
@@ -48,7 +51,7 @@ export const WorkExit = z.object({
   failure: z.object({ reason: z.enum(['launch_failed', 'disk_full']), detail: z.string().max(1000) }).nullable(),
   /** The system ended a process of the session for want of memory while it ran. */
   oomKilled: z.boolean(),
-  stopped: stopCause.nullable(),
+  stopped: endCause.nullable(),
   at: instant,
   /** Output bytes in all. */
   offset,
@@ -59,10 +62,18 @@ export const WORK_STATES = ['waiting', 'prepared', 'running', 'ended'] as const
 export type WorkState = (typeof WORK_STATES)[number]
 
 export const WorkMessage = z.discriminatedUnion('type', [
-  /** `base`: first offset that work can still send. */
-  z.object({ type: z.literal('welcome'), state: z.enum(WORK_STATES), base: offset, stages: z.array(stage).max(2) }),
+  /** `base`: first offset that work can still send. `codeTaken`: see `code_taken`. */
+  z.object({
+    type: z.literal('welcome'),
+    state: z.enum(WORK_STATES),
+    base: offset,
+    stages: z.array(stage).max(2),
+    codeTaken: z.boolean().default(false),
+  }),
   z.object({ type: z.literal('refused'), why: z.string().max(200) }),
   z.object({ type: z.literal('prepared') }),
+  /** work has a copy of the code of its own: where the host unpacked it may be emptied. Said before any stage. */
+  z.object({ type: z.literal('code_taken') }),
   z.object({ type: z.literal('stage'), stage }),
   /** Sent after the last byte of output. */
   z.object({ type: z.literal('exit'), exit: WorkExit }),
@@ -70,7 +81,7 @@ export const WorkMessage = z.discriminatedUnion('type', [
 export type WorkMessage = z.infer<typeof WorkMessage>
 
 /** The frame of a message. */
-export function encodeMessage(message: HostMessage | WorkMessage): Buffer {
+export function encodeMessage(message: HostMessage | z.input<typeof WorkMessage>): Buffer {
   return encodeFrame(FrameType.json, Buffer.from(JSON.stringify(message)))
 }
 

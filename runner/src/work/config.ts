@@ -7,6 +7,8 @@ export const WorkEnv = z.object({
   CLISCALE_WORK_SOCKET: absolute.max(107, { error: 'must be at most 107 bytes, the limit of Unix sockets' }),
   CLISCALE_WORKSPACE_DIR: absolute,
   CLISCALE_HOME_DIR: absolute,
+  /** Where another user puts the code: it is copied into the workspace, so that it belongs to the command's user. */
+  CLISCALE_CODE_DIR: absolute.optional(),
 })
 
 /** work's configuration. Throws ConfigError. */
@@ -16,5 +18,8 @@ export function readWorkConfig(env: NodeJS.ProcessEnv) {
     socketPath: values.CLISCALE_WORK_SOCKET,
     workspaceDir: values.CLISCALE_WORKSPACE_DIR,
     homeDir: values.CLISCALE_HOME_DIR,
+    codeDir: values.CLISCALE_CODE_DIR,
+    // For the command: an operator who trusts further certificates does so for sessions too.
+    extraCaCerts: env['NODE_EXTRA_CA_CERTS'],
   }
 }

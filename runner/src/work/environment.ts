@@ -28,6 +28,8 @@ export function commandEnvironment(options: {
   readonly homeDir: string
   readonly bash: string
   readonly ownPath: string | undefined
+  /** work's own NODE_EXTRA_CA_CERTS. */
+  readonly extraCaCerts: string | undefined
 }): Record<string, string> {
   const { order } = options
   return {
@@ -39,6 +41,7 @@ export function commandEnvironment(options: {
     TERM: 'xterm-256color',
     COLORTERM: 'truecolor',
     TMPDIR: path.join(options.homeDir, 'tmp'),
+    ...(options.extraCaCerts ? { NODE_EXTRA_CA_CERTS: options.extraCaCerts } : {}),
     ...order.env,
     CLISCALE_SESSION_ID: order.sessionId,
     ...(order.prompt === null ? {} : { PROMPT: order.prompt, CLISCALE_PROMPT: order.prompt }),

@@ -28,6 +28,16 @@ const SENTENCES: Record<string, string> = {
   EDQUOT: 'The session ran out of disk space before the command could start.',
 }
 
+/** A failure whose sentence says more than its code. */
+export class LaunchFailure extends Error {
+  readonly code: string
+  constructor(code: string, detail: string, options?: { cause: unknown }) {
+    super(detail, options)
+    this.name = 'LaunchFailure'
+    this.code = code
+  }
+}
+
 /** What a failure to start the command is to a person. */
 export function runFailure(error: unknown): {
   exitCode: null
@@ -41,7 +51,10 @@ export function runFailure(error: unknown): {
     signal: null,
     failure: {
       reason: disk ? 'disk_full' : 'launch_failed',
-      detail: SENTENCES[code] ?? `The command could not be started (${code || 'unknown error'}).`,
+      detail:
+        error instanceof LaunchFailure
+          ? error.message
+          : (SENTENCES[code] ?? `The command could not be started (${code || 'unknown error'}).`),
     },
   }
 }

@@ -3,7 +3,8 @@ import net from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
- * Listens on a Unix socket of mode 0600. The socket of an earlier life is removed.
+ * Listens on a Unix socket of mode 0660: in a pod, the host is another user of the same group; on one machine nobody else
+ * gets into its folder. The socket of an earlier life is removed.
  * @throws Error when something else than a socket lies there, or when another process listens on it.
  */
 export async function listenOnSocket(socketPath: string, accept: (socket: net.Socket) => void): Promise<net.Server> {
@@ -18,7 +19,7 @@ export async function listenOnSocket(socketPath: string, accept: (socket: net.So
     server.once('error', reject)
     server.listen(socketPath, resolve)
   })
-  await chmod(socketPath, 0o600)
+  await chmod(socketPath, 0o660)
   return server
 }
 

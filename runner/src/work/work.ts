@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import path from 'node:path'
 import { DEFAULT_SIZE, type TerminalSize } from '@cliscale/contract'
 import type { Logger } from '@cliscale/service-kit'
-import type { HostMessage, PreparedOrder, StopCause, WorkExit, WorkStage, WorkState } from '../relay/messages.ts'
+import type { EndCause, HostMessage, PreparedOrder, WorkExit, WorkStage, WorkState } from '../relay/messages.ts'
 import { doneLine, failedLine } from '../relay/stage-lines.ts'
 import { commandEnvironment } from './environment.ts'
 import { HostConnection } from './host-connection.ts'
@@ -13,6 +13,7 @@ import { findBash, runFailure } from './launch-check.ts'
 import { countOomKills } from './oom.ts'
 import { OutputBuffer } from './output-buffer.ts'
 import { PtyRun, type RunExit } from './pty-run.ts'
+import { takeCode } from './take-code.ts'
 
 /** Output that the host has not acknowledged; at this much the terminal is not read on, and the command blocks. */
 export const MAX_UNACKNOWLEDGED_BYTES = 8 * 1024 * 1024
@@ -22,6 +23,10 @@ export interface WorkOptions {
   readonly workspaceDir: string
   readonly homeDir: string
   readonly socketPath: string
+  /** Where another user put the code that is to be copied into the workspace. */
+  readonly codeDir?: string | undefined
+  /** Further certificates that the command is to trust. */
+  readonly extraCaCerts?: string | undefined
   /** PATH of work itself. */
   readonly path: string | undefined
   /** Between SIGTERM and SIGKILL for what the command left behind. */
@@ -51,7 +56,9 @@ export class Work {
   private run: PtyRun | undefined
   private paused = false
   private flushing = false
-  private stopped: { cause: StopCause | null; graceMs: number } | undefined
+  private stopped: { cause: EndCause | null; graceMs: number } | undefined
+  private readonly stopping = new AbortController()
+  private codeTaken = false
   private exit: WorkExit | undefined
   private exitSent = false
   private atLineStart = true
@@ -83,6 +90,7 @@ export class Work {
   /** Ends everything of the session at once, then calls onDone. */
   async quit(): Promise<void> {
     this.stopped ??= { cause: null, graceMs: 0 } // also what is about to be started
+    this.stopping.abort()
     this.run?.stop(0)
     await this.run?.exit
     this.connection?.end()
@@ -91,7 +99,7 @@ export class Work {
 
   /** The system asks this process to end: the command gets `graceMs`; a host is told of its exit and then says quit. */
   async endWithin(graceMs: number): Promise<void> {
-    if (this.state === 'running') return this.stop(null, graceMs)
+    if (this.state === 'running') return this.stop('system', graceMs)
     if (this.state !== 'ended' || this.connection === undefined) await this.quit()
   }
 
@@ -131,7 +139,8 @@ export class Work {
     this.connection = from
     if (old !== from) old?.close()
     this.hostlessSinceMs = undefined
-    from.send({ type: 'welcome', state: this.state, base: this.output.base, stages: this.stages })
+    const { state, stages, codeTaken } = this
+    from.send({ type: 'welcome', state, base: this.output.base, stages, codeTaken })
     from.startOutput(hello.from)
     this.exitSent = false
     this.acknowledge(hello.from)
@@ -146,9 +155,10 @@ export class Work {
     }
   }
 
-  private stop(cause: StopCause | null, graceMs: number): void {
+  private stop(cause: EndCause, graceMs: number): void {
     if (this.state === 'ended') return
     this.stopped ??= { cause, graceMs }
+    this.stopping.abort()
     this.run?.stop(graceMs)
   }
 
@@ -198,11 +208,12 @@ export class Work {
   }
 
   private async runOrder(order: PreparedOrder): Promise<Omit<WorkExit, 'at' | 'offset' | 'stopped'>> {
-    const { workspaceDir, homeDir } = this.options
+    const { workspaceDir, homeDir, extraCaCerts } = this.options
+    if (!(await this.takeCode())) return this.stoppedBefore('command')
     await stat(workspaceDir)
     await mkdir(path.join(homeDir, 'tmp'), { recursive: true, mode: 0o700 })
     const bash = await findBash()
-    const env = commandEnvironment({ order, homeDir, bash, ownPath: this.options.path })
+    const env = commandEnvironment({ order, homeDir, bash, ownPath: this.options.path, extraCaCerts })
     const install = await chooseInstall(order.installCmd, workspaceDir)
     if (install !== undefined) {
       const startedAtMs = Date.now()
@@ -212,11 +223,27 @@ export class Work {
       this.emitLine(doneLine('installing', Date.now() - startedAtMs))
     }
     // A stop that came between: nothing ran that it could end.
-    if (this.stopped !== undefined) {
-      return { phase: 'command', exitCode: null, signal: 'SIGTERM', failure: null, oomKilled: false }
-    }
+    if (this.stopped !== undefined) return this.stoppedBefore('command')
     this.enter('running')
     return this.runCommand('command', order.command, bash, env)
+  }
+
+  /** False when it was stopped meanwhile. */
+  private async takeCode(): Promise<boolean> {
+    const { codeDir, workspaceDir } = this.options
+    if (codeDir === undefined) return true
+    try {
+      this.codeTaken = await takeCode(codeDir, workspaceDir, this.stopping.signal)
+    } catch (error) {
+      if (this.stopped !== undefined) return false
+      throw error
+    }
+    if (this.codeTaken) this.connection?.send({ type: 'code_taken' })
+    return true
+  }
+
+  private stoppedBefore(phase: WorkExit['phase']): Omit<WorkExit, 'at' | 'offset' | 'stopped'> {
+    return { phase, exitCode: null, signal: 'SIGTERM', failure: null, oomKilled: false }
   }
 
   private async runCommand(
