@@ -237,6 +237,7 @@ export function countLaunches(launcher: Launcher, metrics: ControllerMetrics): L
       metrics.sawWaits(launches.flatMap(({ wait }) => (wait === undefined ? [] : [wait.reason])))
       return launches
     },
+    refresh: () => launcher.refresh(),
     identify: (token) => launcher.identify(token),
     remove: (sessionId, podUid) => launcher.remove(sessionId, podUid),
     onChange: (listener) => launcher.onChange(listener),

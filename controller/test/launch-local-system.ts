@@ -56,6 +56,10 @@ export async function createLocalSystem(extra: Partial<LocalLauncherOptions> = {
       return launcher
     },
     tokenOf: (id) => readFile(folder(id).identity, 'utf8'),
+    hostGeneration: async (id) => {
+      const port = (await launcher.list()).find((entry) => entry.sessionId === id)?.address?.port
+      return port === undefined ? undefined : String(port)
+    },
     countRunning: async (id) => (await running(id)).length,
     endHost: async (id, how) => {
       if (how === 'SIGKILL') return void process.kill((await record(id)).host!.pid, 'SIGKILL')

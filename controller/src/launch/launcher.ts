@@ -70,7 +70,8 @@ export class LauncherUnavailable extends Error {
 export interface Launcher {
   /**
    * Makes the session run, once: a second call for a session that is launched changes nothing, also after a crash of the
-   * caller and when calls meet. It resolves when the launch is recorded where a restart finds it, not when it runs.
+   * caller and when calls meet. What has ended of an earlier launch is replaced. It resolves when the launch is recorded
+   * where a restart finds it, not when it runs.
    *
    * @throws LauncherUnavailable when it is not known whether it was launched; try again later.
    * @throws Error when the launch could not be recorded or started; nothing of it is left behind, and it may be tried again.
@@ -83,6 +84,13 @@ export interface Launcher {
    * @throws Error when the system can't be asked; nothing follows from that about what runs.
    */
   list(): Promise<readonly Launched[]>
+  /**
+   * Resolves when the next `list` is not older than this call. What is missing in a list may only not have been heard of:
+   * call this before anything that cannot be taken back follows from that. Calls that meet share one.
+   *
+   * @throws LauncherUnavailable when the system can't be asked now.
+   */
+  refresh(): Promise<void>
   /**
    * Who holds a launch identity, or undefined when nobody that is launched now does. A token proves its holder only
    * while that launch is there.

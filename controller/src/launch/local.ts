@@ -108,6 +108,10 @@ class LocalLauncher implements Launcher {
     return launched.filter((entry) => entry !== undefined)
   }
 
+  async refresh(): Promise<void> {
+    // A list is always made anew.
+  }
+
   async identify(token: string): Promise<Identified | undefined> {
     const sessionId = /^cs_launch_([0-9a-f-]{36})_[\w-]{43}$/.exec(token)?.[1]
     const session = this.#sessions.get(sessionId ?? '')

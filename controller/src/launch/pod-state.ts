@@ -1,0 +1,166 @@
+import { FINAL_REPORTS, REASON_NAMES, type Reason } from '@cliscale/contract'
+import type { V1ContainerStatus } from '@kubernetes/client-node'
+import { z } from 'zod'
+import { CONTAINERS } from './job-names.ts'
+import { TERMINAL_PORT } from './job-spec.ts'
+import type { JobObject, PodObject } from './kubernetes-objects.ts'
+import type { Launched, LaunchFault, LaunchReport } from './launcher.ts'
+import { findFault } from './pod-fault.ts'
+import { clean } from './pod-words.ts'
+
+type State = Omit<Launched, 'sessionId' | 'podUid'>
+
+/** What a pod of a session says about its launch. `job` is its owner, where that is known. */
+export function podState(pod: PodObject, job?: JobObject): State {
+  const isEnded = ['Succeeded', 'Failed'].includes(pod.status?.phase ?? '')
+  const report = isEnded ? findReport(pod) : undefined
+  const fault = findFault({ pod, job, isEnded, hasReport: report !== undefined })
+  const address = isEnded ? undefined : addressOf(pod)
+  const wait = isEnded || fault !== undefined ? undefined : findWait(pod)
+  return {
+    progress: isEnded ? 'ended' : progressOf(pod),
+    ...(address !== undefined && { address }),
+    ...(wait !== undefined && { wait }),
+    ...(fault !== undefined && { fault }),
+    ...(report !== undefined && { report }),
+  }
+}
+
+/** What a Job says about its launch when no pod of it is there: not yet, or not any more. */
+export function jobState(job: JobObject): State {
+  const isEnded = isFinished(job)
+  const fault = isEnded ? findFault({ pod: undefined, job, isEnded, hasReport: false }) : undefined
+  return { progress: isEnded ? 'ended' : 'scheduling', ...(fault !== undefined && { fault }) }
+}
+
+/** Whether a Job is over: nothing of it runs, and nothing of it will. */
+export function isFinished(job: JobObject): boolean {
+  const conditions = job.status?.conditions ?? []
+  return conditions.some(({ type, status }) => ['Complete', 'Failed'].includes(type) && status === 'True')
+}
+
+/** The container that serves the terminal: the host of a runner, the one container of a ttyd. */
+function serverOf(pod: PodObject): V1ContainerStatus | undefined {
+  return statusOf(pod, CONTAINERS.host) ?? statusOf(pod, CONTAINERS.terminal)
+}
+
+function statusOf({ status }: PodObject, name: string): V1ContainerStatus | undefined {
+  return [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])].find((c) => c.name === name)
+}
+
+function progressOf(pod: PodObject): Launched['progress'] {
+  const server = serverOf(pod)
+  // A host that was started once and is started again is no new launch.
+  if (server?.state?.running || server?.lastState?.terminated || server?.state?.terminated) return 'running'
+  return condition(pod, 'PodScheduled')?.status === 'True' ? 'pulling_image' : 'scheduling'
+}
+
+function addressOf(pod: PodObject): Launched['address'] {
+  const { podIP } = pod.status ?? {}
+  const server = serverOf(pod)
+  const listens = server?.name === CONTAINERS.terminal ? server.ready : server?.state?.running !== undefined
+  return podIP && listens ? { host: podIP, port: TERMINAL_PORT } : undefined
+}
+
+const IMAGE_FAULTS = [
+  'ErrImagePull',
+  'ImagePullBackOff',
+  'InvalidImageName',
+  'ErrImageNeverPull',
+  'ImageInspectError',
+  'RegistryUnavailable',
+  'SignatureValidationFailed',
+]
+const CREATE_FAULTS = [
+  'CreateContainerConfigError',
+  'CreateContainerError',
+  'RunContainerError',
+  'PreCreateHookError',
+  'PreStartHookError',
+  'PostStartHookError',
+  'CreatePodSandboxError',
+]
+
+function findWait(pod: PodObject): LaunchFault | undefined {
+  const scheduled = condition(pod, 'PodScheduled')
+  if (scheduled?.status === 'False')
+    return told('unschedulable', 'No machine can take the session yet.', scheduled.message ?? scheduled.reason)
+  const statuses = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])]
+  for (const status of statuses) {
+    const wait = containerWait(status)
+    if (wait !== undefined) return wait
+  }
+  // Its containers are ready as far as the machine knows, and the cluster calls it not ready: the machine is silent.
+  const isSilent = condition(pod, 'Ready')?.status !== 'True' && condition(pod, 'ContainersReady')?.status === 'True'
+  if (isSilent) return told('node_lost', 'The machine of the session does not answer.', pod.status?.message)
+  return undefined
+}
+
+function containerWait({ image, lastState, name, state }: V1ContainerStatus): LaunchFault | undefined {
+  const { message, reason } = state?.waiting ?? {}
+  if (reason === undefined) return undefined
+  if (IMAGE_FAULTS.includes(reason))
+    // The two that take turns say the same, so that nothing seems to change.
+    return told(
+      'image_pull',
+      `The image ${image} cannot be pulled yet.`,
+      message?.replace(/^Back-off .*?: (ErrImagePull: )?/, ''),
+    )
+  if (CREATE_FAULTS.includes(reason))
+    return told('container_failed', `The container ${name} cannot be created yet.`, message ?? reason)
+  if (reason !== 'CrashLoopBackOff') return undefined
+  const ended = lastState?.terminated
+  const how = ended?.reason === 'OOMKilled' ? 'for want of memory' : `with exit code ${ended?.exitCode}`
+  return told('container_failed', `The container ${name} ended ${how} and is started again.`, undefined)
+}
+
+const Report = z.object({
+  status: z.enum(FINAL_REPORTS),
+  reason: z.enum(REASON_NAMES).nullable(),
+  detail: z.string().max(2000).nullable(),
+  exitCode: z.int().nullable(),
+  signal: z.string().max(20).nullable(),
+})
+
+function findReport(pod: PodObject): LaunchReport | undefined {
+  const host = statusOf(pod, CONTAINERS.host)
+  if (host === undefined) return terminalReport(statusOf(pod, CONTAINERS.terminal))
+  // Who writes it is the host, but what stands there is what a program wrote.
+  for (const ended of [host.state?.terminated, host.lastState?.terminated]) {
+    const report = Report.safeParse(parseOrUndefined(ended?.message))
+    if (report.success) return report.data
+  }
+  return undefined
+}
+
+function parseOrUndefined(text: string | undefined): unknown {
+  try {
+    return JSON.parse(text ?? '')
+  } catch {
+    return undefined
+  }
+}
+
+/** An image that brings its own terminal server has no host that could report: its exit is all there is. */
+function terminalReport(status: V1ContainerStatus | undefined): LaunchReport | undefined {
+  const ended = status?.state?.terminated
+  // Its machine lost it, or never ran it: then nothing is known of its end.
+  if (
+    ended === undefined ||
+    ['ContainerStatusUnknown', 'StartError', 'ContainerCannotRun'].includes(ended.reason ?? '')
+  )
+    return undefined
+  const { exitCode } = ended
+  if (exitCode === 0) return { status: 'succeeded', reason: null, detail: null, exitCode, signal: null }
+  const signal = exitCode === 137 ? 'SIGKILL' : exitCode === 143 ? 'SIGTERM' : null
+  const reason = ended.reason === 'OOMKilled' ? 'oom_killed' : signal === null ? 'exit_nonzero' : 'killed_by_signal'
+  return { status: 'failed', reason, detail: null, exitCode, signal }
+}
+
+function condition(pod: PodObject, type: string) {
+  return pod.status?.conditions?.find((one) => one.type === type)
+}
+
+function told(reason: Reason, sentence: string, systemSays: string | undefined): LaunchFault {
+  return { reason, detail: clean(sentence, systemSays) }
+}

@@ -1,0 +1,4 @@
+#!/bin/sh
+# Called as `tini -- command …`.
+shift
+exec "$@"
