@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { type ApiKey, readApiKeys } from './identity/api-keys.ts'
 import type { ImageKinds } from './sessions/images.ts'
 import { parseDataKey } from './sessions/data-key.ts'
-import { signingKeyFault, splitPem } from './tokens/signer.ts'
+import { signingKeyFaults, splitPem } from './tokens/signer.ts'
 
 /** The settings that the controller has wherever it runs; the one-machine composition merges them into its own. */
 export const CONTROLLER_ENV = {
@@ -34,13 +34,13 @@ export const CONTROLLER_ENV = {
   CLISCALE_SIGNING_KEY: secret()
     .transform((text, context) => {
       const keys = splitPem(text)
-      if (keys.length === 0) context.issues.push(fault('must hold an RSA private key in PEM'))
-      for (const message of keys.map(signingKeyFault)) if (message !== undefined) context.issues.push(fault(message))
+      for (const message of signingKeyFaults(keys)) context.issues.push(fault(message))
       return keys
     })
     .meta({
       secret: true,
-      description: 'RSA private keys in PEM that sign tokens. The first signs; all are published, for a rotation.',
+      description:
+        'RSA private keys in PEM (PKCS #8 or #1) that sign tokens. The first signs; all are published, for a rotation. Public keys among them are those of retired ones, which only the hosts of sessions are told. A file is read again when it changes.',
     }),
   CLISCALE_PUBLIC_URL: z
     .string()

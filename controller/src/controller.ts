@@ -28,6 +28,8 @@ export interface ControllerDeps {
   readonly logger: Logger
   readonly now?: () => Date
   readonly reconcilerTimings?: Partial<ReconcilerTimings>
+  /** How much later than a host the launcher may hear what was done to its launch; 0 when absent. */
+  readonly faultPatienceMs?: number
   /** Where the controller counts what it does; undefined: nowhere. */
   readonly metrics?: Metrics
   /** What a launcher that watches a cluster tells of its watches. */
@@ -79,10 +81,11 @@ export function createController(deps: ControllerDeps): Controller {
     signals,
     logger,
     openOrder: (sessionId, ciphertext) => openOrder(settings.dataKey, sessionId, ciphertext),
-    jwks: () => signer.jwks(),
+    jwks: () => signer.hostJwks(),
     fetchPolicy: settings.fetchPolicy,
     outputMaxBytes: settings.sessionLogMaxBytes,
     retentionSeconds,
+    ...(deps.faultPatienceMs !== undefined && { faultPatienceMs: deps.faultPatienceMs }),
   })
   const now = deps.now ?? (() => new Date())
   const app = createApp({

@@ -1,7 +1,7 @@
-import { generateKeyPairSync } from 'node:crypto'
+import { createPrivateKey, generateKeyPairSync } from 'node:crypto'
 import { describe, expect, test } from '@jest/globals'
-import { calculateJwkThumbprint, decodeProtectedHeader, jwtVerify } from 'jose'
-import { createSigner, generateSigningKey, splitPem } from './signer.ts'
+import { calculateJwkThumbprint, createLocalJWKSet, decodeProtectedHeader, jwtVerify } from 'jose'
+import { createSigner, generateSigningKey, kidOf, publicPem, signingKeyFaults, splitPem } from './signer.ts'
 
 const [OLD, NEW] = await Promise.all([generateSigningKey(), generateSigningKey()])
 const OPTIONS = { type: 'cliscale-session+jwt', audience: 'cliscale-ws' }
@@ -55,4 +55,35 @@ describe('the signer', () => {
     expect(splitPem(NEW.replaceAll('\n', '\\n'))).toEqual([NEW])
     expect(splitPem('nothing')).toEqual([])
   })
+})
+
+describe('keys that were retired', () => {
+  test('are told to hosts of sessions only, and never sign', async () => {
+    const retired = publicPem(OLD)
+    const signer = await createSigner([retired, NEW])
+    const [old, current] = [await kidOf(OLD), await kidOf(NEW)]
+    expect(await kidOf(retired)).toBe(old)
+    expect(signer.jwks().keys.map(({ kid }) => kid)).toEqual([current])
+    expect(signer.hostJwks().keys.map(({ kid }) => kid)).toEqual([old, current])
+    expect(decodeProtectedHeader(await signer.sign({}, OPTIONS)).kid).toBe(current)
+    const token = await (await createSigner([OLD])).sign({ sid: 'x' }, OPTIONS)
+    await expect(jwtVerify(token, signer.keys)).rejects.toThrow(/no applicable key/)
+    await expect(jwtVerify(token, createLocalJWKSet(signer.hostJwks()))).resolves.toHaveProperty('payload.sid', 'x')
+  })
+
+  test('are not enough, and have to be whole', async () => {
+    await expect(createSigner([publicPem(OLD)])).rejects.toThrow('there is no signing key')
+    expect(signingKeyFaults([publicPem(OLD)])).toEqual(['must hold an RSA private key in PEM'])
+    const broken = '-----BEGIN PUBLIC KEY-----\ncanary\n-----END PUBLIC KEY-----\n'
+    expect(signingKeyFaults([NEW, broken])).toEqual(['is not a public key in PEM'])
+    expect(signingKeyFaults([])).toEqual(['must hold an RSA private key in PEM'])
+  })
+})
+
+test('a key in PKCS #1, as Helm makes it, is the same key', async () => {
+  const pkcs1 = createPrivateKey(NEW).export({ type: 'pkcs1', format: 'pem' }) as string
+  expect(pkcs1).toMatch(/^-----BEGIN RSA PRIVATE KEY-----/)
+  expect(splitPem(`${pkcs1}\n${publicPem(OLD)}`)).toHaveLength(2)
+  expect(signingKeyFaults([pkcs1])).toEqual([])
+  expect((await createSigner([pkcs1])).jwks()).toEqual((await createSigner([NEW])).jwks())
 })
