@@ -9,6 +9,7 @@ import {
   apply,
   clusterEnv,
   isForeign,
+  kubectl,
   kubectlJson,
   NAMESPACE,
   reachCluster,
@@ -64,7 +65,24 @@ async function deploy(state) {
     env: clusterEnv(state),
     input: JSON.stringify(deployValues(state, certificate(state))),
     seconds: 360,
+  }).catch(async (error) => {
+    throw new Unready(`${error.message}\n${await whatIsNotReady(state)}`)
   })
+}
+
+/** The last words of each process that does not come up: a chart that waits in vain does not say them. */
+async function whatIsNotReady(state) {
+  const { items } = await kubectlJson(state, ['get', 'pods', '-n', NAMESPACE])
+  const stuck = items.filter(({ status }) =>
+    status.containerStatuses?.some((each) => !each.ready && !each.state.terminated),
+  )
+  const said = stuck.map(async ({ metadata }) => {
+    const logs = await kubectl(state, ['logs', '-n', NAMESPACE, metadata.name, '--tail=5']).catch(
+      (error) => error.message,
+    )
+    return `${metadata.name} is not ready:\n${logs}`
+  })
+  return (await Promise.all(said)).join('\n')
 }
 
 /** The certificate of the simulated internet's authority, which sessions trust here. */
