@@ -9,7 +9,7 @@ locals {
       owns_database = true
       # The migration Job is the controller's own image and signs in as the owner of the tables, so that what it makes
       # belongs to the login that works with it.
-      kubernetes_service_accounts = ["${var.release}-controller", "${var.release}-migrate"]
+      kubernetes_service_accounts = ["${var.release}-controller", "${var.release}-migration"]
     }
     gateway = {
       owns_database               = false

@@ -1,0 +1,153 @@
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from '@jest/globals'
+import { parse } from 'yaml'
+import { has, read, root, syntaxFaults } from './repository.ts'
+
+interface Step {
+  readonly id: string
+  readonly name: string
+  readonly waitFor: readonly string[]
+  readonly timeout: string
+  readonly script: string
+  readonly env?: readonly string[]
+}
+interface Build {
+  readonly substitutions: Readonly<Record<string, string>>
+  readonly serviceAccount: string
+  readonly timeout: string
+  readonly options: Readonly<Record<string, unknown>>
+  readonly steps: readonly Step[]
+}
+
+const buildOf = (text: string) => parse(text) as Build
+const build = buildOf(read('cloudbuild.yaml'))
+const step = ({ steps }: Build, id: string) => steps.find((candidate) => candidate.id === id)
+const seconds = (text: string) => Number(/^(\d+)s$/.exec(text)?.[1])
+
+/** All steps that have ended when one begins. */
+function before(given: Build, id: string): Set<string> {
+  const direct = (step(given, id)?.waitFor ?? []).filter((name) => name !== '-')
+  return new Set(direct.flatMap((name) => [name, ...before(given, name)]))
+}
+
+/** What Cloud Build puts into the environment of a script by itself. */
+const GIVEN = ['PROJECT_ID', 'BUILD_ID', 'COMMIT_SHA']
+
+function faultsOf(given: Build): string[] {
+  const faults: string[] = []
+  if (given.options['automapSubstitutions'] !== true) faults.push('scripts see no substitutions')
+  if (given.options['logging'] !== 'CLOUD_LOGGING_ONLY')
+    faults.push('a service account of one’s own needs CLOUD_LOGGING_ONLY')
+  const texts = given.steps.map(({ script }) => script).join('\n') + given.serviceAccount
+  for (const [, name = ''] of texts.matchAll(/\$\{?(_[A-Z_]+)/g))
+    if (!(name in given.substitutions)) faults.push(`${name} is no substitution`)
+  for (const name of Object.keys(given.substitutions))
+    if (!new RegExp(`\\$\\{?${name}\\b`).test(texts)) faults.push(`${name} is used nowhere`)
+  for (const { id, name, waitFor, timeout, script, env = [] } of given.steps) {
+    const say = (fault: string) => faults.push(`${id}: ${fault}`)
+    if (!script.startsWith('#!/usr/bin/env bash\nset -euo pipefail\n')) say('goes on after a failure')
+    if (syntaxFaults(script) !== '') say(`is no bash: ${syntaxFaults(script)}`)
+    if (!(seconds(timeout) > 0)) say('has no time limit')
+    if (/:latest$/.test(name) || (!name.includes(':') && name !== 'gcr.io/cloud-builders/docker'))
+      say(`${name} is another image every day`)
+    for (const other of waitFor)
+      if (other !== '-' && step(given, other) === undefined) say(`waits for ${other}, which is not there`)
+    const own = env.map((entry) => entry.split('=')[0] ?? '')
+    for (const [, variable = ''] of script.matchAll(/\$\{?([A-Z][A-Z_]+)\b/g))
+      if (![...GIVEN, ...own, 'CLISCALE_VALUES_FILE'].includes(variable)) say(`$${variable} is set by nobody`)
+  }
+  for (const id of ['test', 'smoke', 'build-controller', 'build-ws-gateway', 'build-runner'])
+    if (!before(given, 'push').has(id)) faults.push(`push does not wait for ${id}`)
+  if (!before(given, 'deploy').has('push')) faults.push('deploy does not wait for push')
+  if (seconds(given.timeout) < longest(given)) faults.push('the whole has less time than its steps')
+  return faults
+}
+
+/** The time that the slowest path through the steps may take. */
+function longest(given: Build): number {
+  const until = (id: string): number => {
+    const found = step(given, id)
+    if (found === undefined) return 0
+    return seconds(found.timeout) + Math.max(0, ...found.waitFor.filter((name) => name !== '-').map(until))
+  }
+  return Math.max(...given.steps.map(({ id }) => until(id)))
+}
+
+describe('cloudbuild.yaml', () => {
+  test('is in order', () => {
+    expect(faultsOf(build)).toEqual([])
+  })
+
+  const changes: [what: string, from: string | RegExp, to: string, fault: string][] = [
+    ['images are pushed untried', 'waitFor: [test, smoke]', 'waitFor: [test]', 'push does not wait for smoke'],
+    ['images are pushed untested', 'waitFor: [test, smoke]', 'waitFor: [smoke]', 'push does not wait for test'],
+    ['a substitution is misspelt', '"$_PROFILE"', '"$_PROFIL"', '_PROFIL is no substitution'],
+    ['a step goes on after a failure', 'set -euo pipefail\n      npm ci', 'npm ci', 'test: goes on after a failure'],
+    ['a script is no bash', 'images=()', 'images=(', 'deploy: is no bash'],
+    [
+      'an image has no version',
+      'skaffold:v2.19.0',
+      'skaffold:latest',
+      'deploy: gcr.io/k8s-skaffold/skaffold:latest is another image every day',
+    ],
+    [
+      'nobody sets a variable',
+      '"$COMPONENT/Dockerfile"',
+      '"$FOLDER/Dockerfile"',
+      'build-controller: $FOLDER is set by nobody',
+    ],
+    ['there is too little time', 'timeout: 5400s', 'timeout: 600s', 'the whole has less time than its steps'],
+  ]
+  test.each(changes)('is refused when %s', (_what, from, to, fault) => {
+    const text = read('cloudbuild.yaml')
+    const changed = text.replace(from, to)
+    expect(changed).not.toBe(text)
+    expect(faultsOf(buildOf(changed)).join('\n')).toContain(fault)
+  })
+
+  test('pushes and deploys the images of skaffold.yaml', () => {
+    const { build: skaffold } = parse(read('skaffold.yaml'), { merge: true }) as {
+      build: { artifacts: { image: string; docker: { dockerfile: string } }[] }
+    }
+    const images = skaffold.artifacts.map(({ image }) => image)
+    const built = build.steps.filter(({ id }) => id.startsWith('build-')).map(({ env = [] }) => env[0])
+    expect(built).toEqual(images.map((image) => `COMPONENT=${image}`))
+    for (const { image, docker } of skaffold.artifacts) expect(docker.dockerfile).toBe(`${image}/Dockerfile`)
+    for (const id of ['push', 'keep'])
+      expect(step(build, id)?.script).toContain(`for component in ${images.join(' ')}; do`)
+  })
+})
+
+describe('infra/smoke-images.sh', () => {
+  const script = read('infra/smoke-images.sh')
+
+  test('is bash, and has no fault that shellcheck knows', () => {
+    expect(syntaxFaults(script)).toBe('')
+    if (!has('shellcheck', '--version')) return
+    const { stdout } = spawnSync('shellcheck', ['infra/smoke-images.sh'], { cwd: root, encoding: 'utf8' })
+    expect(stdout).toBe('')
+  })
+
+  test('without images says how it is called', () => {
+    const { status, stderr } = spawnSync('bash', ['infra/smoke-images.sh', 'one'], { cwd: root, encoding: 'utf8' })
+    expect({ status, stderr }).toEqual({
+      status: 2,
+      stderr: 'usage: infra/smoke-images.sh CONTROLLER_IMAGE GATEWAY_IMAGE RUNNER_IMAGE\n',
+    })
+  })
+
+  test('sets only settings that exist', () => {
+    const known = new Set([...read('docs/config.md').matchAll(/^\| `(CLISCALE_\w+)`/gm)].map(([, name]) => name))
+    const set = [...script.matchAll(/--env (CLISCALE_\w+)=/g)].map(([, name]) => name)
+    expect(set.length).toBeGreaterThan(8)
+    expect(set.filter((name) => !known.has(name))).toEqual([])
+  })
+
+  test.each(['host', 'work'])('rightly takes exit code 78 for a sign of life of the runner’s %s', (program) => {
+    const main = fileURLToPath(new URL(`../../runner/dist/${program}/main.js`, import.meta.url))
+    const { status, stderr } = spawnSync(process.execPath, [main], { encoding: 'utf8', env: {} })
+    expect(stderr).toContain('The configuration cannot be used')
+    expect(status).toBe(78)
+  })
+})
