@@ -97,9 +97,14 @@ function lostByMachine({ pod, hasReport }: FaultEvidence): LaunchFault | undefin
 /** A container that was made and whose program could not be started. The host is started again; the others are not. */
 function couldNotStart({ pod }: FaultEvidence): LaunchFault | undefined {
   const main = mainContainer(pod)
-  const { message, reason } = main?.state?.terminated ?? {}
-  if (reason !== 'StartError' && reason !== 'ContainerCannotRun') return undefined
-  return told('container_failed', `The container ${main?.name} could not be started.`, message)
+  const ended = main?.state?.terminated
+  if (ended === undefined || !isStartFault(ended)) return undefined
+  return told('container_failed', `The container ${main?.name} could not be started.`, ended.message)
+}
+
+/** Whether a container ended without its program ever having run. */
+export function isStartFault({ reason }: V1ContainerStateTerminated): boolean {
+  return reason === 'StartError' || reason === 'ContainerCannotRun'
 }
 
 function deleted({ pod, hasReport }: FaultEvidence): LaunchFault | undefined {
@@ -114,7 +119,7 @@ function deleted({ pod, hasReport }: FaultEvidence): LaunchFault | undefined {
 function jobWithoutPod({ pod, job, isEnded }: FaultEvidence): LaunchFault | undefined {
   if (pod !== undefined || !isEnded) return undefined
   const failed = job?.status?.conditions?.find(({ type, status }) => type === 'Failed' && status === 'True')
-  return failed && told('evicted', 'The session’s pod is gone.', failed.message)
+  return failed && told('evicted', 'The session’s pod was deleted.')
 }
 
 function endedWithoutWord({ pod, isEnded, hasReport }: FaultEvidence): LaunchFault | undefined {

@@ -1,11 +1,11 @@
 import { FINAL_REPORTS, REASON_NAMES, type Reason } from '@cliscale/contract'
-import type { V1ContainerStatus } from '@kubernetes/client-node'
+import type { V1ContainerStateTerminated, V1ContainerStatus } from '@kubernetes/client-node'
 import { z } from 'zod'
 import { CONTAINERS } from './job-names.ts'
 import { TERMINAL_PORT } from './job-spec.ts'
 import type { JobObject, PodObject } from './kubernetes-objects.ts'
 import type { Launched, LaunchFault, LaunchReport } from './launcher.ts'
-import { findFault } from './pod-fault.ts'
+import { findFault, isStartFault } from './pod-fault.ts'
 import { clean } from './pod-words.ts'
 
 type State = Omit<Launched, 'sessionId' | 'podUid'>
@@ -50,9 +50,14 @@ function statusOf({ status }: PodObject, name: string): V1ContainerStatus | unde
 
 function progressOf(pod: PodObject): Launched['progress'] {
   const server = serverOf(pod)
-  // A host that was started once and is started again is no new launch.
-  if (server?.state?.running || server?.lastState?.terminated || server?.state?.terminated) return 'running'
+  // A host that ran once and is started again is no new launch.
+  const { running, terminated } = server?.state ?? {}
+  if (running || hasRun(terminated) || hasRun(server?.lastState?.terminated)) return 'running'
   return condition(pod, 'PodScheduled')?.status === 'True' ? 'pulling_image' : 'scheduling'
+}
+
+function hasRun(ended: V1ContainerStateTerminated | undefined): boolean {
+  return ended !== undefined && !isStartFault(ended)
 }
 
 function addressOf(pod: PodObject): Launched['address'] {
@@ -110,6 +115,9 @@ function containerWait({ image, lastState, name, state }: V1ContainerStatus): La
     return told('container_failed', `The container ${name} cannot be created yet.`, message ?? reason)
   if (reason !== 'CrashLoopBackOff') return undefined
   const ended = lastState?.terminated
+  // The same words as while it is tried, for the same cause.
+  if (ended && isStartFault(ended))
+    return told('container_failed', `The container ${name} cannot be created yet.`, ended.message)
   const how = ended?.reason === 'OOMKilled' ? 'for want of memory' : `with exit code ${ended?.exitCode}`
   return told('container_failed', `The container ${name} ended ${how} and is started again.`, undefined)
 }
@@ -145,11 +153,7 @@ function parseOrUndefined(text: string | undefined): unknown {
 function terminalReport(status: V1ContainerStatus | undefined): LaunchReport | undefined {
   const ended = status?.state?.terminated
   // Its machine lost it, or never ran it: then nothing is known of its end.
-  if (
-    ended === undefined ||
-    ['ContainerStatusUnknown', 'StartError', 'ContainerCannotRun'].includes(ended.reason ?? '')
-  )
-    return undefined
+  if (ended === undefined || ended.reason === 'ContainerStatusUnknown' || isStartFault(ended)) return undefined
   const { exitCode } = ended
   if (exitCode === 0) return { status: 'succeeded', reason: null, detail: null, exitCode, signal: null }
   const signal = exitCode === 137 ? 'SIGKILL' : exitCode === 143 ? 'SIGTERM' : null

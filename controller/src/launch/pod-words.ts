@@ -9,6 +9,8 @@ export function clean(sentence: string, systemSays?: string): string {
     .replace(/[\p{Cc}\s]+/gu, ' ')
     .replace(/(\w+:\/\/)[^\s/"@]*@/g, '$1')
     .replace(/(\w+:\/\/[^\s"?]*)\?[^\s"]*/g, '$1')
+    // Where a connection came from is another port each time, and nobody's business.
+    .replace(/[\d.]+:\d+->/g, '')
     .trim()
   if (words === '') return sentence
   return `${sentence} ${words.length > MAX_SYSTEM_WORDS ? `${words.slice(0, MAX_SYSTEM_WORDS - 1)}…` : words}`
