@@ -1,7 +1,12 @@
 /** Unit tests lie beside their source, integration tests in test/; both run on the TypeScript source. */
 export default {
   testEnvironment: 'node',
-  testMatch: ['<rootDir>/*/src/**/*.test.ts', '<rootDir>/*/test/**/*.test.ts', '<rootDir>/scripts/**/*.test.mjs'],
+  testMatch: [
+    '<rootDir>/*/src/**/*.test.ts',
+    '<rootDir>/*/test/**/*.test.ts',
+    '<rootDir>/cliscale-chart/tests/**/*.test.ts',
+    '<rootDir>/scripts/**/*.test.mjs',
+  ],
   // Whole systems and browsers have a configuration of their own: e2e/jest.config.mjs.
   testPathIgnorePatterns: ['/node_modules/', '/dist/', '<rootDir>/e2e/'],
   modulePathIgnorePatterns: ['<rootDir>/[^/]+/dist/'],
