@@ -92,16 +92,6 @@ describe('a pod as the cluster told of it', () => {
       },
     ],
     [
-      'deadline',
-      {
-        progress: 'ended',
-        fault: {
-          reason: 'deadline',
-          detail: 'The session was still there long after its time limit and was ended.',
-        },
-      },
-    ],
-    [
       'succeeded',
       {
         progress: 'ended',
@@ -276,6 +266,11 @@ describe('a Job without a pod', () => {
     })
   })
   test('it completed', () => expect(withCondition('Complete')).toEqual({ progress: 'ended' }))
-  test('its time is over', () => expect(withCondition('Failed', 'DeadlineExceeded').fault?.reason).toBe('deadline'))
+  test('its time is over', () => {
+    expect(jobState(captured('deadline').job!)).toEqual({
+      progress: 'ended',
+      fault: { reason: 'deadline', detail: 'The session was still there long after its time limit and was ended.' },
+    })
+  })
   test('it is about to fail', () => expect(withCondition('FailureTarget').progress).toBe('scheduling'))
 })
