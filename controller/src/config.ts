@@ -1,4 +1,4 @@
-import { commaList, METRICS_ENV, secret, trueOrFalse, wholeNumber } from '@cliscale/service-kit'
+import { commaList, ConfigError, METRICS_ENV, secret, trueOrFalse, wholeNumber } from '@cliscale/service-kit'
 import type { FetchPolicy } from '@cliscale/contract'
 import { z } from 'zod'
 import { type ApiKey, readApiKeys } from './identity/api-keys.ts'
@@ -101,6 +101,33 @@ export const CONTROLLER_PROCESS_ENV = {
     .string()
     .optional()
     .meta({ description: 'A folder for sessions as local processes. Set: sessions run on this machine.' }),
+  CLISCALE_KUBERNETES_NAMESPACE: z
+    .string()
+    .regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, { error: 'must be the name of a namespace' })
+    .optional()
+    .meta({
+      description:
+        'The namespace of sessions. Set: sessions run as Jobs of the cluster that this process is a pod of, or that KUBECONFIG names.',
+    }),
+  CLISCALE_INSTANCE: z
+    .string()
+    .regex(/^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/, { error: 'must be the value of a label' })
+    .default('cliscale')
+    .meta({
+      description: 'Tells several installations apart that have one namespace of sessions: the release’s name.',
+    }),
+  CLISCALE_INTERNAL_URL: z
+    .string()
+    .refine((text) => publicOrigin(text) !== undefined, {
+      error: 'must be an http or https address without a path, such as http://cliscale-controller.ws-cli.svc:7082',
+    })
+    .transform((text) => publicOrigin(text) ?? text)
+    .optional()
+    .meta({ description: 'How the pods of sessions reach the internal API. Required on Kubernetes.' }),
+  CLISCALE_SESSION_TEMPLATE_FILE: z
+    .string()
+    .optional()
+    .meta({ description: 'What the pods of sessions are made of, as JSON. Required on Kubernetes.' }),
   CLISCALE_DRAIN_SECONDS: wholeNumber(1, 3600)
     .default(25)
     .meta({ description: 'How long the process may take to end in order; keep it under the pod’s grace period.' }),
@@ -156,6 +183,58 @@ export function controllerSettings(
     dataKey: env.CLISCALE_DATA_KEY,
     images: options.images ?? {},
   })
+}
+
+const processEnv = z.object(CONTROLLER_PROCESS_ENV)
+export type ControllerProcessEnv = z.infer<typeof processEnv>
+
+/** Where sessions run. */
+export type Place =
+  | { readonly kind: 'machine'; readonly dataDir: string }
+  | {
+      readonly kind: 'cluster'
+      readonly namespace: string
+      readonly instance: string
+      readonly internalUrl: string
+      readonly templateFile: string
+    }
+
+/** @throws ConfigError unless the settings name exactly one place, and all that belongs to it. */
+export function placeOf(
+  env: Pick<
+    ControllerProcessEnv,
+    | 'CLISCALE_DATA_DIR'
+    | 'CLISCALE_KUBERNETES_NAMESPACE'
+    | 'CLISCALE_INSTANCE'
+    | 'CLISCALE_INTERNAL_URL'
+    | 'CLISCALE_SESSION_TEMPLATE_FILE'
+  >,
+): Place {
+  const { CLISCALE_DATA_DIR: dataDir, CLISCALE_KUBERNETES_NAMESPACE: namespace } = env
+  if ((dataDir === undefined) === (namespace === undefined))
+    throw new ConfigError([
+      `${dataDir === undefined ? 'one' : 'only one'} of CLISCALE_KUBERNETES_NAMESPACE (sessions run as Jobs of a cluster) and CLISCALE_DATA_DIR (sessions run as processes of this machine) must be set`,
+    ])
+  const companions = {
+    CLISCALE_INTERNAL_URL: env.CLISCALE_INTERNAL_URL,
+    CLISCALE_SESSION_TEMPLATE_FILE: env.CLISCALE_SESSION_TEMPLATE_FILE,
+  }
+  const faults = Object.entries(companions)
+    .filter(([, value]) => (value === undefined) === (namespace !== undefined))
+    .map(([name]) =>
+      namespace === undefined
+        ? `${name} belongs to CLISCALE_KUBERNETES_NAMESPACE, which is not set; remove it`
+        : `${name} is required together with CLISCALE_KUBERNETES_NAMESPACE`,
+    )
+  if (faults.length > 0) throw new ConfigError(faults)
+  if (namespace === undefined) return { kind: 'machine', dataDir: dataDir! }
+  return {
+    kind: 'cluster',
+    namespace,
+    instance: env.CLISCALE_INSTANCE,
+    internalUrl: companions.CLISCALE_INTERNAL_URL!,
+    templateFile: companions.CLISCALE_SESSION_TEMPLATE_FILE!,
+  }
 }
 
 /** Scheme, host and port of an address that has nothing else; undefined when it is not one. */

@@ -3,12 +3,14 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { createTestDatabase, type TestDatabase } from '@cliscale/test-kit'
 import { generateSigningKey } from '../src/tokens/signer.ts'
+import { expectEventually } from './launch-contract.ts'
 
 const dist = (file: string) => fileURLToPath(new URL(`../dist/${file}`, import.meta.url))
 const KEY = 'cs_key_canary-12345678'
@@ -74,6 +76,38 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true })
 })
 
+async function file(name: string, text: string): Promise<string> {
+  await writeFile(path.join(dir, name), text)
+  return path.join(dir, name)
+}
+
+/** Settings of a controller whose cluster is not there. */
+async function clusterEnv(): Promise<Record<string, string>> {
+  const { CLISCALE_DATA_DIR: _, ...rest } = env
+  const kubeconfig = {
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [{ name: 'a', cluster: { server: 'http://127.0.0.1:1' } }],
+    users: [{ name: 'a', user: {} }],
+    contexts: [{ name: 'a', context: { cluster: 'a', user: 'a' } }],
+    'current-context': 'a',
+  }
+  return {
+    ...rest,
+    KUBECONFIG: await file('kubeconfig.json', JSON.stringify(kubeconfig)),
+    CLISCALE_KUBERNETES_NAMESPACE: 'sessions',
+    CLISCALE_INTERNAL_URL: 'http://127.0.0.1:7082',
+    CLISCALE_SESSION_TEMPLATE_FILE: await file('session.json', '{"runnerImage":"example.com/runner:1"}'),
+  }
+}
+
+async function occupied(): Promise<{ port: string } & AsyncDisposable> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  return { port: String(port), [Symbol.asyncDispose]: async () => void (await once(server.close(), 'close')) }
+}
+
 describe('the controller as a process', () => {
   test('names every fault of its settings at once and exits 78', async () => {
     const { code, stderr, stdout } = await new Program('main.js', [], {
@@ -98,9 +132,43 @@ describe('the controller as a process', () => {
     expect([empty.code, empty.stderr]).toEqual([78, expect.stringContaining('run the migrations first')])
   })
 
+  test('asks for one place to run sessions in, and for all that belongs to it', async () => {
+    const { CLISCALE_DATA_DIR: dataDir, ...rest } = env
+    const none = await new Program('main.js', [], rest).ended()
+    expect([none.code, none.stderr]).toEqual([78, expect.stringContaining('one of CLISCALE_KUBERNETES_NAMESPACE')])
+    const both = await new Program('main.js', [], { ...env, CLISCALE_KUBERNETES_NAMESPACE: 'sessions' }).ended()
+    expect([both.code, both.stderr]).toEqual([78, expect.stringContaining('only one of CLISCALE_KUBERNETES_NAMESPACE')])
+    const bare = await new Program('main.js', [], { ...rest, CLISCALE_KUBERNETES_NAMESPACE: 'sessions' }).ended()
+    expect(bare.code).toBe(78)
+    for (const name of ['CLISCALE_INTERNAL_URL', 'CLISCALE_SESSION_TEMPLATE_FILE'])
+      expect(bare.stderr).toContain(`${name} is required together with CLISCALE_KUBERNETES_NAMESPACE`)
+    const foreign = await new Program('main.js', [], { ...env, CLISCALE_INTERNAL_URL: 'http://x:1' }).ended()
+    expect([foreign.code, foreign.stderr]).toEqual([78, expect.stringContaining('CLISCALE_INTERNAL_URL belongs to')])
+    expect(dataDir).toBeDefined()
+  })
+
+  test('refuses a session template and a kubeconfig that cannot be used, with one sentence', async () => {
+    const cases: [Record<string, string>, string][] = [
+      [
+        { CLISCALE_SESSION_TEMPLATE_FILE: path.join(dir, 'none.json') },
+        'CLISCALE_SESSION_TEMPLATE_FILE cannot be read (ENOENT)',
+      ],
+      [
+        { CLISCALE_SESSION_TEMPLATE_FILE: await file('bad.json', '{"runnerImage":"x:1","imges":{}}') },
+        'session template: imges',
+      ],
+      [{ KUBECONFIG: await file('bad.yaml', 'nonsense: [') }, 'kubeconfig'],
+      [{ KUBECONFIG: '' }, 'kubeconfig'],
+    ]
+    for (const [extra, sentence] of cases) {
+      const { code, stderr } = await new Program('main.js', [], { ...(await clusterEnv()), ...extra }).ended()
+      expect([code, stderr.trimEnd().split('\n').length, stderr]).toEqual([78, 2, expect.stringContaining(sentence)])
+    }
+  })
+
   test('migrates, starts, answers, shows no secret, and drains on SIGTERM with exit code 0', async () => {
     const migrated = await new Program('db/migrate-cli.js', ['latest'], env).ended()
-    expect([migrated.code, migrated.stdout]).toEqual([0, 'Ran 0001-sessions.\n'])
+    expect([migrated.code, migrated.stdout]).toEqual([0, expect.stringMatching(/^Ran 0001-sessions, .*\.\n$/)])
     const again = await new Program('db/migrate-cli.js', ['latest'], env).ended()
     expect(again.stdout).toBe('The database is up to date.\n')
 
@@ -119,21 +187,108 @@ describe('the controller as a process', () => {
   })
 })
 
+describe('the controller of a cluster', () => {
+  test('is alive and not ready until its database is there and migrated, and takes sessions while the cluster is away', async () => {
+    await using own = await createTestDatabase()
+    const program = new Program('main.js', [], { ...(await clusterEnv()), CLISCALE_DATABASE_URL: own.url })
+    const { port, internalPort } = await program.line('listening')
+    const [url, internalUrl] = [`http://127.0.0.1:${String(port)}`, `http://127.0.0.1:${String(internalPort)}`]
+    const headers = { Authorization: `Bearer ${KEY}`, 'Content-Type': 'application/json' }
+    const create = () => fetch(`${url}/api/sessions`, { method: 'POST', headers, body: '{"command":"true"}' })
+    await program.line('waiting for the database')
+    for (const path of ['/healthz', '/.well-known/jwks.json']) expect((await fetch(url + path)).status).toBe(200)
+    expect((await fetch(`${internalUrl}/internal/jwks.json`)).status).toBe(200)
+    for (const refused of [
+      fetch(`${url}/readyz`),
+      create(),
+      fetch(`${internalUrl}/internal/claim`, { method: 'POST' }),
+    ]) {
+      const answer = await refused
+      expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '2'])
+      expect(await answer.json()).toMatchObject({
+        code: 'store_unavailable',
+        detail: /run the migrations first/ as never,
+      })
+    }
+    await new Program('db/migrate-cli.js', ['latest'], { CLISCALE_DATABASE_URL: own.url }).ended()
+    await program.line('ready')
+    expect((await fetch(`${url}/readyz`)).status).toBe(200)
+    const created = await create()
+    const { sessionId } = (await created.json()) as { sessionId: string }
+    expect(created.status).toBe(201)
+    const view = await expectEventually(async () => {
+      const answer = (await (await fetch(`${url}/api/sessions/${sessionId}`, { headers })).json()) as { reason: string }
+      return answer.reason !== null && answer
+    })
+    expect(view).toMatchObject({ status: 'scheduling', reason: 'launch_failed', detail: /does not answer/ as never })
+    program.child.kill('SIGTERM')
+    expect(await program.ended()).toMatchObject({ code: 0, stderr: '' })
+  }, 60_000)
+
+  test('leaves in order while it still waits, and at once when its login is refused', async () => {
+    const away = { CLISCALE_DATABASE_URL: 'postgres://a:canary-pw@127.0.0.1:1/x' }
+    const program = new Program('main.js', [], { ...(await clusterEnv()), ...away })
+    await program.line('waiting for the database')
+    program.child.kill('SIGTERM')
+    const { code, stdout } = await program.ended()
+    expect([code, stdout]).toEqual([0, expect.stringContaining('(ECONNREFUSED)')])
+    expect(stdout).not.toContain('canary')
+    const wrong = database.url.replace(/\/[^/?@]+(\?|$)/, '/no_such_database$1')
+    const refused = await new Program('main.js', [], {
+      ...(await clusterEnv()),
+      CLISCALE_DATABASE_URL: wrong,
+    }).ended()
+    expect([refused.code, refused.stderr]).toEqual([
+      78,
+      expect.stringContaining('refuses its login or its name (3D000)'),
+    ])
+  })
+
+  test('says in one sentence that its port is taken', async () => {
+    await using taken = await occupied()
+    const { code, stderr } = await new Program('main.js', [], {
+      ...(await clusterEnv()),
+      CLISCALE_PORT: taken.port,
+    }).ended()
+    expect([code, stderr]).toEqual([78, expect.stringMatching(/CLISCALE_PORT: port \d+ of 127.0.0.1 is taken/)])
+  })
+})
+
+test('what a composition imports does not load the client of Kubernetes', async () => {
+  const hook = `export const resolve = (name, context, next) => {
+    if (name.startsWith('@kubernetes/')) throw new Error('loaded ' + name)
+    return next(name, context)
+  }`
+  const script = `import { register } from 'node:module'
+    register('data:text/javascript,' + encodeURIComponent(${JSON.stringify(hook)}))
+    const { createController } = await import(${JSON.stringify(pathToFileURL(dist('index.js')).href)})
+    console.log(typeof createController)
+    await import(${JSON.stringify(pathToFileURL(dist('launch/kubernetes.js')).href)}).catch((error) => console.log(error.message))`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
+  let text = ''
+  child.stdout.on('data', (data: Buffer) => (text += data.toString()))
+  await once(child, 'close')
+  // The second line shows that the hook would have noticed.
+  expect(text).toBe('function\nloaded @kubernetes/client-node\n')
+})
+
 describe('npm run migrate:make', () => {
   test('writes the next file, which the list names after that, and refuses names that are not kebab-case', async () => {
     for (const name of [[], ['Bad Name'], ['../x']]) {
       const { code, stderr } = await new Program('db/migrate-cli.js', ['make', ...name], {}).ended()
       expect([code, stderr]).toEqual([1, expect.stringContaining('kebab-case')])
     }
-    const file = fileURLToPath(new URL('../src/db/migrations/0002-made-by-a-test.ts', import.meta.url))
+    const { code, stdout } = await new Program('db/migrate-cli.js', ['make', 'made_by_a_test'], {}).ended()
+    // As the README calls it, with underscores; files are named in kebab-case.
+    const name = /name: '(\d{4}-made-by-a-test)'/.exec(stdout)?.[1]
+    expect([code, name]).toEqual([0, expect.any(String)])
+    const made = fileURLToPath(new URL(`../src/db/migrations/${name}.ts`, import.meta.url))
     try {
-      const { code, stdout } = await new Program('db/migrate-cli.js', ['make', 'made-by-a-test'], {}).ended()
-      expect([code, stdout]).toEqual([0, expect.stringContaining("name: '0002-made-by-a-test'")])
-      expect(await readFile(file, 'utf8')).toContain('export async function down')
+      expect(await readFile(made, 'utf8')).toContain('export async function down')
     } finally {
-      await rm(file, { force: true })
+      await rm(made, { force: true })
     }
-    expect(existsSync(file)).toBe(false)
+    expect(existsSync(made)).toBe(false)
   })
 
   test('tells what it is for when it is called otherwise', async () => {

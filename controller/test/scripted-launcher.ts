@@ -35,6 +35,13 @@ export class ScriptedLauncher implements Launcher {
     return this.listError ? Promise.reject(this.listError) : Promise.resolve([...this.entries.values()].flat())
   }
 
+  /** Calls that the reconciler makes before it believes that something is missing. */
+  refreshes = 0
+  refresh(): Promise<void> {
+    this.refreshes++
+    return this.listError ? Promise.reject(this.listError) : Promise.resolve()
+  }
+
   identify(): Promise<Identified | undefined> {
     return Promise.reject(new LauncherUnavailable('nobody claims here'))
   }
