@@ -35,33 +35,50 @@ function before(given: Build, id: string): Set<string> {
 const GIVEN = ['PROJECT_ID', 'BUILD_ID', 'COMMIT_SHA']
 
 function faultsOf(given: Build): string[] {
-  const faults: string[] = []
-  if (given.options['automapSubstitutions'] !== true) faults.push('scripts see no substitutions')
-  if (given.options['logging'] !== 'CLOUD_LOGGING_ONLY')
-    faults.push('a service account of one’s own needs CLOUD_LOGGING_ONLY')
-  const texts = given.steps.map(({ script }) => script).join('\n') + given.serviceAccount
-  for (const [, name = ''] of texts.matchAll(/\$\{?(_[A-Z_]+)/g))
-    if (!(name in given.substitutions)) faults.push(`${name} is no substitution`)
-  for (const name of Object.keys(given.substitutions))
-    if (!new RegExp(`\\$\\{?${name}\\b`).test(texts)) faults.push(`${name} is used nowhere`)
-  for (const { id, name, waitFor, timeout, script, env = [] } of given.steps) {
-    const say = (fault: string) => faults.push(`${id}: ${fault}`)
-    if (!script.startsWith('#!/usr/bin/env bash\nset -euo pipefail\n')) say('goes on after a failure')
-    if (syntaxFaults(script) !== '') say(`is no bash: ${syntaxFaults(script)}`)
-    if (!(seconds(timeout) > 0)) say('has no time limit')
-    if (/:latest$/.test(name) || (!name.includes(':') && name !== 'gcr.io/cloud-builders/docker'))
-      say(`${name} is another image every day`)
-    for (const other of waitFor)
-      if (other !== '-' && step(given, other) === undefined) say(`waits for ${other}, which is not there`)
-    const own = env.map((entry) => entry.split('=')[0] ?? '')
-    for (const [, variable = ''] of script.matchAll(/\$\{?([A-Z][A-Z_]+)\b/g))
-      if (![...GIVEN, ...own, 'CLISCALE_VALUES_FILE'].includes(variable)) say(`$${variable} is set by nobody`)
-  }
-  for (const id of ['test', 'smoke', 'build-controller', 'build-ws-gateway', 'build-runner'])
-    if (!before(given, 'push').has(id)) faults.push(`push does not wait for ${id}`)
-  if (!before(given, 'deploy').has('push')) faults.push('deploy does not wait for push')
-  if (seconds(given.timeout) < longest(given)) faults.push('the whole has less time than its steps')
-  return faults
+  return [
+    ...faultsOfOptions(given),
+    ...given.steps.flatMap((one) => faultsOfStep(given, one).map((fault) => `${one.id}: ${fault}`)),
+    ...faultsOfOrder(given),
+  ]
+}
+
+function faultsOfOptions({ options, steps, serviceAccount, substitutions }: Build): string[] {
+  const texts = steps.map(({ script }) => script).join('\n') + serviceAccount
+  const used = [...texts.matchAll(/\$\{?(_[A-Z_]+)/g)].map(([, name = '']) => name)
+  return [
+    ...(options['automapSubstitutions'] === true ? [] : ['scripts see no substitutions']),
+    ...(options['logging'] === 'CLOUD_LOGGING_ONLY' ? [] : ['a service account of one’s own needs CLOUD_LOGGING_ONLY']),
+    ...used.filter((name) => !(name in substitutions)).map((name) => `${name} is no substitution`),
+    ...Object.keys(substitutions)
+      .filter((name) => !used.includes(name))
+      .map((name) => `${name} is used nowhere`),
+  ]
+}
+
+function faultsOfStep(given: Build, { name, waitFor, timeout, script, env = [] }: Step): string[] {
+  const known = [...GIVEN, 'CLISCALE_VALUES_FILE', ...env.map((entry) => entry.split('=')[0] ?? '')]
+  const version = name.split(':')[1] ?? (name === 'gcr.io/cloud-builders/docker' ? 'Google’s' : 'latest')
+  return [
+    ...(script.startsWith('#!/usr/bin/env bash\nset -euo pipefail\n') ? [] : ['goes on after a failure']),
+    ...(syntaxFaults(script) === '' ? [] : [`is no bash: ${syntaxFaults(script)}`]),
+    ...(seconds(timeout) > 0 ? [] : ['has no time limit']),
+    ...(version === 'latest' ? [`${name} is another image every day`] : []),
+    ...waitFor
+      .filter((other) => other !== '-' && step(given, other) === undefined)
+      .map((other) => `waits for ${other}, which is not there`),
+    ...[...script.matchAll(/\$\{?([A-Z][A-Z_]+)\b/g)]
+      .filter(([, variable = '']) => !known.includes(variable))
+      .map(([, variable = '']) => `$${variable} is set by nobody`),
+  ]
+}
+
+function faultsOfOrder(given: Build): string[] {
+  const first = ['test', 'smoke', 'build-controller', 'build-ws-gateway', 'build-runner']
+  return [
+    ...first.filter((id) => !before(given, 'push').has(id)).map((id) => `push does not wait for ${id}`),
+    ...(before(given, 'deploy').has('push') ? [] : ['deploy does not wait for push']),
+    ...(seconds(given.timeout) < longest(given) ? ['the whole has less time than its steps'] : []),
+  ]
 }
 
 /** The time that the slowest path through the steps may take. */

@@ -59,24 +59,26 @@ function faultsOf(given: Config): string[] {
   if (given.apiVersion !== 'skaffold/v4beta14') faults.push('the schema is not the one of Skaffold 2.19')
   for (const { docker } of given.build.artifacts)
     if (!existsSync(path.join(root, docker.dockerfile))) faults.push(`${docker.dockerfile} does not exist`)
-  for (const profile of PROFILES) {
-    const { statusCheck, helm } = deployOf(given, profile)
-    const [release] = helm.releases
-    if (release === undefined) throw new TypeError(`${profile} deploys nothing`)
-    const say = (fault: string) => faults.push(`${profile}: ${fault}`)
-    if (!release.wait) say('Helm does not wait for the migration')
-    if (statusCheck) say('Skaffold waits once more for what Helm has waited for')
-    const used = Object.values(release.setValueTemplates).join(' ')
-    for (const { image } of given.build.artifacts)
-      if (!used.includes(`{{.${variableOf(image)}}}`)) say(`the image ${image} reaches no value`)
-    for (const key of Object.keys({ ...release.setValueTemplates, ...release.setValues }))
-      if (at(values, ...key.split('.')) === undefined) say(`${key} is no value of the chart`)
-    for (const file of release.valuesFiles.map(plainFile))
-      if (!existsSync(path.join(root, file))) say(`${file} does not exist`)
-    for (const [name, flags] of Object.entries(helm.flags))
-      if (minutesOf(flags) * 60 < 2 * (5 + drainSeconds())) say(`${name} gives up before old pods may be gone`)
-  }
-  return faults
+  return [...faults, ...PROFILES.flatMap((profile) => faultsOfProfile(given, profile))]
+}
+
+function faultsOfProfile(given: Config, profile: string): string[] {
+  const { statusCheck, helm } = deployOf(given, profile)
+  const [release] = helm.releases
+  if (release === undefined) return [`${profile}: deploys nothing`]
+  const faults: string[] = []
+  if (!release.wait) faults.push('Helm does not wait for the migration')
+  if (statusCheck) faults.push('Skaffold waits once more for what Helm has waited for')
+  const used = Object.values(release.setValueTemplates).join(' ')
+  for (const { image } of given.build.artifacts)
+    if (!used.includes(`{{.${variableOf(image)}}}`)) faults.push(`the image ${image} reaches no value`)
+  for (const key of Object.keys({ ...release.setValueTemplates, ...release.setValues }))
+    if (at(values, ...key.split('.')) === undefined) faults.push(`${key} is no value of the chart`)
+  for (const file of release.valuesFiles.map(plainFile))
+    if (!existsSync(path.join(root, file))) faults.push(`${file} does not exist`)
+  for (const [name, flags] of Object.entries(helm.flags))
+    if (minutesOf(flags) * 60 < 2 * (5 + drainSeconds())) faults.push(`${name} gives up before old pods may be gone`)
+  return faults.map((fault) => `${profile}: ${fault}`)
 }
 
 const drainSeconds = () =>
