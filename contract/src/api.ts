@@ -119,7 +119,17 @@ export type SessionList = z.infer<typeof SessionList>
 
 /** Answer of `POST /ws/{id}/redeem` and `GET /ws/{id}/viewer`: who this browser is for this session. */
 export const ViewerResponse = z
-  .object({ sessionId: z.uuid(), viewer: z.uuid(), mode: z.enum(['rw', 'ro']), status: z.enum(SESSION_STATUSES) })
+  .object({
+    sessionId: z.uuid(),
+    viewer: z.uuid(),
+    mode: z.enum(['rw', 'ro']),
+    // What the session does now, as StatusMessage of the terminal's protocol, for a page whose terminal cannot say it.
+    status: z.enum(SESSION_STATUSES),
+    stage: z.enum(STAGES).nullable(),
+    since: z.iso.datetime(),
+    reason: z.enum(REASON_NAMES).nullable(),
+    hint: z.string().nullable(),
+  })
   .meta({ id: 'Viewer' })
 export type ViewerResponse = z.infer<typeof ViewerResponse>
 

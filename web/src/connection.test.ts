@@ -9,7 +9,7 @@ import {
   ServerType,
   type StatusMessage,
 } from '@cliscale/contract/terminal'
-import { Connection, IDLE_ACK_MS, OPEN_LIMIT_MS, SILENCE_LIMIT_MS, type Socket } from './connection.ts'
+import { ASK_MS, Connection, IDLE_ACK_MS, OPEN_LIMIT_MS, SILENCE_LIMIT_MS, type Socket } from './connection.ts'
 import type { ConnectionState } from './connection-state.ts'
 import type { ViewerAnswer } from './viewer-api.ts'
 
@@ -59,6 +59,7 @@ class ManualClock {
 }
 
 class FakeSocket implements Socket {
+  protocol = 'cliscale.v1'
   onopen: (() => void) | null = null
   onmessage: ((event: { data: unknown }) => void) | null = null
   onclose: ((event: { code: number }) => void) | null = null
@@ -136,6 +137,7 @@ describe('Connection', () => {
       onState: (state) => states.push(state),
       onMode: () => {},
       onStatus: () => {},
+      onPlain: () => drawn.push('plain'),
     })
     connection.start()
     await settle()
@@ -466,5 +468,87 @@ describe('Connection', () => {
     expect(socket().closed).toBe(true)
     expect(clock.pending).toBe(0)
     expect(states).toHaveLength(count)
+  })
+
+  describe('to an image with a terminal of its own', () => {
+    const viewerAt = (status: StatusMessage['status']): ViewerAnswer => ({
+      kind: 'viewer',
+      viewer: {
+        viewer: 'v1',
+        mode: 'rw',
+        clockOffsetMs: 0,
+        status: { status, stage: null, since: '2026-01-01T00:00:00Z', reason: null, hint: 'a hint' },
+      },
+    })
+    const preferences = encodeBytes(ServerType.preferences, new TextEncoder().encode('{}'))
+    const open = async (): Promise<void> => {
+      socket().protocol = 'tty'
+      socket().onopen?.()
+      await settle()
+    }
+    const beginPlain = async (): Promise<void> => {
+      answers.redeem = answers.find = viewerAt('scheduling')
+      await begin('t')
+      await open()
+    }
+    const attachPlain = async (): Promise<void> => {
+      await beginPlain()
+      answers.find = viewerAt('running')
+      socket().say(preferences)
+      await settle()
+    }
+
+    test('shows what it waits for, which it asks beside the terminal, and not the gateway’s lines', async () => {
+      await beginPlain()
+      expect([drawn, socket().sent]).toEqual([['plain'], ['{"AuthToken":"","columns":80,"rows":24}']])
+      expect(states.at(-1)).toMatchObject({ kind: 'waiting', status: { status: 'scheduling', hint: 'a hint' } })
+      socket().data('[cliscale] scheduling, 5 s')
+      answers.find = viewerAt('starting')
+      clock.advance(ASK_MS)
+      await settle()
+      expect(states.at(-1)).toMatchObject({ kind: 'waiting', status: { status: 'starting' } })
+      expect(drawn).toEqual(['plain'])
+    })
+
+    test('is live from the terminal’s first word on, in the window’s size, and acknowledges nothing', async () => {
+      await attachPlain()
+      socket().data('$ ')
+      parsed.shift()?.()
+      expect(states.at(-1)?.kind).toBe('live')
+      expect(drawn).toEqual(['plain', 'size 80x24', 'write $ '])
+      expect(connection.input(new TextEncoder().encode('x'))).toBe(true)
+      connection.resize({ columns: 90, rows: 30 })
+      expect(socket().sent.slice(1)).toEqual(['1{"columns":80,"rows":24}', '0x', '1{"columns":90,"rows":30}'])
+      expect(drawn.at(-1)).toBe('size 90x30')
+      clock.advance(10 * SILENCE_LIMIT_MS)
+      expect([states.at(-1)?.kind, socket().closed, clock.pending]).toEqual(['live', false, 0])
+    })
+
+    test.each([1000, 1006, 1012])('a connection that ends with %i starts no other program unasked', async (code) => {
+      await attachPlain()
+      socket().onclose?.({ code })
+      await settle()
+      expect(states.at(-1)).toEqual({ kind: 'stopped', why: 'program_over' })
+      expect(clock.pending).toBe(0)
+      connection.resume()
+      await open()
+      socket().say(preferences)
+      expect([sockets.length, drawn.at(-2), states.at(-1)?.kind]).toEqual([2, 'reset', 'live'])
+    })
+
+    test('a session that has ended says how it ended', async () => {
+      await attachPlain()
+      answers.find = viewerAt('stopped')
+      socket().onclose?.({ code: 1006 })
+      await settle()
+      expect(states.at(-1)).toMatchObject({ kind: 'ended', exit: { status: 'stopped', exitCode: null } })
+    })
+
+    test('one that is not there yet is waited for over a new connection', async () => {
+      await beginPlain()
+      socket().onclose?.({ code: 1012 })
+      await settle()
+      expect(states.at(-1)?.kind).toBe('reconnecting')
+    })
   })
 })

@@ -12,10 +12,12 @@ import {
   type ServerMessage,
   type StatusMessage,
   type TerminalSize,
+  TTY_PROTOCOL,
 } from '@cliscale/contract/terminal'
 import { reconnectDelayMs } from './backoff.ts'
 import type { ConnectionState, DropCause, Stop } from './connection-state.ts'
 import { inputMessages } from './input.ts'
+import { PlainLink } from './protocol/plain-link.ts'
 import { type Mark, Position } from './protocol/position.ts'
 import type { Viewer, ViewerAnswer, ViewerApi } from './viewer-api.ts'
 
@@ -27,11 +29,15 @@ export const OPEN_LIMIT_MS = 15_000
 export const IDLE_ACK_MS = 250
 /** A connection that held this long starts the next back-off from the beginning, in milliseconds. */
 const STABLE_MS = 5_000
+/** While `tty` is spoken, what a session waits for is asked this often, in milliseconds. */
+export const ASK_MS = 2_000
 /** A page that comes to the foreground doubts a connection that was silent for longer than a heartbeat, in ms. */
 const DOUBT_MS = 20_000
 
 /** The part of WebSocket that is used; messages are ArrayBuffers. */
 export interface Socket {
+  /** The subprotocol that the server chose; known once it is open. */
+  readonly protocol?: string
   onopen: (() => void) | null
   onmessage: ((event: { data: unknown }) => void) | null
   onclose: ((event: { code: number }) => void) | null
@@ -69,7 +75,11 @@ export interface ConnectionDeps {
   readonly onMode: (mode: Mode) => void
   /** Every STATUS, in order, with what the server's clock is ahead of ours by. */
   readonly onStatus: (status: StatusMessage, clockOffsetMs: number) => void
+  /** The session's image brings its own terminal, which speaks `tty` (see PlainLink). Called before it is attached. */
+  readonly onPlain: () => void
 }
+
+type TimerName = 'attempt' | 'silence' | 'ack' | 'open' | 'ask'
 
 /**
  * One viewer's way to one session: gets in, attaches, goes on after every drop at the offset it has, and stops when
@@ -79,10 +89,14 @@ export interface ConnectionDeps {
 export class Connection {
   readonly #deps: ConnectionDeps
   readonly #position = new Position()
-  readonly #timers = new Map<'attempt' | 'silence' | 'ack' | 'open', unknown>()
+  readonly #timers = new Map<TimerName, unknown>()
   #token: string | undefined
   #state: ConnectionState = { kind: 'connecting' }
   #socket: Socket | undefined
+  /** Set while the socket speaks `tty`. */
+  #plain: PlainLink | undefined
+  /** Whether this page was attached to a program by `tty`: a further connection starts another one. */
+  #ranPlain = false
   #viewer: Viewer | undefined
   #status: StatusMessage | undefined
   #mode: Mode = 'rw'
@@ -122,7 +136,11 @@ export class Connection {
     if (this.#state.kind === 'reconnecting') {
       this.#stopTimer('attempt')
       this.#again()
-    } else if (this.#socket !== undefined && this.#deps.clock.now() - this.#heardAt > DOUBT_MS) {
+    } else if (
+      this.#socket !== undefined &&
+      this.#plain === undefined &&
+      this.#deps.clock.now() - this.#heardAt > DOUBT_MS
+    ) {
       this.#lost('silence')
     }
   }
@@ -144,7 +162,10 @@ export class Connection {
 
   /** Tells the session the size of a read-write viewer's window. */
   resize(size: TerminalSize): void {
-    if (this.writable) this.#socket?.send(encodeJson(ClientType.resize, size))
+    if (!this.writable) return
+    if (this.#plain === undefined) return this.#socket?.send(encodeJson(ClientType.resize, size))
+    this.#plain.resize(size)
+    this.#deps.screen.resize(size)
   }
 
   // --- getting in
@@ -197,6 +218,7 @@ export class Connection {
       opened = true
       this.#stopTimer('open')
       this.#heard()
+      if (socket.protocol === TTY_PROTOCOL) return this.#openPlain(socket)
       socket.send(encodeClientHello({ ...this.#deps.windowSize(), ...this.#position.resume }))
     }
     socket.onmessage = ({ data }) => {
@@ -204,12 +226,81 @@ export class Connection {
       if (data instanceof ArrayBuffer) this.#receive(new Uint8Array(data))
     }
     socket.onclose = ({ code }) => {
+      const plain = this.#plain
       const wasStable = this.#dropSocket()
       if (wasStable) this.#attempt = 0
+      if (plain !== undefined && this.#state.kind !== 'ended' && code !== CLOSE.token)
+        return void this.#onPlainClose(plain.isAttached)
       if (opened) this.#onClose(code)
       // The browser does not tell a script why an upgrade was refused; the same question over HTTP does.
       else void this.#check('no_access')
     }
+  }
+
+  // --- an image with a terminal of its own
+
+  #openPlain(socket: Socket): void {
+    const { screen } = this.#deps
+    this.#plain = new PlainLink({
+      send: (message) => socket.send(message),
+      write: (bytes, parsed) => screen.write(bytes, parsed),
+      title: (text) => screen.title(text),
+      onAttached: () => this.#onPlainAttached(),
+    })
+    this.#deps.onPlain()
+    this.#plain.greet(this.#deps.windowSize())
+    if (this.#viewer?.status !== undefined) this.#onStatus(this.#viewer.status)
+    this.#askLater()
+  }
+
+  #onPlainAttached(): void {
+    this.#stopTimer('ask')
+    // ttyd says nothing while its program does not: only the browser notices then that it has gone.
+    this.#stopTimer('silence')
+    const size = this.#deps.windowSize()
+    if (this.#ranPlain) this.#deps.screen.reset()
+    if (size !== undefined) {
+      // The window may have changed since the greeting.
+      this.#plain?.resize(size)
+      this.#deps.screen.resize(size)
+    }
+    this.#ranPlain = true
+    this.#attachedAt = this.#deps.clock.now()
+    this.#set({ kind: 'live', status: undefined })
+    void this.#ask()
+  }
+
+  /** Asks what the session waits for: on `tty` that cannot be told apart from its output. */
+  #askLater(): void {
+    this.#startTimer('ask', ASK_MS, () => void this.#ask())
+  }
+
+  async #ask(): Promise<void> {
+    const socket = this.#socket
+    const answer = await this.#deps.api.find(this.#viewer?.viewer)
+    if (this.#closed || this.#socket !== socket || this.#plain === undefined) return
+    const status = answer.kind === 'viewer' ? answer.viewer.status : undefined
+    // The record may be a moment behind the terminal that is already there.
+    const isLate = this.#plain.isAttached && status !== undefined && isWaiting(status.status)
+    if (status !== undefined && !isLate) this.#onStatus(status)
+    if (!this.#plain.isAttached) this.#askLater()
+  }
+
+  /** ttyd's program was there and is not: nothing starts another unasked. Before that, waiting goes on. */
+  async #onPlainClose(wasAttached: boolean): Promise<void> {
+    const answer = await this.#deps.api.find(this.#viewer?.viewer)
+    if (this.#closed || this.#socket !== undefined) return
+    if (answer.kind === 'refused') return this.#stop(answer.why === 'not_found' ? 'not_found' : 'revoked')
+    if (answer.kind === 'viewer') {
+      this.#admit(answer.viewer)
+      const { status } = answer.viewer
+      if (status !== undefined && isFinal(status.status)) {
+        this.#onStatus(status)
+        return this.#end(exitOf(status))
+      }
+    }
+    if (wasAttached) this.#stop('program_over')
+    else this.#retryLater(answer.kind === 'viewer' ? 'server' : 'network')
   }
 
   #onClose(code: number): void {
@@ -241,8 +332,9 @@ export class Connection {
     const { clock } = this.#deps
     const wasStable = this.#attachedAt !== undefined && clock.now() - this.#attachedAt >= STABLE_MS
     this.#socket = undefined
+    this.#plain = undefined
     this.#attachedAt = undefined
-    for (const name of ['silence', 'ack', 'open'] as const) this.#stopTimer(name)
+    for (const name of ['silence', 'ack', 'open', 'ask'] as const) this.#stopTimer(name)
     if (socket !== undefined) {
       socket.onopen = socket.onmessage = socket.onclose = null
       socket.close()
@@ -251,6 +343,11 @@ export class Connection {
   }
 
   #lost(cause: DropCause): void {
+    const wasPlain = this.#plain?.isAttached === true
+    if (wasPlain) {
+      this.#dropSocket()
+      return this.#stop('program_over')
+    }
     if (this.#dropSocket()) this.#attempt = 0
     if (this.#state.kind !== 'ended') this.#retryLater(cause)
   }
@@ -277,12 +374,14 @@ export class Connection {
 
   #heard(): void {
     this.#heardAt = this.#deps.clock.now()
+    if (this.#plain?.isAttached === true) return
     this.#startTimer('silence', SILENCE_LIMIT_MS, () => this.#lost('silence'))
   }
 
   #receive(bytes: Uint8Array): void {
     let message: ServerMessage
     try {
+      if (this.#plain !== undefined) return this.#plain.receive(bytes)
       message = decodeServerMessage(bytes)
     } catch {
       this.#dropSocket()
@@ -362,7 +461,7 @@ export class Connection {
     this.#deps.onMode(mode)
   }
 
-  #startTimer(name: 'attempt' | 'silence' | 'ack' | 'open', ms: number, callback: () => void): void {
+  #startTimer(name: TimerName, ms: number, callback: () => void): void {
     this.#stopTimer(name)
     const timer = this.#deps.clock.setTimeout(() => {
       this.#timers.delete(name)
@@ -371,7 +470,7 @@ export class Connection {
     this.#timers.set(name, timer)
   }
 
-  #stopTimer(name: 'attempt' | 'silence' | 'ack' | 'open'): void {
+  #stopTimer(name: TimerName): void {
     if (this.#timers.has(name)) this.#deps.clock.clearTimeout(this.#timers.get(name))
     this.#timers.delete(name)
   }

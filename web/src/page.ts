@@ -1,4 +1,4 @@
-import { V1_PROTOCOL, type Mode, type StatusMessage } from '@cliscale/contract/terminal'
+import { TTY_PROTOCOL, V1_PROTOCOL, type Mode, type StatusMessage } from '@cliscale/contract/terminal'
 import { logCommand } from './address.ts'
 import { Connection, type Screen, type Socket } from './connection.ts'
 import type { ConnectionState } from './connection-state.ts'
@@ -13,7 +13,7 @@ import { confirmPaste } from './ui/confirm-paste.ts'
 import { byId, setText } from './ui/dom.ts'
 import { hideEndPanel, showEndPanel, showStopPanel } from './ui/end-panel.ts'
 import { setFavicon, tabLook } from './ui/favicon.ts'
-import { showClock, showMode, showSessionId, showStatus } from './ui/header.ts'
+import { showClock, showMode, showPlain, showSessionId, showStatus } from './ui/header.ts'
 import { setUpLogMenu } from './ui/log-menu.ts'
 import { Overlay, stopCard } from './ui/overlay.ts'
 import { takeProgramClipboard } from './ui/program-clipboard.ts'
@@ -111,6 +111,7 @@ export class Page {
       onState: (state) => this.#onState(state),
       onMode: (mode) => this.#setMode(mode),
       onStatus: (status, offset) => this.#onStatus(status, offset),
+      onPlain: () => this.#onPlain(),
     })
   }
 
@@ -196,6 +197,12 @@ export class Page {
     this.#show()
   }
 
+  /** The session's image has its own terminal: nobody else answers its questions, and it can do less. */
+  #onPlain(): void {
+    this.#view.answerQueries()
+    showPlain()
+  }
+
   /** Brings everything that counts or depends on the state up to date. Cheap when nothing changed. */
   #show(): void {
     const now = Date.now()
@@ -262,7 +269,7 @@ function openSocket(sessionPath: string, viewer: string): Socket {
   const url = new URL(sessionPath, location.href)
   url.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:'
   url.searchParams.set('viewer', viewer)
-  const socket = new WebSocket(url, V1_PROTOCOL)
+  const socket = new WebSocket(url, [V1_PROTOCOL, TTY_PROTOCOL])
   socket.binaryType = 'arraybuffer'
   return socket as unknown as Socket
 }

@@ -25,6 +25,7 @@ const STOP_WORDS: Readonly<Record<Stop, string>> = {
   idle: 'paused',
   taken_over: 'opened elsewhere',
   protocol: 'cannot be shown',
+  program_over: 'program ended',
 }
 
 /** The words for a state at a time (ms since 1970); `stageSince` is when the current stage began. */
@@ -58,7 +59,7 @@ function endedWords(exit: Exit): StatusWords {
 
 /** How it ended, in two or three words. */
 export function exitWords(exit: Exit): string {
-  if (exit.status === 'succeeded') return 'exit code 0'
+  if (exit.status === 'succeeded') return exit.exitCode === null ? 'finished' : 'exit code 0'
   if (exit.status === 'stopped') return 'stopped'
   if (exit.status === 'expired') return 'time limit'
   if (exit.signal !== null) return exit.signal
@@ -157,6 +158,11 @@ const STOP_HELP: Readonly<Record<Stop, Omit<StopHelp, 'offersResume'>>> = {
   protocol: {
     headline: 'The server sent something this page cannot read',
     body: 'The page may be older than the server. Reload it, or connect again.',
+    offersLink: false,
+  },
+  program_over: {
+    headline: 'The program has ended, or the connection to it',
+    body: 'The image of this session brings its own terminal: a program ends with its connection, and its exit code is not told. Connecting again starts it anew.',
     offersLink: false,
   },
 }

@@ -1,10 +1,12 @@
-import type { Mode } from '@cliscale/contract/terminal'
+import type { Mode, StatusMessage } from '@cliscale/contract/terminal'
 
 /** Who this browser is for this session. `clockOffsetMs` is the server's clock minus ours, at best a second exact. */
 export interface Viewer {
   readonly viewer: string
   readonly mode: Mode
   readonly clockOffsetMs: number
+  /** What the session did when it was asked; undefined from a server that does not say. */
+  readonly status?: StatusMessage
 }
 
 /** Why a session does not open for this browser. */
@@ -64,11 +66,16 @@ export function createViewerApi(sessionPath: string, request: typeof fetch, now:
 
 async function readAnswer(response: Response, now: number): Promise<ViewerAnswer> {
   if (response.ok) {
-    const body = (await response.json()) as { viewer: string; mode: Mode }
+    const body = (await response.json()) as { viewer: string; mode: Mode } & Partial<StatusMessage>
     const date = Date.parse(response.headers.get('date') ?? '')
     return {
       kind: 'viewer',
-      viewer: { viewer: body.viewer, mode: body.mode === 'ro' ? 'ro' : 'rw', clockOffsetMs: clockOffset(date, now) },
+      viewer: {
+        viewer: body.viewer,
+        mode: body.mode === 'ro' ? 'ro' : 'rw',
+        clockOffsetMs: clockOffset(date, now),
+        ...readStatus(body),
+      },
     }
   }
   const code = await problemCode(response)
@@ -79,6 +86,11 @@ async function readAnswer(response: Response, now: number): Promise<ViewerAnswer
   // A busy or broken server is worth another attempt; any other refusal stays one.
   if (response.status >= 500 || response.status === 429 || response.status === 408) return { kind: 'unreachable' }
   return { kind: 'refused', why: 'no_access' }
+}
+
+function readStatus(body: Partial<StatusMessage>): { status?: StatusMessage } {
+  const { status, since, stage = null, reason = null, hint = null } = body
+  return status === undefined || since === undefined ? {} : { status: { status, since, stage, reason, hint } }
 }
 
 async function problemCode(response: Response): Promise<string | undefined> {

@@ -38,7 +38,8 @@ async function main(): Promise<void> {
     logger,
   })
   const metrics = createMetrics({ processDefaults: true })
-  const keys = createRemoteKeys(new URL(env.CLISCALE_JWKS_URL), keyMetrics(metrics).fetchFailed)
+  const ofKeys = keyMetrics(metrics)
+  const keys = createRemoteKeys(new URL(env.CLISCALE_JWKS_URL), () => ofKeys.fetchFailed())
   const gateway = createGateway({
     ...gatewaySettings(env),
     pool,

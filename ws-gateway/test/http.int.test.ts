@@ -116,7 +116,17 @@ describe('a link', () => {
     expect(response.status).toBe(200)
     expect(response.headers.get('cache-control')).toBe('no-store')
     const viewer = (await response.json()) as { viewer: string }
-    expect(viewer).toEqual({ sessionId: sid, viewer: expect.any(String), mode: 'ro', status: 'running' })
+    // With what the session does now, as STATUS says it: for a page whose terminal speaks `tty`.
+    expect(viewer).toEqual({
+      sessionId: sid,
+      viewer: expect.any(String),
+      mode: 'ro',
+      status: 'running',
+      stage: null,
+      since: '2026-01-01T00:00:00.000Z',
+      reason: null,
+      hint: expect.any(String),
+    })
     const cookie = String(response.headers.get('set-cookie'))
     const secret = /^cs_[0-9a-f-]{36}=([\w-]{43});/.exec(cookie)?.[1] ?? ''
     expect(cookie).toBe(`cs_${viewer.viewer}=${secret}; Max-Age=3600; Path=/ws/${sid}; HttpOnly; SameSite=Strict`)
@@ -219,7 +229,14 @@ describe('a viewer', () => {
     const sid = await rig.seed()
     const { cookie, viewer } = await rig.cookie(sid, 'ro')
     const response = await viewerOf(sid, cookie)
-    expect(await response.json()).toEqual({ sessionId: sid, viewer, mode: 'ro', status: 'running' })
+    expect(await response.json()).toMatchObject({
+      sessionId: sid,
+      viewer,
+      mode: 'ro',
+      status: 'running',
+      stage: null,
+      reason: null,
+    })
   })
 
   test('of two in one browser is chosen by its id, else the newest', async () => {

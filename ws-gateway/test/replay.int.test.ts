@@ -171,6 +171,23 @@ describe('a session whose host is gone', () => {
     expect(JSON.parse(String(inbox.of('4')[0]))).toMatchObject({ seq })
     expect(textOf(inbox).length).toBe(total - seq)
     expect(inbox.of('0')[0]).toMatch(new RegExp(`^${seq / chunk}:`))
+    // What is left out is said once, outside of the offsets, between HELLO and the first byte.
+    expect(
+      decoded(inbox)
+        .map(({ type }) => type)
+        .slice(0, 3),
+    ).toEqual(['hello', 'snapshot', 'data'])
+    const [note] = decoded(inbox).filter((message) => message.type === 'snapshot')
+    expect(note?.seq).toBe(seq)
+    expect(String(Buffer.from(note!.bytes))).toContain(
+      `the first ${(seq / 1e6).toFixed(1)} MB of the output are not shown here; all of it: GET /api/sessions/${sid}/logs`,
+    )
+    const onTty = await view(sid, { protocols: ['tty'], hello: { AuthToken: '' } })
+    expect(onTty.of('0')[0]).toContain('[cliscale] the first 3.1 MB of the output are not shown here')
+    expect(textOf(onTty).slice(onTty.of('0')[0]!.length, -onTty.of('0').at(-1)!.length).length).toBe(total - seq)
+    const hello = JSON.parse(String(inbox.of('4')[0])) as { epoch: string }
+    const back = await view(sid, { hello: { epoch: hello.epoch, have: total - 5 } })
+    expect(decoded(back).map(({ type }) => type)).toEqual(['hello', 'data', 'exit'])
   })
 
   test.each([

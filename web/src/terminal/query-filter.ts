@@ -7,11 +7,15 @@ const FOCUS_REPORTS: ReadonlySet<string> = new Set(['\u001b[I', '\u001b[O'])
 /**
  * Keeps xterm.js from answering a program's questions: the session host answers each once, and an answer of every
  * viewer, or to a replayed question, would reach the program as typed junk (xterm.js sends them through `onData`).
- * `allows` says whether a piece of `onData` is a person's; the rest is handled before it is made.
+ * `allows` says whether a piece of `onData` is a person's; the rest is handled before it is made. While `isOn` says no,
+ * everything is as xterm.js has it.
  */
-export function swallowQueries(terminal: Terminal): { allows(data: string): boolean; dispose(): void } {
+export function swallowQueries(
+  terminal: Terminal,
+  isOn: () => boolean,
+): { allows(data: string): boolean; dispose(): void } {
   const { parser } = terminal
-  const swallow = (): boolean => true
+  const swallow = isOn
   let focusReportDue = false
   const handlers: IDisposable[] = [
     // DA1, DA2, DA3; DSR and CPR, plain and DEC; DECRQM, ANSI and DEC; XTVERSION; window reports; DECREQTPARM.
@@ -24,15 +28,15 @@ export function swallowQueries(terminal: Terminal): { allows(data: string): bool
     parser.registerCsiHandler({ prefix: '?', intermediates: '$', final: 'p' }, swallow),
     parser.registerCsiHandler({ prefix: '>', final: 'q' }, swallow),
     parser.registerCsiHandler({ prefix: '?', final: 'u' }, swallow),
-    parser.registerCsiHandler({ final: 't' }, isWindowReport),
+    parser.registerCsiHandler({ final: 't' }, (params) => isOn() && isWindowReport(params)),
     parser.registerCsiHandler({ final: 'x' }, swallow),
     // DECRQSS and XTGETTCAP.
     parser.registerDcsHandler({ intermediates: '$', final: 'q' }, swallow),
     parser.registerDcsHandler({ intermediates: '+', final: 'q' }, swallow),
     // Colour questions; setting a colour is passed on.
-    ...[4, 10, 11, 12].map((code) => parser.registerOscHandler(code, (body) => asksColour(body))),
+    ...[4, 10, 11, 12].map((code) => parser.registerOscHandler(code, (body) => isOn() && asksColour(body))),
     parser.registerCsiHandler({ prefix: '?', final: 'h' }, (params) => {
-      focusReportDue = params.includes(FOCUS_MODE)
+      focusReportDue = isOn() && params.includes(FOCUS_MODE)
       // The report, if any, is made while this sequence is handled; a later one is a person's.
       if (focusReportDue) queueMicrotask(() => (focusReportDue = false))
       return false

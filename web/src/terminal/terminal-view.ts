@@ -47,6 +47,7 @@ export class TerminalView {
   readonly #fit = new FitAddon()
   #fontSize: number
   #readOnly = true
+  #answersQueries = false
   #hasSize = false
   #ended = false
   #room: TerminalSize | undefined
@@ -62,7 +63,7 @@ export class TerminalView {
     this.terminal.loadAddon(this.search)
     this.terminal.loadAddon(new Unicode11Addon())
     this.terminal.unicode.activeVersion = '11'
-    const filter = swallowQueries(this.terminal)
+    const filter = swallowQueries(this.terminal, () => !this.#answersQueries)
     const send = (data: string, encode: (data: string) => Uint8Array): void => {
       if (filter.allows(data)) options.onInput(encode(data))
     }
@@ -81,6 +82,11 @@ export class TerminalView {
     this.#hasSize = true
     this.queue.resize(size)
     this.#arrange()
+  }
+
+  /** From now on xterm.js answers what a program asks its terminal: nobody else does. */
+  answerQueries(): void {
+    this.#answersQueries = true
   }
 
   setMode(mode: Mode): void {

@@ -37,3 +37,9 @@ export function showClock(state: ConnectionState, runningSince: number | undefin
   else if (runningSince !== undefined && state.kind !== 'ended') setText(clock, formatClock(now - runningSince))
   clock.hidden = clock.textContent === ''
 }
+
+/** Says that the image brings its own terminal, and offers what that means. The page cannot read its whole log. */
+export function showPlain(): void {
+  byId('own-terminal').hidden = false
+  byId('log-menu').dataset['plain'] = ''
+}

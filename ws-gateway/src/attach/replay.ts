@@ -5,6 +5,7 @@ import {
   DEFAULT_SIZE,
   encodeBytes,
   encodeJson,
+  encodeSnapshot,
   type Hello,
   MAX_CLIENT_MESSAGE_BYTES,
   MAX_REPLAY_BYTES,
@@ -15,7 +16,7 @@ import {
 import type { Grant, OutputRow, SessionState, Store } from '../store.ts'
 import { binaryFrame, type FirstMessage, FirstMessageReader } from './frames.ts'
 import type { HeldClient } from './held-client.ts'
-import { exitFrame, exitOf, type Protocol } from './speaker.ts'
+import { exitFrame, exitOf, lineFrame, noteLine, type Protocol } from './speaker.ts'
 
 export interface ReplayOptions {
   readonly store: Store
@@ -87,6 +88,8 @@ interface Start {
   readonly seq: number
   /** Start of the first chunk to read. */
   readonly chunk: number
+  /** Bytes of the output that this viewer neither has nor gets. */
+  readonly leftOut: number
 }
 
 /** Where to begin: where the client is, else far enough back, at the start of a chunk. */
@@ -96,11 +99,11 @@ async function findStart({ store, state }: ReplayOptions, hello: ClientHello): P
   const isSameLife = hello.epoch !== undefined && hello.epoch === epochOf(state)
   const earliest = (await store.firstChunkFrom(state.id, Math.max(0, end - MAX_REPLAY_BYTES))) ?? end
   if (!isSameLife || !Number.isSafeInteger(have) || (have as number) < earliest)
-    return { seq: earliest, chunk: earliest }
+    return { seq: earliest, chunk: earliest, leftOut: earliest }
   const seq = have as number
   // It may have seen bytes that were never stored: nothing is missing then.
-  if (seq >= end) return { seq, chunk: seq }
-  return { seq, chunk: (await store.chunkHolding(state.id, seq)) ?? earliest }
+  if (seq >= end) return { seq, chunk: seq, leftOut: 0 }
+  return { seq, chunk: (await store.chunkHolding(state.id, seq)) ?? earliest, leftOut: 0 }
 }
 
 function epochOf(state: SessionState): string {
@@ -113,6 +116,7 @@ async function writeOutput(options: ReplayOptions, hello: ClientHello): Promise<
   let rows = await options.store.readOutput(options.state.id, start.chunk, CHUNKS_PER_QUERY)
   let size: TerminalSize = rows[0] ? sizeOf(rows[0]) : DEFAULT_SIZE
   if (isV1) await write(options, helloFrame(options, start.seq, size))
+  if (start.leftOut > 0) await write(options, leftOutFrame(options, start))
   while (rows.length > 0) {
     for (const row of rows) {
       const next = sizeOf(row)
@@ -125,6 +129,17 @@ async function writeOutput(options: ReplayOptions, hello: ClientHello): Promise<
     const last = rows.at(-1)
     rows = last ? await options.store.readOutput(options.state.id, last.offset + 1, CHUNKS_PER_QUERY) : []
   }
+}
+
+/** Says what is not shown and where it is. Outside of the offsets: a viewer counts only what its program printed. */
+function leftOutFrame({ protocol, state }: ReplayOptions, { seq, leftOut }: Start): Buffer {
+  const text = `the first ${inMegabytes(leftOut)} of the output are not shown here; all of it: GET /api/sessions/${state.id}/logs`
+  if (protocol !== V1_PROTOCOL) return lineFrame(text)
+  return binaryFrame(encodeSnapshot(seq, noteLine(text)))
+}
+
+function inMegabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`
 }
 
 function sizeOf(row: OutputRow): TerminalSize {

@@ -50,9 +50,14 @@ export function exitOf(state: SessionState): Exit {
 
 const encoder = new TextEncoder()
 
-/** A line of the gateway's own on a `tty` terminal, dimmed, so that nobody takes it for the program's. */
-function lineFrame(text: string): Buffer {
-  return binaryFrame(encodeBytes(ServerType.data, encoder.encode(`\r\n\x1b[2m[cliscale] ${text}\x1b[0m\r\n`)))
+/** A line of the gateway's own, dimmed, so that nobody takes it for the program's. */
+export function noteLine(text: string): Uint8Array {
+  return encoder.encode(`\x1b[2m[cliscale] ${text}\x1b[0m\r\n`)
+}
+
+/** A line of the gateway's own on a `tty` terminal, where the cursor may stand anywhere. */
+export function lineFrame(text: string): Buffer {
+  return binaryFrame(encodeBytes(ServerType.data, Buffer.concat([Buffer.from('\r\n'), noteLine(text)])))
 }
 
 /** A status as a frame: STATUS on `cliscale.v1`, a line on `tty`. */

@@ -4,6 +4,7 @@ import { AppError, MAX_TOKEN_CHARS, SESSION_ID_PATTERN, type ViewerResponse } fr
 import { type Front, isOwnOrigin, type Logger, requestIdOf } from '@cliscale/service-kit'
 import express, { type Express, type Request, type RequestHandler, type Response } from 'express'
 import { z } from 'zod'
+import { statusOf } from '../attach/speaker.ts'
 import type { Grant, Store } from '../store.ts'
 import { expired, type TokenVerifier } from '../tokens/verifier.ts'
 import { problemHandler } from './problem.ts'
@@ -165,7 +166,7 @@ function sendViewer(res: Response, grant: Grant): void {
     sessionId: grant.session.id,
     viewer: grant.viewer,
     mode: grant.mode,
-    status: grant.session.status,
+    ...statusOf(grant.session, false),
   }
   res.set('Cache-Control', 'no-store').json(body)
 }
