@@ -46,8 +46,11 @@ export interface ControllerDouble extends AsyncDisposable {
  * The internal API of a controller with one session in memory, for faults that a real one cannot be brought to on
  * demand. The real one runs in e2e/.
  */
-export async function createControllerDouble(order: Partial<WorkOrder>): Promise<ControllerDouble> {
-  const it = new Double({
+export async function createControllerDouble(
+  order: Partial<WorkOrder>,
+  listen = { host: '127.0.0.1', port: 0 },
+): Promise<ControllerDouble> {
+  const it = new Double(listen, {
     command: 'true',
     codeUrl: null,
     checksumSha256: null,
@@ -74,7 +77,8 @@ class Double implements ControllerDouble {
   private order: WorkOrder
   private unsafeHosts: string[] = []
   private server: Server | undefined
-  private port = 0
+  private readonly host: string
+  private port: number
   private nonce: string | undefined
   private credential = ''
   private readonly sockets = new Set<Socket>()
@@ -83,7 +87,9 @@ class Double implements ControllerDouble {
   private jwks: unknown[] = []
   private keys: { kid: string; pair: Awaited<ReturnType<typeof generateKeyPair>> }[] = []
 
-  constructor(order: WorkOrder) {
+  constructor(listen: { host: string; port: number }, order: WorkOrder) {
+    this.host = listen.host
+    this.port = listen.port
     this.order = order
   }
 
@@ -121,7 +127,7 @@ class Double implements ControllerDouble {
       this.sockets.add(socket)
       socket.on('close', () => this.sockets.delete(socket))
     })
-    this.server.listen(this.port, '127.0.0.1')
+    this.server.listen(this.port, this.host)
     await once(this.server, 'listening')
     this.port = (this.server.address() as AddressInfo).port
   }

@@ -134,6 +134,9 @@ async function leave(
   signal: AbortSignal,
 ): Promise<void> {
   const { workSecret: secret, workSeen: seen } = state
+  // An earlier life may have told the end; this one is what the system looks at then.
+  const ended = state.events.find((event) => event.type === 'ended')
+  if (ended !== undefined) leaveLastWords(config.terminationMessageFile, ended)
   await dismiss({ socketPath: config.workSocket, secret, seen, from: terminal.workOffset, signal })
 }
 

@@ -10,7 +10,7 @@ import { endOf, endStopped, endWithout, type EndedEvent } from './outcome.ts'
 import type { StopRequest } from './stop-request.ts'
 import type { SessionTerminal } from './terminal-types.ts'
 import type { Timeline } from './timeline.ts'
-import { dismiss, type Unreachable, WorkLink, WorkUnreachable } from './work-link.ts'
+import { dismiss, quit, type Unreachable, WorkLink, WorkUnreachable } from './work-link.ts'
 
 /** Between SIGTERM and SIGKILL when a session is stopped. */
 export const STOP_GRACE_MS = 10_000
@@ -110,8 +110,7 @@ export class Session {
     if (!this.link?.isOpen) {
       return dismiss({ socketPath, secret: state.workSecret, from: terminal.workOffset, seen: state.workSeen, signal })
     }
-    this.link.send({ type: 'quit' })
-    await this.link.end()
+    await quit(this.link, socketPath, signal)
   }
 
   /** Closes the connection; work goes on. */

@@ -151,6 +151,17 @@ export function isListening(socketPath: string): Promise<boolean> {
 /** How long a work that is not up yet is waited for, only to tell it that nothing is to be done. */
 const DISMISS_LIMIT_MS = 30_000
 
+/** How long a work that was told to end may take; a host that ends before it would be started again in a pod. */
+const GOING_LIMIT_MS = 5000
+
+/** Tells work to end, and resolves when nobody listens any more, or after 5 s. Rejects only when `signal` aborts. */
+export async function quit(link: WorkLink, socketPath: string, signal: AbortSignal): Promise<void> {
+  link.send({ type: 'quit' })
+  await link.end()
+  const until = Date.now() + GOING_LIMIT_MS
+  while (Date.now() < until && (await isListening(socketPath))) await sleep(20, undefined, { signal })
+}
+
 /**
  * Tells work to end, if it listens to us. One that was never seen may be about to start: it is waited for, for a while.
  * Rejects only when `signal` aborts.
@@ -165,10 +176,9 @@ export async function dismiss(work: {
 }): Promise<void> {
   for (const until = Date.now() + DISMISS_LIMIT_MS; ; await sleep(200, undefined, { signal: work.signal })) {
     try {
-      const link = await WorkLink.connect(work)
-      link.send({ type: 'quit' })
-      return await link.end()
+      return await quit(await WorkLink.connect(work), work.socketPath, work.signal)
     } catch (error) {
+      work.signal.throwIfAborted()
       const absent = error instanceof WorkUnreachable && error.kind === 'absent'
       if (!absent || work.seen || Date.now() > until) return
     }

@@ -1,4 +1,4 @@
-/** A self-signed certificate for localhost and 127.0.0.1, made here so that no key is kept in the repository. */
+/** A self-signed certificate for a name, localhost and 127.0.0.1, made here so that no key is kept in the repository. */
 import { createSign, generateKeyPairSync } from 'node:crypto'
 
 function der(tag: number, ...parts: Buffer[]): Buffer {
@@ -13,14 +13,18 @@ const oid = (hex: string): Buffer => der(0x06, Buffer.from(hex, 'hex'))
 const octets = (content: Buffer): Buffer => der(0x04, content)
 
 /** @returns PEM of the key and of the certificate, valid for a day before and after now */
-export function createCertificate(): { key: string; cert: string } {
+export function createCertificate(host = 'localhost'): { key: string; cert: string } {
   const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
   const algorithm = sequence(oid('2a864886f70d01010b'), der(0x05))
   const name = sequence(der(0x31, sequence(oid('550403'), der(0x0c, Buffer.from('localhost')))))
   const time = (ms: number): Buffer =>
     der(0x17, Buffer.from(new Date(ms).toISOString().replace(/[-:T]/g, '').slice(2, 14) + 'Z'))
   const day = 24 * 3600 * 1000
-  const names = sequence(der(0x82, Buffer.from('localhost')), der(0x87, Buffer.from([127, 0, 0, 1])))
+  const names = sequence(
+    der(0x82, Buffer.from('localhost')),
+    der(0x82, Buffer.from(host)),
+    der(0x87, Buffer.from([127, 0, 0, 1])),
+  )
   const extensions = der(
     0xa3,
     sequence(
