@@ -87,10 +87,6 @@ readinessProbe:
   periodSeconds: 5
   timeoutSeconds: 5
   failureThreshold: 2
-lifecycle:
-  preStop:
-    # Load balancers need a moment to stop sending to a pod that goes.
-    sleep: { seconds: 3 }
 {{- end -}}
 
 {{- /* Settings given as a map, as env entries. */ -}}

@@ -87,7 +87,9 @@ else {
       for (const { spec, containers } of services) {
         const main = containers.at(-1)!
         const drain = Number(main.env!.find(({ name }) => name === 'CLISCALE_DRAIN_SECONDS')!.value)
-        expect(spec['terminationGracePeriodSeconds']).toBeGreaterThan(drain + main['lifecycle'].preStop.sleep.seconds)
+        expect(spec['terminationGracePeriodSeconds']).toBeGreaterThan(
+          drain + (main['lifecycle']?.preStop.sleep.seconds ?? 0),
+        )
         expect(main['livenessProbe'].httpGet).toEqual({ path: '/healthz', port: 'http' })
         expect(main['readinessProbe'].httpGet).toEqual({ path: '/readyz', port: 'http' })
       }
