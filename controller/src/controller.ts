@@ -73,6 +73,7 @@ export function createController(deps: ControllerDeps): Controller {
     queueLimitSeconds: settings.queueLimitSeconds,
     retentionSeconds,
     prune: () => pruneExpired(pool),
+    metrics,
     ...(deps.reconcilerTimings && { timings: deps.reconcilerTimings }),
   })
   const internal = createInternalApp({
@@ -81,6 +82,7 @@ export function createController(deps: ControllerDeps): Controller {
     signals,
     logger,
     openOrder: (sessionId, ciphertext) => openOrder(settings.dataKey, sessionId, ciphertext),
+    metrics,
     jwks: () => signer.hostJwks(),
     fetchPolicy: settings.fetchPolicy,
     outputMaxBytes: settings.sessionLogMaxBytes,

@@ -47,7 +47,8 @@ async function main(): Promise<void> {
     statementTimeoutMs: 7_000,
   })
   // On one machine a person is waiting for an answer; in a cluster the database may still be coming.
-  if (place.kind === 'machine') await refuseForeignSchema(pool)
+  const isChecked = place.kind === 'machine'
+  if (isChecked) await refuseForeignSchema(pool)
   const metrics = createMetrics({ processDefaults: true })
   poolMetrics(metrics, pool)
   const metricsServer = await serveMetrics(metrics, env, logger)
@@ -63,7 +64,7 @@ async function main(): Promise<void> {
   const { launcher, localFolders, images, ...told } = opened
   const settings = controllerSettings(env, { localFolders, images })
   const controller = createController({ pool, databaseUrl, settings, signer, launcher, logger, metrics, ...told })
-  const gate = createStoreGate({ pool, logger })
+  const gate = createStoreGate({ pool, logger, isChecked })
   const measured = requestMetrics(metrics, CONTROLLER_ROUTES)
   internalApp = measured(gate.guard(controller.internalApp), (req) => internalRoute(req.url))
   const server = createHttpServer(measured(gate.guard(controller.app), expressRoute))

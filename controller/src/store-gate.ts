@@ -20,6 +20,8 @@ export interface StoreGateOptions {
   readonly pool: pg.Pool
   readonly logger: Logger
   readonly everyMs?: number
+  /** Whether the database is known to be there: then nothing is waited for. */
+  readonly isChecked: boolean
 }
 
 /**
@@ -27,9 +29,9 @@ export interface StoreGateOptions {
  * that is alive and not ready says what it waits for, one that is started again and again does not. `opened` rejects with a
  * ConfigError when the database refuses the login for good.
  */
-export function createStoreGate({ pool, logger, everyMs = 1_000 }: StoreGateOptions): StoreGate {
+export function createStoreGate({ pool, logger, isChecked, everyMs = 1_000 }: StoreGateOptions): StoreGate {
   const abort = new AbortController()
-  let waitsFor: string | undefined = 'the database has not been asked yet'
+  let waitsFor: string | undefined = isChecked ? undefined : 'the database has not been asked yet'
   const wait = async (): Promise<boolean> => {
     let told: string | undefined
     while (!abort.signal.aborted) {
@@ -41,7 +43,7 @@ export function createStoreGate({ pool, logger, everyMs = 1_000 }: StoreGateOpti
     }
     return false
   }
-  const opened = wait()
+  const opened = isChecked ? Promise.resolve(true) : wait()
   // Whoever asks hears of it; until then it must not end the process.
   opened.catch(() => undefined)
   return {

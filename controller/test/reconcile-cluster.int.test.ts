@@ -267,10 +267,20 @@ describe('after the claim', () => {
   })
 
   test('a launcher that has not heard of the pod yet is given time', async () => {
-    const id = await claimed({}, { podUid: undefined, progress: 'scheduling' })
+    launcher.refreshError = new LauncherUnavailable('away')
+    const unheard = { podUid: undefined, progress: 'scheduling' } as const
+    const [id, lost, ...others] = await Promise.all(Array.from({ length: 10 }, () => claimed({}, unheard)))
     await sleep(TIMINGS.lostGraceMs + 500)
-    expect((await store.session(id)).status).toBe('running')
-    expect(await ended(id)).toMatchObject({ reason: 'runner_lost' })
+    for (const one of [id!, lost!, ...others]) expect((await store.session(one)).status).toBe('running')
+    // Asked anew, it knows of all but one.
+    launcher.onRefresh = () => {
+      for (const one of [id!, ...others]) launcher.say(one, running)
+    }
+    launcher.refreshes = 0
+    launcher.refreshError = undefined
+    expect(await ended(lost!)).toMatchObject({ reason: 'runner_lost' })
+    expect(launcher.refreshes).toBeLessThan(3)
+    for (const one of [id!, ...others]) expect((await store.session(one)).status).toBe('running')
   })
 
   test('its endpoint is written, follows it, and goes when it has ended', async () => {

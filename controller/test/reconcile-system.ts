@@ -21,7 +21,6 @@ export const TIMINGS = {
   overdueSeconds: 3_600,
   patienceMs: 0,
   lostGraceMs: 300,
-  unseenGraceMs: 1_500,
   faultGraceMs: 900,
   nodeLostGraceMs: 300,
   pullLimitMs: 600,
@@ -81,6 +80,7 @@ export function overriding(launcher: Launcher, calls: Partial<Launcher>): Launch
   return {
     launch: (asked) => launcher.launch(asked),
     list: () => launcher.list(),
+    refresh: () => launcher.refresh(),
     identify: (token) => launcher.identify(token),
     remove: (id, podUid) => launcher.remove(id, podUid),
     onChange: (listener) => launcher.onChange(listener),

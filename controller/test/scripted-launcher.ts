@@ -19,6 +19,10 @@ export class ScriptedLauncher implements Launcher {
   launchError: Error | undefined
   /** Set: nothing can be listed. */
   listError: Error | undefined
+  /** Set: nothing can be listed anew. */
+  refreshError: Error | undefined
+  /** What the cluster says when it is asked anew. */
+  onRefresh: () => void = () => undefined
   /** Whether a launch that is removed leaves the list. */
   isObedient = true
   readonly #listeners = new Set<() => void>()
@@ -39,7 +43,9 @@ export class ScriptedLauncher implements Launcher {
   refreshes = 0
   refresh(): Promise<void> {
     this.refreshes++
-    return this.listError ? Promise.reject(this.listError) : Promise.resolve()
+    if (this.refreshError) return Promise.reject(this.refreshError)
+    this.onRefresh()
+    return Promise.resolve()
   }
 
   identify(): Promise<Identified | undefined> {

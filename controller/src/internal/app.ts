@@ -10,6 +10,7 @@ import {
 import type { Logger } from '@cliscale/service-kit'
 import type pg from 'pg'
 import type { Identified, Launcher } from '../launch/launcher.ts'
+import type { ControllerMetrics } from '../metrics.ts'
 import { type ControlStreams, createControlStreams } from './control.ts'
 import { createReportCredential, matchesCredential, sessionOfCredential, sha256 } from './credential.ts'
 import { correctEnd } from './correct-end.ts'
@@ -36,6 +37,7 @@ export interface InternalAppDeps {
   readonly pingMs?: number
   /** How much later than a host the launcher may hear what was done to its launch, in milliseconds; 0 when absent. */
   readonly faultPatienceMs?: number
+  readonly metrics?: ControllerMetrics
 }
 
 /** The internal API (contract/src/internal.ts) as a request listener. It owns the control streams; the caller closes it. */
@@ -124,8 +126,7 @@ async function unseal(deps: InternalAppDeps, sessionId: string, ciphertext: Buff
     const detail = 'What the session was to run cannot be read any more. Start it again.'
     const end = { type: 'ended', status: 'failed', reason: 'internal', detail, exitCode: null, signal: null } as const
     const now = deps.now?.() ?? new Date()
-    const event = { ...end, at: now.toISOString() }
-    await applyReport(deps.pool, sessionId, event, { retentionSeconds: deps.retentionSeconds, now })
+    await report(deps, sessionId, { ...end, at: now.toISOString() }, now)
     throw nothingToRun()
   }
 }
@@ -148,9 +149,15 @@ async function events(
   const launch = { sessionId, podUid }
   const corrected =
     event.type === 'ended' ? await correctEnd(deps.launcher, launch, event, deps.faultPatienceMs) : event
-  const now = deps.now?.() ?? new Date()
-  await applyReport(deps.pool, sessionId, corrected, { retentionSeconds: deps.retentionSeconds, now })
+  await report(deps, sessionId, corrected, deps.now?.() ?? new Date())
   sendEmpty(response)
+}
+
+async function report(deps: InternalAppDeps, sessionId: string, event: SessionEvent, now: Date): Promise<void> {
+  const { retentionSeconds, metrics, pool } = deps
+  const { ended, startedAfterSeconds } = await applyReport(pool, sessionId, event, { retentionSeconds, now })
+  if (ended) metrics?.sessionEnded(ended.status, ended.reason)
+  if (startedAfterSeconds !== undefined) metrics?.sessionStarted(startedAfterSeconds)
 }
 
 async function output(

@@ -1,5 +1,6 @@
 import {
   type ClaimResponse,
+  type FinalStatus,
   isFinal,
   type Reason,
   type SessionEvent,
@@ -157,25 +158,36 @@ export async function markStarted(pool: pg.Pool, id: string): Promise<boolean> {
   })
 }
 
+/** What a report made of a session. */
+export interface Applied {
+  /** It began to run: this long after it was created. */
+  readonly startedAfterSeconds?: number
+  readonly ended?: { readonly status: FinalStatus; readonly reason: Reason | null }
+}
+
 /** Applies a host's report; one that changes nothing any more is fine. */
 export async function applyReport(
   pool: pg.Pool,
   id: string,
   event: SessionEvent,
   options: { readonly retentionSeconds: number; readonly now: Date },
-): Promise<void> {
-  await withTransaction(pool, async (trx) => {
+): Promise<Applied> {
+  return withTransaction(pool, async (trx) => {
     const row = await lockSession(trx, id)
-    if (row === undefined) return
+    if (row === undefined) return {}
     const change = applyEvent(stateOf(row), event, options.now)
-    if (change === undefined) return
-    if (change.end !== undefined)
-      return finishSession(trx, id, { ...change, end: change.end }, options.retentionSeconds)
+    if (change === undefined) return {}
+    if (change.end !== undefined) {
+      await finishSession(trx, id, { ...change, end: change.end }, options.retentionSeconds)
+      return { ended: { status: change.status as FinalStatus, reason: change.end.reason } }
+    }
     await trx.query(
       `update sessions set status = $2, stage = $3, stages = $4, started_at = coalesce(started_at, $5),
          wait_reason = null, wait_detail = null, updated_at = now() where id = $1`,
       [id, change.status, change.stage, JSON.stringify(change.stages), change.startedAt ?? null],
     )
+    const { startedAt } = change
+    return startedAt ? { startedAfterSeconds: (startedAt.getTime() - row.created_at.getTime()) / 1000 } : {}
   })
 }
 

@@ -2,6 +2,7 @@ import type { Reason } from '@cliscale/contract'
 import { isStoreUnavailable, type Logger } from '@cliscale/service-kit'
 import type pg from 'pg'
 import type { Launched, Launcher, LaunchRequest } from '../launch/launcher.ts'
+import { type ControllerMetrics, NO_METRICS } from '../metrics.ts'
 import { LaunchAttempts } from './launch-attempts.ts'
 import { type CheckTimings, SessionChecks } from './session-checks.ts'
 import { stopAll } from './stop-all.ts'
@@ -18,6 +19,7 @@ export interface ReconcilerDeps {
   /** Removes a batch of expired rows of any kind; how many. Called outside of requests, again at once while it finds any. */
   readonly prune: () => Promise<number>
   readonly timings?: Partial<ReconcilerTimings>
+  readonly metrics?: ControllerMetrics
 }
 
 export interface ReconcilerTimings extends CheckTimings {
@@ -37,8 +39,6 @@ const TIMINGS: ReconcilerTimings = {
   overdueSeconds: 3_600,
   patienceMs: 30_000,
   lostGraceMs: 5_000,
-  // A watch that has become silent is noticed within 60 s.
-  unseenGraceMs: 90_000,
   // A pod's grace is 120 s.
   faultGraceMs: 150_000,
   nodeLostGraceMs: 20_000,
@@ -79,6 +79,7 @@ export function createReconciler(deps: ReconcilerDeps): Reconciler {
 class LoopingReconciler implements Reconciler {
   readonly #deps: ReconcilerDeps
   readonly #timings: ReconcilerTimings
+  readonly #metrics: ControllerMetrics
   readonly #attempts = new LaunchAttempts()
   readonly #checks: SessionChecks
   /** Since when launches are seen whose session has no row. */
@@ -94,8 +95,10 @@ class LoopingReconciler implements Reconciler {
   constructor(deps: ReconcilerDeps) {
     this.#deps = deps
     this.#timings = { ...TIMINGS, ...deps.timings }
+    this.#metrics = deps.metrics ?? NO_METRICS
     this.#checks = new SessionChecks({
       ...deps,
+      metrics: this.#metrics,
       timings: this.#timings,
       attempts: this.#attempts,
       launch: (request) => this.#launch(request),
@@ -132,7 +135,9 @@ class LoopingReconciler implements Reconciler {
   #run(): void {
     clearTimeout(this.#timer)
     this.#kicked = false
+    const startedAt = performance.now()
     this.#running = this.#look().then((ok) => {
+      this.#metrics.looked({ seconds: (performance.now() - startedAt) / 1000, isOk: ok })
       this.#running = undefined
       if (this.#state !== 'started') return
       if (this.#kicked && ok) return this.#run()
@@ -198,9 +203,10 @@ class LoopingReconciler implements Reconciler {
 
   async #compare(): Promise<void> {
     const open = await findOpenSessions(this.#deps.pool)
+    this.#metrics.saw(open.map((session) => session.status))
     const ids = new Set(open.map((session) => session.id))
     this.#attempts.forgetAllBut(ids)
-    this.#checks.forgetAllBut(ids)
+    this.#checks.beginLook(ids)
     // Listed after it was read: what is open and was launched before is in the list.
     const listed = await this.#list().catch(async (err: unknown) => {
       for (const session of open) await this.#checks.checkBlindly(session)
@@ -231,8 +237,10 @@ class LoopingReconciler implements Reconciler {
       const age = ages.get(id)
       if (age === undefined) rowless.set(id, this.#rowless.get(id) ?? Date.now())
       if (age === undefined && Date.now() - rowless.get(id)! < this.#timings.rowlessMs) continue
-      if (age === undefined || age.seconds > this.#timings.lingerSeconds) await this.#checks.remove(id)
-      else if (age.isFinal && entries.every((entry) => entry.progress === 'ended')) await this.#checks.remove(id)
+      // What has ended is cleared away; what runs should not be there.
+      const isOver = age?.isFinal === true && entries.every((entry) => entry.progress === 'ended')
+      const isOrphan = !isOver && (age === undefined || age.seconds > this.#timings.lingerSeconds)
+      if ((isOver || isOrphan) && (await this.#checks.remove(id)) && isOrphan) this.#metrics.orphanRemoved()
     }
     this.#rowless = rowless
   }

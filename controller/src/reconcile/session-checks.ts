@@ -3,6 +3,7 @@ import type { Logger } from '@cliscale/service-kit'
 import type pg from 'pg'
 import { upsertEndpoint } from '../internal/store.ts'
 import type { Identified, Launched, Launcher, LaunchFault, LaunchRequest } from '../launch/launcher.ts'
+import type { ControllerMetrics } from '../metrics.ts'
 import type { LaunchAttempts } from './launch-attempts.ts'
 import { endOfLaunch, furthest, isOfThePlace, statusOfFault } from './launch-end.ts'
 import { Observations } from './observations.ts'
@@ -27,8 +28,6 @@ export interface CheckTimings {
   readonly patienceMs: number
   /** Between the end or disappearance of a claimed launch and that of its session: a last report may be on its way. */
   readonly lostGraceMs: number
-  /** The same while the session has a launch of which nothing is known yet: what the launcher hears may be late. */
-  readonly unseenGraceMs: number
   /** How long a launch to which something was done may go on: its host concludes and reports within the pod's grace. */
   readonly faultGraceMs: number
   /** The same for one whose machine is gone: nobody reports, and its pod may stay listed for ever. */
@@ -48,6 +47,7 @@ export interface CheckDeps {
   readonly timings: CheckTimings
   readonly attempts: LaunchAttempts
   readonly launch: (request: LaunchRequest) => Promise<void>
+  readonly metrics: ControllerMetrics
 }
 
 /**
@@ -68,6 +68,8 @@ export class SessionChecks {
   readonly #deps: CheckDeps
   readonly #seen = new Observations()
   #beganAt = Date.now()
+  /** What runs for certain, when this look had to know it. */
+  #certain: Promise<readonly Launched[]> | undefined
 
   constructor(deps: CheckDeps) {
     this.#deps = deps
@@ -78,7 +80,9 @@ export class SessionChecks {
     this.#beganAt = Date.now()
   }
 
-  forgetAllBut(ids: ReadonlySet<string>): void {
+  /** A look begins, at these sessions; what is known of others is forgotten. */
+  beginLook(ids: ReadonlySet<string>): void {
+    this.#certain = undefined
     this.#seen.forgetAllBut(ids)
   }
 
@@ -96,6 +100,7 @@ export class SessionChecks {
     const ended = await endSession(this.#deps.pool, id, ending, this.#deps.retentionSeconds)
     if (ended) {
       this.#deps.attempts.forget(id)
+      this.#deps.metrics.sessionEnded(ending.status, ending.reason)
       this.#deps.logger.info({ sessionId: id, status: ending.status, reason: ending.reason }, 'session ended')
     }
     return ended
@@ -203,11 +208,30 @@ export class SessionChecks {
     const runs = ours !== undefined && ours.progress !== 'ended'
     await this.#writeEndpoint(session, podUid, runs ? ours : undefined)
     if (runs) await this.noteWait(session, ours.wait)
-    if (this.#isOver(session, ours, launches)) await this.#endOver(session)
+    if (!this.#isOver(session, ours)) return
+    if (ours === undefined && !(await this.#isGone(session.id, podUid))) return
+    await this.#endOver(session)
+  }
+
+  /** What is not listed may only not have been heard of; nothing that can't be taken back follows from that alone. */
+  async #isGone(id: string, podUid: string): Promise<boolean> {
+    const { launcher, logger } = this.#deps
+    try {
+      this.#certain ??= launcher.refresh().then(() => launcher.list())
+      const launched = (await this.#certain).find((entry) => entry.sessionId === id && entry.podUid === podUid)
+      if (launched !== undefined) this.#seen.note(id, launched)
+      return launched === undefined || launched.progress === 'ended'
+    } catch (err) {
+      logger.warn(
+        { sessionId: id, why: (err as Error).message },
+        'a launch is not listed, and the launcher cannot be asked',
+      )
+      return false
+    }
   }
 
   /** Whether a claimed session's launch is over, and was for as long as a last report of its host may take. */
-  #isOver(session: OpenSession, ours: Launched | undefined, launches: readonly Launched[]): boolean {
+  #isOver(session: OpenSession, ours: Launched | undefined): boolean {
     const { timings } = this.#deps
     const runs = ours !== undefined && ours.progress !== 'ended'
     const overMs = this.#seen.heldMs(session.id, 'over', runs ? undefined : 'over')
@@ -219,8 +243,7 @@ export class SessionChecks {
     }
     // Nobody else speaks for a terminal of its own: what the launch says is all there is.
     if (session.kind === 'ttyd' && ours !== undefined) return true
-    const mayBeUnseen = ours === undefined && launches.some((entry) => entry.podUid === undefined)
-    return overMs >= (mayBeUnseen ? timings.unseenGraceMs : timings.lostGraceMs)
+    return overMs >= timings.lostGraceMs
   }
 
   async #endOver(session: OpenSession): Promise<void> {
