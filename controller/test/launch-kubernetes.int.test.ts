@@ -3,11 +3,14 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { createLogger } from '@cliscale/service-kit'
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { createKubernetesLauncher, type KubernetesLauncherOptions } from '../src/launch/kubernetes.ts'
 import { SessionTemplate } from '../src/launch/session-template.ts'
 import { createKubernetesSystem, createTestCluster, hasCluster, type TestCluster } from './launch-cluster.ts'
 import { describeLauncher, request } from './launch-contract.ts'
+
+// Pods take their time on a machine that is busy with other tests.
+jest.setTimeout(120_000)
 
 describe('without a cluster', () => {
   let folder: string

@@ -112,8 +112,10 @@ function podSpec(image: SessionImage, { controllerUrl, template }: JobSpecOption
   }
 }
 
+type Container = { [K in keyof V1Container]: V1Container[K] }
+
 /** What both kinds of container have in common. */
-function container(name: string, image: string, user: number, template: SessionTemplate): V1Container {
+function container(name: string, image: string, user: number, template: SessionTemplate): Container {
   return {
     name,
     image,

@@ -1,4 +1,16 @@
-import type { V1Job, V1Pod } from '@kubernetes/client-node'
+import type { V1ContainerStateTerminated, V1ContainerStatus, V1JobStatus, V1PodStatus } from '@kubernetes/client-node'
+
+/** An object as JSON has it: times are text. */
+export type Plain<T> = T extends Date
+  ? string
+  : T extends (infer U)[]
+    ? Plain<U>[]
+    : T extends object
+      ? { [K in keyof T]: Plain<T[K]> }
+      : T
+
+export type ContainerStatus = Plain<V1ContainerStatus>
+export type EndedContainer = Plain<V1ContainerStateTerminated>
 
 /** What is kept of an object's metadata. Times are text, as the API server sends them. */
 export interface KubernetesObject {
@@ -15,22 +27,22 @@ interface Metadata {
 }
 /** What is kept of a pod: no spec, no annotations, no managed fields. */
 export interface PodObject extends KubernetesObject {
-  readonly status?: V1Pod['status']
+  readonly status?: Plain<V1PodStatus>
 }
 /** What is kept of a Job: its spec is ours. */
 export interface JobObject extends KubernetesObject {
-  readonly status?: V1Job['status']
+  readonly status?: Plain<V1JobStatus>
 }
 
 /** What is kept of a pod as the API server sends it. Throws when it is none. */
 export function keepPod(object: unknown): PodObject {
-  const { status } = object as V1Pod
+  const { status } = object as Pick<PodObject, 'status'>
   return { metadata: keepMetadata(object), ...(status && { status }) }
 }
 
 /** What is kept of a Job as the API server sends it. Throws when it is none. */
 export function keepJob(object: unknown): JobObject {
-  const { status } = object as V1Job
+  const { status } = object as Pick<JobObject, 'status'>
   return { metadata: keepMetadata(object), ...(status && { status }) }
 }
 

@@ -219,9 +219,8 @@ const GONE = { reason: 'evicted', detail: 'The session’s pod was deleted.' } a
 
 /** When the host of a pod that goes on ended with exit code 0. */
 function hostDoneAt({ metadata, status }: PodObject): number | undefined {
-  if (status?.phase === 'Succeeded' || status?.phase === 'Failed' || metadata.deletionTimestamp) return undefined
-  const host = status?.initContainerStatuses?.find(({ name }) => name === CONTAINERS.host)
+  const goesOn = status?.phase === 'Running' && metadata.deletionTimestamp === undefined
+  const host = goesOn ? status.initContainerStatuses?.find(({ name }) => name === CONTAINERS.host) : undefined
   const ended = host?.state?.terminated ?? host?.lastState?.terminated
-  if (ended?.exitCode !== 0) return undefined
-  return Date.parse(String(ended.finishedAt)) || undefined
+  return ended?.exitCode === 0 ? Date.parse(String(ended.finishedAt)) || undefined : undefined
 }

@@ -1,7 +1,6 @@
 import type { Reason } from '@cliscale/contract'
-import type { V1ContainerStateTerminated } from '@kubernetes/client-node'
 import { CONTAINERS } from './job-names.ts'
-import type { JobObject, PodObject } from './kubernetes-objects.ts'
+import type { EndedContainer, JobObject, PodObject } from './kubernetes-objects.ts'
 import type { LaunchFault } from './launcher.ts'
 import { clean } from './pod-words.ts'
 
@@ -55,22 +54,23 @@ function deadline({ job }: FaultEvidence): LaunchFault | undefined {
 const OVER_ITS_DISK =
   /exceeds the limit|exceeded its local ephemeral storage limit|exceeds the total limit of containers/
 
-/** What the machine's kubelet did to the pod, or said of itself when it refused it. */
+/** What the machine's kubelet says of a pod that it put out, or did not let in: the first that fits. */
+const MACHINE_WORDS: readonly (readonly [RegExp, Reason, string])[] = [
+  [/^Evicted$/, 'evicted', 'The machine ran short and put the session out.'],
+  [/^NodeLost$/, 'node_lost', 'The machine of the session disappeared.'],
+  [/^(Terminated|Shutdown|NodeShutdown)$/, 'evicted', 'The machine of the session was shut down.'],
+  [/^(Preempting|Preempted)$/, 'evicted', 'Something more important took the session’s place.'],
+  // The scheduler's word did not hold: OutOfcpu, OutOfmemory, OutOfpods, NodeAffinity, UnexpectedAdmissionError.
+  [/^OutOf|Affinity|Admission|NodePorts/, 'evicted', 'The machine refused the session.'],
+]
+
 function evictedByMachine({ pod }: FaultEvidence): LaunchFault | undefined {
-  const { message, reason } = pod?.status ?? {}
-  if (reason === undefined || pod?.status?.phase !== 'Failed') return undefined
+  const { message, phase, reason } = pod?.status ?? {}
+  if (reason === undefined || phase !== 'Failed') return undefined
   if (reason === 'Evicted' && OVER_ITS_DISK.test(message ?? ''))
     return told('disk_full', 'The session used more disk than it may.', message)
-  if (reason === 'Evicted') return told('evicted', 'The machine ran short and put the session out.', message)
-  if (reason === 'NodeLost') return told('node_lost', 'The machine of the session disappeared.', message)
-  if (['Terminated', 'Shutdown', 'NodeShutdown'].includes(reason))
-    return told('evicted', 'The machine of the session was shut down.', message)
-  if (reason === 'Preempting' || reason === 'Preempted')
-    return told('evicted', 'Something more important took the session’s place.', message)
-  // The scheduler's word did not hold: OutOfcpu, OutOfmemory, OutOfpods, NodeAffinity, UnexpectedAdmissionError.
-  if (/^OutOf|Affinity|Admission|NodePorts/.test(reason))
-    return told('evicted', 'The machine refused the session.', message)
-  return undefined
+  const [, word, sentence] = MACHINE_WORDS.find(([pattern]) => pattern.test(reason)) ?? []
+  return word && sentence ? told(word, sentence, message) : undefined
 }
 
 const DISRUPTIONS: Readonly<Record<string, readonly [Reason, string]>> = {
@@ -103,7 +103,7 @@ function couldNotStart({ pod }: FaultEvidence): LaunchFault | undefined {
 }
 
 /** Whether a container ended without its program ever having run. */
-export function isStartFault({ reason }: V1ContainerStateTerminated): boolean {
+export function isStartFault({ reason }: EndedContainer): boolean {
   return reason === 'StartError' || reason === 'ContainerCannotRun'
 }
 
@@ -131,7 +131,7 @@ function endedWithoutWord({ pod, isEnded, hasReport }: FaultEvidence): LaunchFau
   return told('runner_lost', `The session’s pod ended without a word${exitOf(ended)}.`, pod.status?.message)
 }
 
-function exitOf(ended: V1ContainerStateTerminated | undefined): string {
+function exitOf(ended: EndedContainer | undefined): string {
   return ended === undefined ? '' : `, its program with exit code ${ended.exitCode}`
 }
 

@@ -1,9 +1,8 @@
 import { FINAL_REPORTS, REASON_NAMES, type Reason } from '@cliscale/contract'
-import type { V1ContainerStateTerminated, V1ContainerStatus } from '@kubernetes/client-node'
 import { z } from 'zod'
 import { CONTAINERS } from './job-names.ts'
 import { TERMINAL_PORT } from './job-spec.ts'
-import type { JobObject, PodObject } from './kubernetes-objects.ts'
+import type { ContainerStatus, EndedContainer, JobObject, PodObject } from './kubernetes-objects.ts'
 import type { Launched, LaunchFault, LaunchReport } from './launcher.ts'
 import { findFault, isStartFault } from './pod-fault.ts'
 import { clean } from './pod-words.ts'
@@ -40,11 +39,11 @@ export function isFinished(job: JobObject): boolean {
 }
 
 /** The container that serves the terminal: the host of a runner, the one container of a ttyd. */
-function serverOf(pod: PodObject): V1ContainerStatus | undefined {
+function serverOf(pod: PodObject): ContainerStatus | undefined {
   return statusOf(pod, CONTAINERS.host) ?? statusOf(pod, CONTAINERS.terminal)
 }
 
-function statusOf({ status }: PodObject, name: string): V1ContainerStatus | undefined {
+function statusOf({ status }: PodObject, name: string): ContainerStatus | undefined {
   return [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])].find((c) => c.name === name)
 }
 
@@ -56,7 +55,7 @@ function progressOf(pod: PodObject): Launched['progress'] {
   return condition(pod, 'PodScheduled')?.status === 'True' ? 'pulling_image' : 'scheduling'
 }
 
-function hasRun(ended: V1ContainerStateTerminated | undefined): boolean {
+function hasRun(ended: EndedContainer | undefined): boolean {
   return ended !== undefined && !isStartFault(ended)
 }
 
@@ -101,7 +100,7 @@ function findWait(pod: PodObject): LaunchFault | undefined {
   return undefined
 }
 
-function containerWait({ image, lastState, name, state }: V1ContainerStatus): LaunchFault | undefined {
+function containerWait({ image, lastState, name, state }: ContainerStatus): LaunchFault | undefined {
   const { message, reason } = state?.waiting ?? {}
   if (reason === undefined) return undefined
   if (IMAGE_FAULTS.includes(reason))
@@ -150,7 +149,7 @@ function parseOrUndefined(text: string | undefined): unknown {
 }
 
 /** An image that brings its own terminal server has no host that could report: its exit is all there is. */
-function terminalReport(status: V1ContainerStatus | undefined): LaunchReport | undefined {
+function terminalReport(status: ContainerStatus | undefined): LaunchReport | undefined {
   const ended = status?.state?.terminated
   // Its machine lost it, or never ran it: then nothing is known of its end.
   if (ended === undefined || ended.reason === 'ContainerStatusUnknown' || isStartFault(ended)) return undefined
