@@ -137,6 +137,13 @@ describe('before the claim', () => {
     expect(await store.session(other)).toMatchObject({ status: 'starting', wait_reason: null })
   })
 
+  test('the image of the command may be the one that cannot be pulled, when the host has claimed already', async () => {
+    const wait = image('no/such:1 cannot be pulled: not found.')
+    const id = await claimed({ status: 'starting' }, { ...running, progress: 'pulling_image', wait })
+    expect(await ended(id)).toMatchObject({ status: 'failed', reason: 'image_pull', detail: wait.detail })
+    await expectEventually(() => Promise.resolve(!launcher.entries.has(id)))
+  })
+
   test('a fault that no other try can mend ends the session; one of the place has it launched again', async () => {
     const [bad, evicted] = [await launched(), await launched()]
     launcher.say(bad, { ...waiting, fault: image('"NO such" is not the name of an image.') })

@@ -151,8 +151,8 @@ export class SessionChecks {
     const heldMs = this.#seen.heldMs(session.id, 'pull', wait?.reason === 'image_pull' ? 'image_pull' : undefined)
     if (wait === undefined || heldMs <= this.#deps.timings.pullLimitMs) return false
     const { reason, detail } = wait
-    if (await this.end(session.id, { status: 'failed', reason, detail, unclaimedOnly: true }))
-      await this.remove(session.id)
+    const unclaimedOnly = session.podUid === null
+    if (await this.end(session.id, { status: 'failed', reason, detail, unclaimedOnly })) await this.remove(session.id)
     return true
   }
 
@@ -208,6 +208,8 @@ export class SessionChecks {
     const runs = ours !== undefined && ours.progress !== 'ended'
     await this.#writeEndpoint(session, podUid, runs ? ours : undefined)
     if (runs) await this.noteWait(session, ours.wait)
+    // The host's own image was there; that of the command may not be.
+    if (runs && (await this.#endUnpullable(session, ours.wait))) return
     if (!this.#isOver(session, ours)) return
     if (ours === undefined && !(await this.#isGone(session.id, podUid))) return
     await this.#endOver(session)
