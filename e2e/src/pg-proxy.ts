@@ -14,7 +14,7 @@ export interface PgProxy extends AsyncDisposable {
 }
 
 /** A TCP proxy in front of a PostgreSQL on a Unix socket that can lose the answer to one COMMIT. */
-export async function startPgProxy(socketPath: string): Promise<PgProxy> {
+export async function startPgProxy(socketPath: string, port = 0): Promise<PgProxy> {
   let armed: { statement: RegExp; hit: () => void } | undefined
   const sockets = new Set<net.Socket>()
   const server = net.createServer((client) => {
@@ -47,7 +47,7 @@ export async function startPgProxy(socketPath: string): Promise<PgProxy> {
       client.write(chunk)
     })
   })
-  server.listen(0, '127.0.0.1')
+  server.listen(port, '127.0.0.1')
   await once(server, 'listening')
   return {
     port: (server.address() as net.AddressInfo).port,

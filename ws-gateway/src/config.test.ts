@@ -1,9 +1,8 @@
 import { describe, expect, test } from '@jest/globals'
 import { ConfigError, parseEnv } from '@cliscale/service-kit'
-import { z } from 'zod'
-import { GATEWAY_PROCESS_ENV, gatewaySettings } from './config.ts'
+import { drainFault, gatewayProcessSchema, gatewaySettings } from './config.ts'
 
-const schema = z.object(GATEWAY_PROCESS_ENV)
+const schema = gatewayProcessSchema
 const NEEDED = {
   CLISCALE_DATABASE_URL: 'postgres://u@h/d',
   CLISCALE_JWKS_URL: 'http://controller:7080/.well-known/jwks.json',
@@ -19,6 +18,16 @@ describe('the configuration', () => {
       maxPendingUpgrades: 8192,
       maxPendingUpgradesPerAddress: 4096,
     })
+  })
+
+  test.each([
+    [{}, undefined],
+    [{ CLISCALE_LAME_DUCK_SECONDS: '20' }, undefined],
+    [{ CLISCALE_LAME_DUCK_SECONDS: '21' }, 'CLISCALE_LAME_DUCK_SECONDS must be at least 5 less'],
+    [{ CLISCALE_DRAIN_SECONDS: '9' }, 'CLISCALE_LAME_DUCK_SECONDS must be at least 5 less'],
+  ])('leaves time to end in order after the lame duck: %p', (env, fault) => {
+    const found = drainFault(parseEnv(schema, { ...NEEDED, ...env }))
+    expect(found?.slice(0, fault?.length)).toBe(fault)
   })
 
   test('tells all its faults at once', () => {

@@ -71,9 +71,9 @@ const STATE_COLUMNS = `s.id, s.kind, s.status, s.stage, s.stages,
   case when s.ended_at is null then coalesce(s.wait_reason, s.reason) else s.reason end as reason,
   case when s.ended_at is null and s.wait_reason is not null then s.wait_detail else s.detail end as detail,
   s.exit_code, s.signal, s.pod_uid, s.created_at, s.updated_at, s.started_at, s.ended_at, e.pod_ip, e.port`
-// Once a pod holds the claim, the endpoint of any other is not the session's.
+// The endpoint of a pod that does not hold the claim is not the session's.
 const ENDPOINT_JOIN = `left join session_endpoints e
-  on e.session_id = s.id and (s.pod_uid is null or e.pod_uid = s.pod_uid)`
+  on e.session_id = s.id and e.pod_uid = s.pod_uid`
 
 const CONSUME = `
   with used as (

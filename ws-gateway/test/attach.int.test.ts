@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
 import net, { type Socket } from 'node:net'
 import type { TestDatabase } from '@cliscale/test-kit'
 import { closeFrame, binaryFrame } from '../src/attach/frames.ts'
@@ -203,6 +204,20 @@ describe('until the pod is there', () => {
     await leave(inbox)
   })
 
+  test('the endpoint of a session that nobody has claimed is not dialled', async () => {
+    const dialled: Socket[] = []
+    await using pod = await rawPod((socket) => void dialled.push(socket))
+    const sid = await rig.seed({ status: 'starting', podUid: null })
+    await database.query(
+      `insert into session_endpoints (session_id, pod_ip, port, pod_uid) values ($1, '127.0.0.1', $2, 'pod-1')`,
+      [sid, pod.port],
+    )
+    const inbox = await attach(rig, sid)
+    await until(() => inbox.of('9').length >= 4)
+    expect(dialled).toEqual([])
+    await leave(inbox)
+  })
+
   test.each([['169.254.169.254'], ['::1'], ['localhost'], ['10.0.0.1']])(
     'an endpoint at %s, outside the pods’ networks, is not dialled',
     async (address) => {
@@ -390,6 +405,38 @@ describe('a viewer', () => {
     const ws = rig.open(sid, { headers: { cookie, origin: rig.origin } })
     const [error] = (await once(ws, 'error')) as [Error]
     expect(error.message).toContain('401')
+  })
+})
+
+describe('leaving', () => {
+  test('goes on with what is open, lets viewers come back, and keeps one-time tokens for another gateway', async () => {
+    await using leaving = await Rig.start(database, keys, { limits: FAST })
+    await using pod = await echoPod()
+    const sid = await leaving.seed({ port: pod.port })
+    const { cookie } = await leaving.cookie(sid)
+    const open = await attach(leaving, sid)
+    leaving.gateway.beginDrain()
+    const late = await leaving.token(sid)
+    const client = leaving.open(sid, { query: `?token=${late}` }).on('error', () => {})
+    const [, refused] = (await once(client, 'unexpected-response')) as [unknown, IncomingMessage]
+    expect([refused.statusCode, refused.headers['retry-after'], refused.headers.connection]).toEqual([
+      503,
+      '1',
+      'close',
+    ])
+    refused.destroy()
+    const { rows } = await database.query('select 1 from token_jti where session_id = $1', [sid])
+    expect(rows).toHaveLength(1)
+    // A link is traded for its cookie, which is good at every gateway.
+    const redeemed = await leaving.redeem(sid, late)
+    expect([redeemed.status, redeemed.headers.get('connection')]).toEqual([200, 'close'])
+    const back = new Inbox(leaving.open(sid, { headers: { cookie, origin: leaving.origin } }))
+    await once(back.socket, 'open')
+    for (const inbox of [open, back]) {
+      inbox.socket.send(Buffer.from('0x'))
+      expect(await until(() => inbox.of('0')[0])).toBe('x')
+    }
+    await Promise.all([leave(open), leave(back)])
   })
 })
 

@@ -3,10 +3,12 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import http from 'node:http'
+import path from 'node:path'
 import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import type { TestDatabase } from '@cliscale/test-kit'
 import WebSocket from 'ws'
+import { startPgProxy } from '../../e2e/src/pg-proxy.ts'
 import { asGateway, createDatabase, createKeys, echoPod, Inbox, type Keys, Rig, until } from './support.ts'
 
 const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url))
@@ -121,6 +123,79 @@ describe('the gateway’s process', () => {
     expect(error.message).toContain('503')
     child.kill('SIGTERM')
     await once(child, 'exit')
+  })
+
+  test('is alive without database and keys, ready once it has both, and ready no more while it leaves', async () => {
+    isJwksBroken = true
+    // It names a Unix socket and no host, which URL does not read.
+    const at = new URL(database.url.replace('@/', '@local/'))
+    const socket = path.join(at.searchParams.get('host') ?? '', '.s.PGSQL.5432')
+    const { port } = await startPgProxy(socket).then(async (proxy) => {
+      await proxy[Symbol.asyncDispose]()
+      return proxy
+    })
+    const url = `postgresql://${at.username}:${at.password}@127.0.0.1:${port}${at.pathname}?options=-c%20role%3Dcliscale_gateway`
+    const { child, host } = await startWell({ CLISCALE_DATABASE_URL: url, CLISCALE_LAME_DUCK_SECONDS: '1' })
+    const status = async (what: string): Promise<number> => (await fetch(`http://${host}/${what}`)).status
+    expect([await status('healthz'), await status('readyz')]).toEqual([200, 503])
+    isJwksBroken = false
+    expect([await status('healthz'), await status('readyz')]).toEqual([200, 503])
+    await using _there = await startPgProxy(socket, port)
+    await until(async () => (await status('readyz')) === 200, 10_000)
+    // Once had, the keys are kept: a controller that is away closes no gateway.
+    isJwksBroken = true
+    expect(await status('readyz')).toBe(200)
+    child.kill('SIGTERM')
+    await until(async () => (await status('readyz')) === 503)
+    expect(await status('healthz')).toBe(200)
+    expect((await once(child, 'exit'))[0]).toBe(0)
+  })
+
+  test('tells its metrics on a port of their own, and no id in them', async () => {
+    await using pod = await echoPod()
+    const { host, output } = await startWell({ CLISCALE_METRICS_PORT: '0' })
+    const port = await until(() => /"port":(\d+),"message":"metrics are served"/.exec(output())?.[1])
+    const sid = await rig.seed({ port: pod.port })
+    const [spliced, waiting] = await Promise.all(
+      [sid, await rig.seed({ status: 'queued' })].map(async (id) => {
+        const ws = new WebSocket(`ws://${host}/ws/${id}?token=${await rig.token(id)}`, ['cliscale.v1'])
+        const inbox = new Inbox(ws)
+        await once(ws, 'open')
+        return inbox
+      }),
+    )
+    spliced!.socket.send(Buffer.from('0x'))
+    await until(() => spliced!.of('0')[0])
+    await once(new WebSocket(`ws://${host}/ws/${sid}?token=used-up`, ['cliscale.v1']), 'error')
+    expect((await fetch(`http://${host}/ws/${sid}`)).status).toBe(200)
+    expect((await fetch(`http://${host}/metrics`)).status).toBe(404)
+    const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
+    for (const line of [
+      'cliscale_ws_open{state="spliced"} 1',
+      'cliscale_ws_open{state="waiting"} 1',
+      'cliscale_ws_accepted_total 2',
+      'cliscale_ws_refused_total{code="token_invalid"} 1',
+      'cliscale_ws_pod_ready_seconds_count 1',
+      'cliscale_jwks_fetch_failures_total 0',
+      'cliscale_ws_closed_total{cause="target_refused"} 0',
+      'cliscale_http_request_seconds_count{route="/ws/:id",method="GET",code="2xx"} 1',
+    ])
+      expect(text).toContain(`${line}\n`)
+    expect(text).toMatch(/cliscale_ws_bytes_total\{direction="out"\} [1-9]/)
+    expect(text).not.toMatch(/[0-9a-f]{8}-[0-9a-f]{4}/)
+    for (const inbox of [spliced!, waiting!]) inbox.socket.terminate()
+  })
+
+  test('says in one sentence that a port is taken', async () => {
+    const { port } = jwks.address() as AddressInfo
+    const { child, output } = start({
+      CLISCALE_DATABASE_URL: asGateway(database.url),
+      CLISCALE_JWKS_URL: 'http://127.0.0.1:1/jwks.json',
+      CLISCALE_PORT: String(port),
+    })
+    expect((await once(child, 'exit'))[0]).toBe(78)
+    expect(output()).toContain(`CLISCALE_PORT: port ${port} of 127.0.0.1 is taken by another program`)
+    expect(output()).not.toContain('    at ')
   })
 
   test('does not start with a configuration that cannot be used, and says all that is wrong', async () => {

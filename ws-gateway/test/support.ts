@@ -156,7 +156,12 @@ export class Rig implements AsyncDisposable {
     return id
   }
 
+  /** Writes where a session listens; one that nobody has claimed is claimed for it. */
   async endpoint(id: string, port: number, options: { podUid?: string; address?: string } = {}): Promise<void> {
+    await this.database.query('update sessions set pod_uid = coalesce(pod_uid, $2) where id = $1', [
+      id,
+      options.podUid ?? 'pod-1',
+    ])
     await this.database.query(
       `insert into session_endpoints (session_id, pod_ip, port, pod_uid) values ($1, $2, $3, $4)
        on conflict (session_id) do update set pod_ip = excluded.pod_ip, port = excluded.port, pod_uid = excluded.pod_uid`,

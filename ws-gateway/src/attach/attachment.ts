@@ -70,6 +70,8 @@ export class Attachment {
   #endPod: (() => void) | undefined
   #podReadyMs: number | undefined
   #cause: CloseCause = 'client'
+  /** Whoever closes first after that: it was us. */
+  #isDrained = false
 
   constructor(deps: AttachDeps, options: { client: HeldClient; grant: Grant; protocol: Protocol }) {
     this.#deps = deps
@@ -108,6 +110,7 @@ export class Attachment {
 
   /** Ends it in order: by the pod's Close where a pod speaks, else by ours. */
   drain(): void {
+    this.#isDrained = true
     if (this.#state === 'spliced') this.#endPod?.()
     else this.#close(CLOSE.restart, 'the gateway restarts', 'drain')
   }
@@ -238,7 +241,8 @@ export class Attachment {
     const endedAs = this.#state
     this.#state = 'closed'
     this.#abort.abort(OVER)
-    this.#deps.metrics.closed(this.#cause)
+    const cause = this.#isDrained ? 'drain' : this.#cause
+    this.#deps.metrics.closed(cause)
     this.#deps.logger.info(
       {
         sessionId: this.#session.id,
@@ -246,7 +250,7 @@ export class Attachment {
         mode: this.#grant.mode,
         protocol: this.#protocol === V1_PROTOCOL ? 'v1' : 'tty',
         endedAs,
-        cause: this.#cause,
+        cause,
         podReadyMs: this.#podReadyMs,
         durationMs: this.#deps.now() - this.#openedAt,
         bytesIn: this.bytesIn,
