@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { CONTROLLER_ENV, CONTROLLER_PROCESS_ENV } from '@cliscale/controller'
-import { secret, wholeNumber } from '@cliscale/service-kit'
+import { METRICS_ENV, secret, wholeNumber } from '@cliscale/service-kit'
 import { GATEWAY_ENV } from '@cliscale/ws-gateway'
 import { z } from 'zod'
 
@@ -24,6 +24,7 @@ export const SERVER_ENV = {
   CLISCALE_SESSION_MEMORY_MAX_BYTES: wholeNumber(16 * 1024 * 1024, 16 * 1024 ** 4)
     .optional()
     .meta({ description: 'Memory that one session may use, where the system can keep a limit. Absent: no limit.' }),
+  ...METRICS_ENV,
   CLISCALE_LOG_LEVEL: CONTROLLER_PROCESS_ENV.CLISCALE_LOG_LEVEL,
 } as const
 

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -92,10 +92,21 @@ test('a session leaves its traces in the metrics, and nowhere an id', async () =
     `cliscale_http_request_seconds_count{route="${template}",method="${method}",code="${code}"}`
   expect(value(after, 'cliscale_sessions_created_total')).toBe(1)
   expect(value(after, 'cliscale_launch_seconds_count{result="ok"}')).toBe(1)
+  expect(value(after, 'cliscale_sessions_ended_total{status="failed",reason="exit_nonzero"}')).toBe(1)
+  expect(value(after, 'cliscale_session_start_seconds_count')).toBe(1)
+  expect(value(after, 'cliscale_sessions_open{status="running"}')).toBeDefined()
+  expect(value(after, 'cliscale_reconcile_seconds_count')).toBeGreaterThan(0)
+  expect(value(after, 'cliscale_reconcile_failing')).toBe(0)
+  expect(value(after, 'cliscale_reconcile_lag_seconds')).toBeLessThan(10)
+  expect(value(after, 'cliscale_database_connections{state="waiting"}')).toBe(0)
   expect(value(after, route('/api/sessions', 'POST', '2xx'))).toBe(2)
   expect(value(after, route('/api/sessions/:id', 'GET', '4xx'))).toBe(1)
   expect(value(after, route('/internal/claim', 'POST', '2xx'))).toBe(1)
   expect(value(after, route('other', 'GET', '4xx'))).toBe(1)
+  const page = await readFile(new URL('../../docs/metrics.md', import.meta.url), 'utf8')
+  const names = [...after.matchAll(/^# TYPE (cliscale_\w+) /gm)].map(([, name]) => name)
+  expect(names.filter((name) => !page.includes(`| \`${name}\` `))).toEqual([])
+  expect(names.length).toBeGreaterThan(12)
   expect(after).not.toMatch(UUID)
   expect(after).not.toContain('nobody-has-this')
 })

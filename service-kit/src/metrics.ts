@@ -202,8 +202,9 @@ interface PoolCounts {
   readonly waitingCount: number
 }
 
-/** Connections of one pool, by what they do. `waiting` are not connections but those who wait for one. */
-export function poolMetrics(metrics: Metrics, pool: PoolCounts): void {
+/** Connections of all pools together, by what they do. `waiting` are not connections but those who wait for one. */
+export function poolMetrics(metrics: Metrics, ...pools: readonly PoolCounts[]): void {
+  const sum = (read: (pool: PoolCounts) => number): number => pools.reduce((total, pool) => total + read(pool), 0)
   metrics.gauge(
     {
       name: 'cliscale_database_connections',
@@ -211,9 +212,9 @@ export function poolMetrics(metrics: Metrics, pool: PoolCounts): void {
       labels: { state: ['used', 'idle', 'waiting'] },
     },
     () => [
-      [{ state: 'used' }, pool.totalCount - pool.idleCount],
-      [{ state: 'idle' }, pool.idleCount],
-      [{ state: 'waiting' }, pool.waitingCount],
+      [{ state: 'used' }, sum((pool) => pool.totalCount - pool.idleCount)],
+      [{ state: 'idle' }, sum((pool) => pool.idleCount)],
+      [{ state: 'waiting' }, sum((pool) => pool.waitingCount)],
     ],
   )
 }

@@ -7,5 +7,6 @@ export {
   type GatewayLimits,
   type GatewayStats,
 } from './gateway.ts'
+export { GATEWAY_ROUTES } from './metrics.ts'
 export { PAGE_CSP } from './http/security-headers.ts'
 export { createGatewayServer } from './server.ts'

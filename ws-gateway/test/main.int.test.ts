@@ -2,6 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import http from 'node:http'
 import path from 'node:path'
 import type { AddressInfo } from 'node:net'
@@ -182,6 +183,10 @@ describe('the gateway’s process', () => {
     ])
       expect(text).toContain(`${line}\n`)
     expect(text).toMatch(/cliscale_ws_bytes_total\{direction="out"\} [1-9]/)
+    const page = await readFile(new URL('../../docs/metrics.md', import.meta.url), 'utf8')
+    const names = [...text.matchAll(/^# TYPE (cliscale_\w+) /gm)].map(([, name]) => name)
+    expect(names.filter((name) => !page.includes(`| \`${name}\` `))).toEqual([])
+    expect(names.length).toBeGreaterThan(8)
     expect(text).not.toMatch(/[0-9a-f]{8}-[0-9a-f]{4}/)
     for (const inbox of [spliced!, waiting!]) inbox.socket.terminate()
   })

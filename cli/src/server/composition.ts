@@ -1,20 +1,31 @@
 import { chmod, rm } from 'node:fs/promises'
 import { once } from 'node:events'
-import type { IncomingMessage, Server } from 'node:http'
+import type { IncomingMessage, RequestListener, Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import type { Duplex } from 'node:stream'
 import { AppError } from '@cliscale/contract'
 import {
+  CONTROLLER_ROUTES,
   type Controller,
   controllerSettings,
   createController,
   createLocalLauncher,
   createSigner,
+  internalRoute,
   type Launcher,
 } from '@cliscale/controller'
 import { answerWithoutUpgrade, createHttpServer, createPool, type Logger, offersWebSocket } from '@cliscale/service-kit'
-import { createGateway, type Gateway, gatewaySettings } from '@cliscale/ws-gateway'
+import {
+  createMetrics,
+  expressRoute,
+  type Metrics,
+  type MetricsServer,
+  poolMetrics,
+  requestMetrics,
+  startMetricsServer,
+} from '@cliscale/service-kit/metrics'
+import { createGateway, type Gateway, GATEWAY_ROUTES, gatewaySettings } from '@cliscale/ws-gateway'
 import type { ServerStart } from '../server-messages.ts'
 import type { ServerSettings } from '../settings.ts'
 import { answerProblem, answerUpgradeProblem } from './problem.ts'
@@ -47,6 +58,10 @@ export async function startComposition(options: {
   const pool = databasePool(settings.CLISCALE_DATABASE_URL, 'cliscale-controller', options)
   const gatewayUrl = settings.CLISCALE_GATEWAY_DATABASE_URL ?? settings.CLISCALE_DATABASE_URL
   const gatewayPool = databasePool(gatewayUrl, 'cliscale-gateway', options)
+  const metrics = createMetrics({ processDefaults: settings.CLISCALE_METRICS_PORT !== undefined })
+  poolMetrics(metrics, pool, gatewayPool)
+  const metricsServer = await serveMetrics(metrics, options)
+  const measured = requestMetrics(metrics, [...CONTROLLER_ROUTES, ...GATEWAY_ROUTES])
   const launcher = await localLauncher(options)
   const controller = createController({
     pool,
@@ -55,6 +70,7 @@ export async function startComposition(options: {
     signer: await createSigner(settings.CLISCALE_SIGNING_KEY),
     launcher,
     logger,
+    metrics,
   })
   const gateway = createGateway({
     ...gatewaySettings(settings),
@@ -63,11 +79,12 @@ export async function startComposition(options: {
     pool: gatewayPool,
     keys: controller.keys,
     logger,
+    metrics,
     publicDir: path.join(packageDir('@cliscale/ws-gateway'), 'public'),
   })
-  const internalServer = createHttpServer(controller.internalApp)
+  const internalServer = createHttpServer(measured(controller.internalApp, (req) => internalRoute(req.url)))
   await listenOnSocket(internalServer, start.internalSocket)
-  const front = new FrontDoor({ controller, gateway, publicUrl: settings.CLISCALE_PUBLIC_URL })
+  const front = new FrontDoor({ controller, gateway, publicUrl: settings.CLISCALE_PUBLIC_URL, measured })
   const port = await front.listen(settings.CLISCALE_PORT)
   controller.start()
   return {
@@ -82,6 +99,7 @@ export async function startComposition(options: {
       await controller.drain()
       await close(internalServer)
       await launcher.close()
+      await metricsServer?.close()
       await Promise.all([pool.end(), gatewayPool.end()])
     },
   }
@@ -94,6 +112,14 @@ function databasePool(
 ) {
   const max = settings.CLISCALE_DATABASE_POOL_SIZE
   return createPool({ connectionString, max, applicationName, logger, statementTimeoutMs: 7_000 })
+}
+
+function serveMetrics(
+  metrics: Metrics,
+  { settings, logger }: { settings: ServerSettings; logger: Logger },
+): Promise<MetricsServer> | undefined {
+  const port = settings.CLISCALE_METRICS_PORT
+  return port === undefined ? undefined : startMetricsServer({ metrics, port, address: '127.0.0.1', logger })
 }
 
 function localLauncher(options: Parameters<typeof startComposition>[0]): Promise<Launcher> {
@@ -118,17 +144,23 @@ class FrontDoor {
   #creating = 0
   #isClosing = false
 
-  constructor(parts: { controller: Controller; gateway: Gateway; publicUrl: string | undefined }) {
+  constructor(parts: {
+    controller: Controller
+    gateway: Gateway
+    publicUrl: string | undefined
+    measured: ReturnType<typeof requestMetrics>
+  }) {
     this.#controller = parts.controller
     this.#gateway = parts.gateway
     this.#publicUrl = parts.publicUrl
-    this.#server = createHttpServer((req, res) => {
+    const answer: RequestListener = (req, res) => {
       const fault = this.#faultOf(req)
       if (fault !== undefined) return answerProblem(req, res, fault)
       if (isGatewayPath(req.url)) return this.#gateway.app(req, res)
       if (req.method === 'POST') this.#count(res)
       this.#controller.app(req, res)
-    })
+    }
+    this.#server = createHttpServer(parts.measured(answer, expressRoute))
     this.#server.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) => {
       // Before anything else: a reset without a listener would end the process.
       socket.on('error', () => socket.destroy())
