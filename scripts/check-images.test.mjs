@@ -1,0 +1,57 @@
+import { spawnSync } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { expect, test } from '@jest/globals'
+
+const inside = readFileSync(path.join(import.meta.dirname, 'images/inside.mjs'), 'utf8')
+
+function inspect(files) {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'cs-image-'))
+  try {
+    for (const name of files) {
+      mkdirSync(path.dirname(path.join(folder, name)), { recursive: true })
+      writeFileSync(path.join(folder, name), '')
+      chmodSync(path.join(folder, name), 0o666)
+    }
+    const about = JSON.stringify({ name: 'runner', whole: folder, folder, forbidden: ['jest', '@types/node'] })
+    const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', inside, about], { encoding: 'utf8' })
+    return JSON.parse(stdout.trim().split('\n').at(-1)).faults.map((fault) => fault.replace(folder, ''))
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+test('what has no place in an image is found in it', () => {
+  const faults = inspect([
+    'node_modules/jest/package.json',
+    'node_modules/express/node_modules/@types/node/package.json',
+    'dist/a.test.js',
+    'dist/a.js.map',
+    'src/a.ts',
+    'certificate/tls.key',
+    '.env',
+    '.npmrc',
+  ])
+  expect(faults).toEqual(
+    expect.arrayContaining([
+      'dev dependency jest',
+      'dev dependency @types/node',
+      '/dist/a.test.js',
+      '/dist/a.js.map',
+      '/src/a.ts',
+      '/certificate/tls.key',
+      '/.env',
+      '/.npmrc',
+      'it may write /dist/a.js.map',
+    ]),
+  )
+  expect(faults.some((fault) => fault.startsWith('/opt/cliscale/bin/tini'))).toBe(true)
+})
+
+test('what belongs there is not', () => {
+  const ours = inspect(['dist/test-kit.js', 'node_modules/jest-like/index.js', 'node_modules/express/testing.js'])
+  expect(
+    ours.filter((fault) => fault.startsWith('dev') || fault.startsWith('/dist') || fault.startsWith('/node')),
+  ).toEqual([])
+})
