@@ -206,6 +206,18 @@ describe('a pod as clusters tell of it that lose machines', () => {
     })
   })
 
+  test('a host has no address while the command’s own image is awaited: who waits is told of that by others', () => {
+    const awaiting = (image: string): PodObject => {
+      const [container] = running.status!.containerStatuses!
+      const state = { waiting: { reason: 'ImagePullBackOff', message: 'not found' } }
+      return status({ containerStatuses: [{ ...container!, image, state }] })
+    }
+    const host = running.status!.initContainerStatuses![0]!.image
+    expect(podState(awaiting('acme/tools:1'))).toMatchObject({ progress: 'running', wait: { reason: 'image_pull' } })
+    expect(podState(awaiting('acme/tools:1')).address).toBeUndefined()
+    expect(podState(awaiting(host.replace('docker.io/', ''))).address).toEqual(address)
+  })
+
   test('what had ended before it was deleted was not ended by that', () => {
     const { pod } = captured('succeeded')
     const metadata = { ...pod.metadata, deletionTimestamp: '2099-01-01T00:00:30Z', deletionGracePeriodSeconds: 30 }

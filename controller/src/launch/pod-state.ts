@@ -63,7 +63,18 @@ function addressOf(pod: PodObject): Launched['address'] {
   const { podIP } = pod.status ?? {}
   const server = serverOf(pod)
   const listens = server?.name === CONTAINERS.terminal ? server.ready : server?.state?.running !== undefined
-  return podIP && listens ? { host: podIP, port: TERMINAL_PORT } : undefined
+  return podIP && listens && !awaitsOtherImage(pod) ? { host: podIP, port: TERMINAL_PORT } : undefined
+}
+
+/**
+ * Whether the command's image is another than the host's and was not started yet. It may never come, which the host
+ * can't know: until then viewers are told by the gateway, which knows what the launch waits for.
+ */
+function awaitsOtherImage(pod: PodObject): boolean {
+  const [host, work] = [statusOf(pod, CONTAINERS.host), statusOf(pod, CONTAINERS.work)]
+  // Of an image that is there the registry is told too, also where none was named.
+  const last = (image = ''): string | undefined => image.split('/').at(-1)
+  return work?.state?.waiting !== undefined && last(work.image) !== last(host?.image)
 }
 
 const IMAGE_FAULTS = [
