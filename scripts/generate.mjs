@@ -23,6 +23,7 @@ await write('docs/errors.md', errorsPage(ERRORS, REASONS))
 const parts = [
   { title: 'On one machine: `cliscale up`', env: (await load('cli/dist/settings.js')).UP_ENV },
   { title: 'Controller', env: (await load('controller/dist/config.js')).CONTROLLER_PROCESS_ENV },
+  { title: 'Rotation of the signing key', env: (await load('controller/dist/config.js')).ROTATION_ENV },
   { title: 'Gateway', env: (await load('ws-gateway/dist/config.js')).GATEWAY_PROCESS_ENV },
 ]
 await write('docs/config.md', settingsPage(parts))

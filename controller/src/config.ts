@@ -185,6 +185,22 @@ export function controllerSettings(
   })
 }
 
+/** The settings of the command that replaces the signing key (tokens/rotate-cli.ts). */
+export const ROTATION_ENV = {
+  CLISCALE_SIGNING_KEY_SECRET: z
+    .string()
+    .meta({ description: 'The name of the Secret that holds the signing keys, under `signing-key.pem`.' }),
+  CLISCALE_SIGNING_KEY_NAMESPACE: z.string().meta({ description: 'Its namespace.' }),
+  CLISCALE_ROTATION_PUBLISH_SECONDS: wholeNumber(0, 86_400).default(840).meta({
+    description:
+      'Between publishing the new key and signing with it: mounted files change within 2 minutes, caches of public keys last 10.',
+  }),
+  CLISCALE_ROTATION_RETIRE_SECONDS: wholeNumber(0, 86_400).default(1_080).meta({
+    description:
+      'Between signing with the new key and retiring the old one: again 2 minutes, then its last tokens expire in 5, and caches in 10.',
+  }),
+} as const
+
 const processEnv = z.object(CONTROLLER_PROCESS_ENV)
 export type ControllerProcessEnv = z.infer<typeof processEnv>
 
