@@ -21,6 +21,7 @@ const IMAGE = process.env['E2E_LAUNCH_IMAGE'] ?? 'cliscale/launch-programs:dev'
 const RULES = [
   { apiGroups: ['batch'], resources: ['jobs'], verbs: ['create', 'get', 'list', 'watch', 'delete'] },
   { apiGroups: [''], resources: ['pods'], verbs: ['get', 'list', 'watch', 'delete'] },
+  { apiGroups: [''], resources: ['events'], verbs: ['list', 'watch'] },
 ]
 
 /** Whether there is a cluster to test on; says so when there is none. */

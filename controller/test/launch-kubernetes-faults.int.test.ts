@@ -293,6 +293,40 @@ function describeFaults(): void {
       }
     })
 
+    test('what keeps a pod from being made is told: a quota, a rule, a volume that is not there', async () => {
+      const extraCaConfigMap = { name: 'not-there', key: 'ca.crt' }
+      const { launcher } = system({ template: templateFor(cluster, { extraCaConfigMap }) })
+      const mounting = randomUUID()
+      await launcher.launch(request(mounting))
+      expect(await expectEventually(async () => (await find(launcher, mounting))?.wait)).toMatchObject({
+        reason: 'container_failed',
+        detail: expect.stringMatching(/^The session’s pod cannot be prepared yet\. .*configmap "not-there" not found/),
+      })
+      const quota = {
+        apiVersion: 'v1',
+        kind: 'ResourceQuota',
+        metadata: { name: 'none', namespace: cluster.namespace },
+      }
+      await cluster.kubectlWith({ ...quota, spec: { hard: { 'requests.nvidia.com/gpu': '0' } } }, 'apply', '-f', '-')
+      cleanUp.push(async () => void (await cluster.kubectl('-n', cluster.namespace, 'delete', 'resourcequota', 'none')))
+      const gpu = { 'nvidia.com/gpu': 1, cpu: '10m' }
+      const resources = { work: { requests: gpu, limits: gpu } }
+      const crowded = system({ template: templateFor(cluster, { resources }) })
+      const waiting = randomUUID()
+      await crowded.launcher.launch(request(waiting))
+      expect(await expectEventually(async () => (await find(crowded.launcher, waiting))?.wait)).toMatchObject({
+        reason: 'unschedulable',
+        detail: expect.stringMatching(/^There is no room for more sessions\. .*exceeded quota: none/),
+      })
+      const unknown = system({ template: templateFor(cluster, { serviceAccountName: 'not-there' }) })
+      const refused = randomUUID()
+      await unknown.launcher.launch(request(refused))
+      expect(await expectEventually(async () => (await find(unknown.launcher, refused))?.wait)).toMatchObject({
+        reason: 'container_failed',
+        detail: expect.stringMatching(/^The cluster refuses the session’s pod\. .*not-there/),
+      })
+    })
+
     test('tokens for somebody else, of somebody else, or of a pod that is gone name nobody', async () => {
       const made = system()
       const { launcher } = made

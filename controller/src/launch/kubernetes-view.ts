@@ -1,5 +1,6 @@
 import type { Logger } from '@cliscale/service-kit'
 import { CONTAINERS } from './job-names.ts'
+import { type EventObject, keepEvent } from './cluster-events.ts'
 import type { KubernetesApi } from './kubernetes-api.ts'
 import { type JobObject, keepJob, keepPod, type KubernetesObject, type PodObject } from './kubernetes-objects.ts'
 import { ResourceWatch, type WatchStats, type WatchTimings } from './kubernetes-watch.ts'
@@ -33,6 +34,9 @@ export class ClusterView {
   readonly #options: ClusterViewOptions
   readonly #jobs: ResourceWatch<JobObject>
   readonly #pods: ResourceWatch<PodObject>
+  readonly #events: ResourceWatch<EventObject>
+  /** The last warning about each Job or pod, by its uid. */
+  readonly #warnings = new Map<string, EventObject>()
   /** By pod uid. */
   readonly #gone = new Map<string, Remembered>()
   /** Uids of Jobs and pods that were ordered to go, and when. */
@@ -45,7 +49,7 @@ export class ClusterView {
     this.#options = options
     this.jobsPath = `/apis/batch/v1/namespaces/${namespace}/jobs`
     this.podsPath = `/api/v1/namespaces/${namespace}/pods`
-    const common = { api, labelSelector, logger, onChange, timings }
+    const common = { api, selector: { labelSelector }, logger, onChange, timings }
     this.#jobs = new ResourceWatch({
       ...common,
       path: this.jobsPath,
@@ -65,15 +69,33 @@ export class ClusterView {
       },
       onGone: (pod) => this.#remember(pod),
     })
+    // A quota, a policy or a volume that keeps a pod from being made stands in no status.
+    this.#events = new ResourceWatch({
+      ...common,
+      selector: { fieldSelector: 'type=Warning' },
+      isOptional: true,
+      path: `/api/v1/namespaces/${namespace}/events`,
+      resource: 'events',
+      keep: (object) => {
+        const event = keepEvent(object)
+        if (event === undefined || (this.#warnings.get(event.about)?.at ?? -1) > event.at) return undefined
+        this.#warnings.set(event.about, event)
+        return event
+      },
+      onGone: ({ about, metadata }) => {
+        if (this.#warnings.get(about)?.metadata.uid === metadata.uid) this.#warnings.delete(about)
+      },
+    })
   }
 
   start(): void {
     this.#jobs.start()
     this.#pods.start()
+    this.#events.start()
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#jobs.close(), this.#pods.close()])
+    await Promise.all([this.#jobs.close(), this.#pods.close(), this.#events.close()])
   }
 
   stats(): readonly WatchStats[] {
@@ -117,7 +139,7 @@ export class ClusterView {
       if (sessionId === undefined || jobsWithPod.has(uid) || this.#removed.has(uid)) continue
       // Its pod is gone, and the Job will say how that counts.
       if (this.#hadPod.has(uid) && !isFinished(job)) continue
-      all.push({ sessionId, podUid: undefined, ...jobState(job) })
+      all.push({ sessionId, podUid: undefined, ...this.#withWarning(uid, jobState(job)) })
     }
     return all
   }
@@ -137,7 +159,8 @@ export class ClusterView {
 
   describe(pod: PodObject, sessionId: string): Identified {
     const job = this.#jobs.objects.get(this.ownerOf(pod) ?? '')
-    return { sessionId, podUid: pod.metadata.uid, ...podState(pod, job) }
+    const { uid } = pod.metadata
+    return { sessionId, podUid: uid, ...this.#withWarning(uid, podState(pod, job)) }
   }
 
   isRemoved(pod: PodObject): boolean {
@@ -186,6 +209,14 @@ export class ClusterView {
       else nextInMs = Math.min(nextInMs ?? Infinity, leftMs + 50)
     }
     return { overdue, nextInMs }
+  }
+
+  /** While nothing of a launch runs and no status says why, the cluster's last warning does. */
+  #withWarning<S extends Pick<Launched, 'progress' | 'wait' | 'fault'>>(uid: string, state: S): S {
+    const warning = this.#warnings.get(uid)
+    const waits = state.progress === 'scheduling' || state.progress === 'pulling_image'
+    if (warning === undefined || !waits || state.wait !== undefined || state.fault !== undefined) return state
+    return { ...state, wait: warning.wait }
   }
 
   #remember(pod: PodObject): void {

@@ -17,11 +17,14 @@ export interface WatchOptions<T extends Watched> {
   readonly api: KubernetesApi
   /** Path of the collection. */
   readonly path: string
-  readonly labelSelector: string
+  /** Which of them: `labelSelector` or `fieldSelector`. */
+  readonly selector: Readonly<Record<string, string>>
   /** Word for logs, such as `pods`. */
   readonly resource: string
-  /** Makes what is kept of an object. It may throw for one that can't be used. */
-  readonly keep: (object: unknown) => T
+  /** Makes what is kept of an object; undefined when nothing is. It may throw for one that can't be used. */
+  readonly keep: (object: unknown) => T | undefined
+  /** It is done without when the API server does not allow it. */
+  readonly isOptional?: boolean
   /** Something came, changed or went. */
   readonly onChange: () => void
   /** The last that was known of an object that is gone now. */
@@ -41,6 +44,8 @@ export interface WatchTimings {
 }
 
 const TIMINGS: WatchTimings = { silenceMs: 75_000, relistMs: 300_000, firstWaitMs: 500, longestWaitMs: 10_000 }
+/** Rights are granted by hand, and seldom. */
+const FORBIDDEN_WAIT_MS = 600_000
 const PAGE = '500'
 const MAX_LINE_BYTES = 16 * 2 ** 20
 
@@ -142,6 +147,10 @@ export class ResourceWatch<T extends Watched> {
   }
 
   async #wait(failures: number, err: unknown): Promise<void> {
+    if (this.#options.isOptional && err instanceof ApiRefusal && err.status === 403) {
+      if (failures === 1) this.#options.logger.warn({ why: err.message }, 'a watch of the cluster is done without')
+      return void (await this.#sleep(FORBIDDEN_WAIT_MS))
+    }
     const { firstWaitMs, longestWaitMs } = this.#timings
     const doubled = Math.min(longestWaitMs, firstWaitMs * 2 ** Math.min(failures - 1, 20))
     const waitMs = Math.max(doubled * (0.5 + Math.random() / 2), askedToWaitMs(err) ?? 0)
@@ -151,7 +160,11 @@ export class ResourceWatch<T extends Watched> {
     const isRefused = err instanceof ApiRefusal && err.status !== 410
     if (failures === 1 || failures % 10 === 0)
       logger[isRefused ? 'error' : 'info'](details, 'a watch of the cluster begins again')
-    await sleep(waitMs, undefined, { signal: this.#closing.signal }).catch(() => undefined)
+    await this.#sleep(waitMs)
+  }
+
+  async #sleep(ms: number): Promise<void> {
+    await sleep(ms, undefined, { signal: this.#closing.signal }).catch(() => undefined)
   }
 
   /** One list and its watch. Resolves to `planned`, or to the fault that ended it. */
@@ -165,12 +178,12 @@ export class ResourceWatch<T extends Watched> {
   }
 
   async #list(): Promise<string> {
-    const { api, path, labelSelector } = this.#options
+    const { api, path, selector } = this.#options
     const beganAt = performance.now()
     const found = new Map<string, T>()
     let next: string | undefined
     for (;;) {
-      const query = { labelSelector, limit: PAGE, ...(next !== undefined && { continue: next }) }
+      const query = { ...selector, limit: PAGE, ...(next !== undefined && { continue: next }) }
       const page = (await api.call({ method: 'GET', path, query })) as ListPage
       for (const item of page.items ?? []) this.#keep(found, item)
       next = page.metadata?.continue || undefined
@@ -186,7 +199,7 @@ export class ResourceWatch<T extends Watched> {
   #keep(map: Map<string, T>, object: unknown): void {
     try {
       const kept = this.#options.keep(object)
-      map.set(kept.metadata.uid, kept)
+      if (kept !== undefined) map.set(kept.metadata.uid, kept)
     } catch (err) {
       // One object that can't be read does not hide the others.
       this.#options.logger.error(
@@ -219,12 +232,12 @@ export class ResourceWatch<T extends Watched> {
   }
 
   async #watch(resourceVersion: string, signal: AbortSignal): Promise<'planned'> {
-    const { api, path, labelSelector } = this.#options
+    const { api, path, selector } = this.#options
     const timeoutSeconds = Math.ceil((this.#timings.relistMs / 1000) * (0.8 + Math.random() / 5))
     const beganAt = performance.now()
     const query = {
+      ...selector,
       watch: 'true',
-      labelSelector,
       resourceVersion,
       allowWatchBookmarks: 'true',
       timeoutSeconds: String(timeoutSeconds),

@@ -52,6 +52,8 @@ export class LocalSession {
   gone = false
   #address: Address | undefined
   #workLost = false
+  /** The host that was told of it. */
+  #toldHost: number | undefined
   /** Our own host, and how it ended; undefined for one that an earlier launcher started. */
   #child: ChildProcess | undefined
   #exit: { code: number | null } | undefined
@@ -136,10 +138,7 @@ export class LocalSession {
     if (this.busy || this.record === undefined) return
     if (this.record.removing || this.#exit?.code === 0) return this.#removeInBackground()
     const { host, work } = this.record
-    if (work !== null && !alive.has(work.pid) && !this.#workLost) {
-      this.#workLost = true
-      this.#deps.changed()
-    }
+    if (work !== null && !alive.has(work.pid)) await this.#workEnded()
     // Our own child has ended when Node says so: then its exit code is there too.
     const ended = this.#child === undefined ? host === null || !alive.has(host.pid) : this.#exit !== undefined
     if (ended) return (await this.#isDone()) ? this.#removeInBackground() : this.#hostEnded()
@@ -152,6 +151,19 @@ export class LocalSession {
   release(): Promise<void> {
     this.#child?.removeAllListeners('exit')
     return this.#queue
+  }
+
+  /** As Kubernetes does: a host whose work has ended is told to end, and brings the session to its end first. */
+  async #workEnded(): Promise<void> {
+    if (!this.#workLost) {
+      this.#workLost = true
+      this.#deps.changed()
+    }
+    const host = this.record?.host
+    // Before it listens, it may not be able to hear it.
+    if (host == null || this.#address === undefined || this.#toldHost === host.pid) return
+    this.#toldHost = host.pid
+    await this.#processes.tellToEnd(host)
   }
 
   async #hostEnded(): Promise<void> {
@@ -244,6 +256,7 @@ export class LocalSession {
     this.#restartAt = undefined
     this.#failures = 0
     this.#workLost = false
+    this.#toldHost = undefined
     this.gone = true
     this.#deps.changed()
     this.#deps.wake()

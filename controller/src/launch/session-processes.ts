@@ -72,6 +72,11 @@ export class SessionProcesses {
     return this.#deps.processes.ofSession(this.#session)
   }
 
+  /** SIGTERM, and nothing more. */
+  async tellToEnd(mark: ProcessMark): Promise<void> {
+    await signalProcess(this.#deps.processes, mark, 'SIGTERM')
+  }
+
   /** SIGTERM, and time to end by themselves. */
   async terminate(marks: readonly ProcessMark[]): Promise<void> {
     const { processes, options } = this.#deps
