@@ -24,7 +24,7 @@ runScript(async () => {
 
 /** `tsc -b` was done by prepare; tests have projects of their own, which emit nothing. */
 function checkTypes() {
-  const projects = [...workspaces(), 'infra'].flatMap((name) =>
+  const projects = [...workspaces(), 'infra', 'cliscale-chart'].flatMap((name) =>
     [`${name}/tsconfig.test.json`, ...(isBuilt(name) ? [] : [`${name}/tsconfig.json`])].filter((file) =>
       existsSync(path.join(root, file)),
     ),

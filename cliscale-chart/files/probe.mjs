@@ -8,7 +8,7 @@ import net from 'node:net'
 /** A packet that a policy drops is answered by nobody. */
 const CONNECT_MS = 2_000
 /** Some clusters enforce a policy a moment after the pod has started; no cluster may take longer than this. */
-const SETTLE_MS = 20_000
+const SETTLE_MS = Number(process.env.PROBE_SETTLE_MS ?? 20_000)
 
 const plan = JSON.parse(readFileSync(process.argv[2], 'utf8'))
 if (plan.listen !== undefined) {

@@ -26,7 +26,7 @@ describe('the pattern that hides what is made at random', () => {
 if (whyNoHelm !== undefined) console.log(`The chart is not rendered: ${whyNoHelm}.`)
 else {
   describe('what the chart renders', () => {
-    beforeAll(() => void VALUES_CASES.forEach(textOf), 120_000)
+    beforeAll(() => VALUES_CASES.forEach(textOf), 120_000)
 
     test('every case has its values and its golden file, and no other is there', () => {
       const names = VALUES_CASES.map(({ name }) => `${name}.yaml`).toSorted()

@@ -12,7 +12,10 @@ export function maskGenerated(text: string): string {
 const FORMS: readonly [RegExp, string][] = [
   [/^cs_key_[A-Za-z0-9]{40}$/, '<cs_key_ and 40 characters>'],
   [/^[A-Za-z0-9+/]{43}=$/, '<32 bytes as base64>'],
-  [/^-----BEGIN RSA PRIVATE KEY-----\n[A-Za-z0-9+/=\n]{1500,1800}-----END RSA PRIVATE KEY-----\n$/, '<RSA key of 2048 bits in PEM>'],
+  [
+    /^-----BEGIN RSA PRIVATE KEY-----\n[A-Za-z0-9+/=\n]{1500,1800}-----END RSA PRIVATE KEY-----\n$/,
+    '<RSA key of 2048 bits in PEM>',
+  ],
   [/^[A-Za-z0-9]{32}$/, '<32 characters>'],
 ]
 

@@ -39,7 +39,7 @@ describe('the checker of containers', () => {
 
 if (whyNoHelm !== undefined) console.log(`The chart's pods are not looked at: ${whyNoHelm}.`)
 else {
-  beforeAll(() => void VALUES_CASES.forEach(objectsOf), 120_000)
+  beforeAll(() => VALUES_CASES.forEach(objectsOf), 120_000)
 
   describe.each(VALUES_CASES)('the pods of $name', (given) => {
     const pods = () => podTemplates(objectsOf(given))

@@ -57,7 +57,7 @@ function imageFaults({ image }: Container): string[] {
   if (!image) return ['has no image']
   const last = image.split('/').at(-1)!
   if (!/[:@]/.test(last)) return [`image ${image} has no tag`]
-  return /:latest$/.test(last) ? [`image ${image} is the latest`] : []
+  return last.endsWith(':latest') ? [`image ${image} is the latest`] : []
 }
 
 function resourceFaults({ resources }: Container): string[] {

@@ -76,7 +76,7 @@ function contains(cidr: string, ip: string): boolean {
 const SESSION_ID = '0b8f3a52-7a1e-4b6e-9c55-0f2d6c1e4a11'
 
 /** The labels of a session's pod, as the controller of this installation makes it. */
-function sessionPlace(given: ValuesCase): Place & { labels: Record<string, string> } {
+function sessionPlace(given: ValuesCase): Extract<Place, { labels: unknown }> {
   const objects = objectsOf(given)
   const template = objects.find(({ metadata }) => metadata.name.endsWith('-session-template'))!
   const controller = podTemplates(objects)
@@ -126,7 +126,7 @@ describe('the reader of policies', () => {
 
 if (whyNoHelm !== undefined) console.log(`The chart's policies are not looked at: ${whyNoHelm}.`)
 else {
-  beforeAll(() => void VALUES_CASES.forEach(objectsOf), 120_000)
+  beforeAll(() => VALUES_CASES.forEach(objectsOf), 120_000)
   const guarded = VALUES_CASES.filter(({ name }) => name !== 'no-ingress')
 
   describe.each(guarded)('the policies of $name', (given) => {

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { parseEnv } from '@cliscale/service-kit'
 import { z } from 'zod'
-import { CONTROLLER_PROCESS_ENV, placeOf } from '../../controller/src/config.ts'
+import { CONTROLLER_PROCESS_ENV, placeOf, ROTATION_ENV } from '../../controller/src/config.ts'
 import { parseSessionTemplate } from '../../controller/src/launch/session-template.ts'
 import { GATEWAY_PROCESS_ENV } from '../../ws-gateway/src/config.ts'
 import { caseNamed, type KubeObject, objectsOf, textOf, VALUES_CASES, whyNoHelm } from './helm.ts'
@@ -14,7 +14,7 @@ const SCHEMAS = { controller: z.object(CONTROLLER_PROCESS_ENV), gateway: z.objec
 /** What the programs without a schema read. */
 const JOB_SETTINGS: Record<string, readonly string[]> = {
   migration: ['CLISCALE_DATABASE_URL', 'CLISCALE_DATABASE_URL_FILE', 'CLISCALE_GATEWAY_DATABASE_USER'],
-  rotate: ['CLISCALE_SIGNING_KEY_NAMESPACE', 'CLISCALE_SIGNING_KEY_SECRET'],
+  rotate: Object.keys(ROTATION_ENV),
 }
 JOB_SETTINGS['wait-for-migration'] = JOB_SETTINGS['wait-for-database'] = JOB_SETTINGS['migration']!
 
@@ -108,6 +108,13 @@ else {
         if (known === undefined) expect(['controller', 'gateway'].includes(name) || ours.length === 0).toBe(true)
         else expect(ours.filter((one) => !known.includes(one))).toEqual([])
       }
+    })
+
+    test('the rotation of keys takes its settings', () => {
+      const rotate = containers().find(({ name }) => name === 'rotate')!
+      expect(parseEnv(z.object(ROTATION_ENV), environmentOf(rotate))).toMatchObject({
+        CLISCALE_SIGNING_KEY_NAMESPACE: given.namespace,
+      })
     })
 
     test('no secret stands in the open', () => {
