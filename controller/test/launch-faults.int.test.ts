@@ -197,6 +197,26 @@ describe('processes', () => {
     expect(await system.launcher.list()).toHaveLength(1)
   })
 
+  test('a host whose work has ended is told so, once for each of its lives', async () => {
+    const staying = await createLocalSystem({ hostProgram: path.join(programs, 'staying-host.mjs') })
+    try {
+      const id = randomUUID()
+      await staying.launcher.launch(request(id))
+      await expectEventually(async () => (await staying.launcher.list())[0]?.address)
+      const told = (): Promise<string[]> => lines(path.join(staying.folder(id).spool, 'told'))
+      process.kill((await staying.record(id)).work!.pid, 'SIGKILL')
+      await expectEventually(async () => (await told()).length === 1)
+      await sleep(600)
+      expect(await told()).toHaveLength(1)
+      await staying.endHost(id, 75)
+      await expectEventually(async () => (await told()).length === 2)
+      await staying.endHost(id, 0)
+      await expectEventually(async () => (await staying.launcher.list()).length === 0)
+    } finally {
+      await staying.dispose()
+    }
+  })
+
   test('a pid that was given to another program is neither believed nor killed', async () => {
     const id = await launched()
     await system.launcher.close()
