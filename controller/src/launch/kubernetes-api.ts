@@ -74,7 +74,7 @@ class HttpApi implements KubernetesApi {
     this.#deadlineMs = deadlineMs
     const server = config.getCurrentCluster()?.server
     if (server === undefined || !URL.canParse(server))
-      throw new TypeError('the kubeconfig names no cluster that can be reached')
+      throw new TypeError('no cluster is named: there is neither a kubeconfig with one nor a pod’s own')
     this.#server = new URL(server)
   }
 

@@ -149,7 +149,7 @@ export class ResourceWatch<T extends Watched> {
   async #wait(failures: number, err: unknown): Promise<void> {
     if (this.#options.isOptional && err instanceof ApiRefusal && err.status === 403) {
       if (failures === 1) this.#options.logger.warn({ why: err.message }, 'a watch of the cluster is done without')
-      return void (await this.#sleep(FORBIDDEN_WAIT_MS))
+      return this.#sleep(FORBIDDEN_WAIT_MS)
     }
     const { firstWaitMs, longestWaitMs } = this.#timings
     const doubled = Math.min(longestWaitMs, firstWaitMs * 2 ** Math.min(failures - 1, 20))
