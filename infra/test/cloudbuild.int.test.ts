@@ -1,8 +1,6 @@
-import { spawnSync } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from '@jest/globals'
 import { parse } from 'yaml'
-import { has, read, root, syntaxFaults } from './repository.ts'
+import { read, syntaxFaults } from './repository.ts'
 
 interface Step {
   readonly id: string
@@ -133,38 +131,5 @@ describe('cloudbuild.yaml', () => {
     for (const { image, docker } of skaffold.artifacts) expect(docker.dockerfile).toBe(`${image}/Dockerfile`)
     for (const id of ['push', 'keep'])
       expect(step(build, id)?.script).toContain(`for component in ${images.join(' ')}; do`)
-  })
-})
-
-describe('infra/smoke-images.sh', () => {
-  const script = read('infra/smoke-images.sh')
-
-  test('is bash, and has no fault that shellcheck knows', () => {
-    expect(syntaxFaults(script)).toBe('')
-    if (!has('shellcheck', '--version')) return
-    const { stdout } = spawnSync('shellcheck', ['infra/smoke-images.sh'], { cwd: root, encoding: 'utf8' })
-    expect(stdout).toBe('')
-  })
-
-  test('without images says how it is called', () => {
-    const { status, stderr } = spawnSync('bash', ['infra/smoke-images.sh', 'one'], { cwd: root, encoding: 'utf8' })
-    expect({ status, stderr }).toEqual({
-      status: 2,
-      stderr: 'usage: infra/smoke-images.sh CONTROLLER_IMAGE GATEWAY_IMAGE RUNNER_IMAGE\n',
-    })
-  })
-
-  test('sets only settings that exist', () => {
-    const known = new Set([...read('docs/config.md').matchAll(/^\| `(CLISCALE_\w+)`/gm)].map(([, name]) => name))
-    const set = [...script.matchAll(/--env (CLISCALE_\w+)=/g)].map(([, name]) => name)
-    expect(set.length).toBeGreaterThan(8)
-    expect(set.filter((name) => !known.has(name))).toEqual([])
-  })
-
-  test.each(['host', 'work'])('rightly takes exit code 78 for a sign of life of the runner’s %s', (program) => {
-    const main = fileURLToPath(new URL(`../../runner/dist/${program}/main.js`, import.meta.url))
-    const { status, stderr } = spawnSync(process.execPath, [main], { encoding: 'utf8', env: {} })
-    expect(stderr).toContain('The configuration cannot be used')
-    expect(status).toBe(78)
   })
 })
