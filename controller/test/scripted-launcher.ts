@@ -23,8 +23,8 @@ export class ScriptedLauncher implements Launcher {
   refreshError: Error | undefined
   /** What the cluster says when it is asked anew. */
   onRefresh: () => void = () => undefined
-  /** Whether a launch that is removed leaves the list. */
-  isObedient = true
+  /** Set: nothing can be removed. */
+  removeError: Error | undefined
   readonly #listeners = new Set<() => void>()
 
   launch(request: LaunchRequest): Promise<void> {
@@ -54,7 +54,7 @@ export class ScriptedLauncher implements Launcher {
 
   remove(sessionId: string, podUid?: string): Promise<void> {
     this.removed.push([sessionId, podUid])
-    if (!this.isObedient) return Promise.resolve()
+    if (this.removeError) return Promise.reject(this.removeError)
     const left = (this.entries.get(sessionId) ?? []).filter((entry) => podUid !== undefined && entry.podUid !== podUid)
     if (left.length === 0) this.entries.delete(sessionId)
     else this.entries.set(sessionId, left)

@@ -1,6 +1,8 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { isStoreUnavailable } from '@cliscale/service-kit'
 import { migrate } from './migrate.ts'
 import { waitForDatabase } from './wait.ts'
 
@@ -16,9 +18,26 @@ async function main(command: string | undefined, name: string | undefined): Prom
   const url = await databaseUrl(process.env['CLISCALE_DATABASE_URL'], process.env['CLISCALE_DATABASE_URL_FILE'])
   if (command === 'wait') return wait(url, name)
   const gatewayLogin = process.env['CLISCALE_GATEWAY_DATABASE_USER'] || undefined
-  const names = await migrate(url, command, { gatewayLogin })
+  const names = await patiently(() => migrate(url, command, { gatewayLogin }))
   if (names.length === 0) return command === 'latest' ? 'The database is up to date.' : 'There is nothing to take back.'
   return `${command === 'latest' ? 'Ran' : 'Took back'} ${names.join(', ')}.`
+}
+
+/** How long a database may take that is started at the same time, or the proxy that leads to it. */
+const PATIENCE_MS = 60_000
+
+/** Repeats what a database that is away refused; each step of a migration is done once all the same. */
+async function patiently<T>(work: () => Promise<T>): Promise<T> {
+  const until = Date.now() + PATIENCE_MS
+  for (let told = false; ; told = true) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!isStoreUnavailable(error) || Date.now() > until) throw error
+      if (!told) process.stdout.write('Waiting: the database does not answer.\n')
+      await sleep(1_000)
+    }
+  }
 }
 
 /** A migration of an empty cluster has an image to pull first. */

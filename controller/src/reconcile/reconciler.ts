@@ -6,7 +6,7 @@ import { type ControllerMetrics, NO_METRICS } from '../metrics.ts'
 import { LaunchAttempts } from './launch-attempts.ts'
 import { type CheckTimings, SessionChecks } from './session-checks.ts'
 import { stopAll } from './stop-all.ts'
-import { findEndAges, findOpenSessions, takeQueued } from './store.ts'
+import { findEndAges, findOpenSessions, type OpenSession, takeQueued } from './store.ts'
 
 export interface ReconcilerDeps {
   readonly pool: pg.Pool
@@ -51,8 +51,9 @@ const TIMINGS: ReconcilerTimings = {
 const LAUNCHES_AT_ONCE = 4
 const PRUNE_BATCHES = 50
 const MIN_LOOK_MS = 100
-const LAUNCHER_AWAY =
-  'The system that runs sessions does not answer just now. The session is launched as soon as it does.'
+const CHECKS_AT_ONCE = 4
+/** After so many checks that the database did not take, the rest of a look is left for the next. */
+const MAX_STORE_FAULTS = 3
 
 /** Makes what runs agree with what is written, and the other way round. */
 export interface Reconciler {
@@ -198,7 +199,8 @@ class LoopingReconciler implements Reconciler {
   async #postpone(id: string, err: Error): Promise<void> {
     this.#attempts.postponed(id)
     this.#deps.logger.warn({ sessionId: id, why: err.message }, 'launch waits: the launcher is not available')
-    await this.#checks.noteWait({ id, wait: null }, { reason: 'launch_failed', detail: LAUNCHER_AWAY })
+    const detail = `The session cannot be launched just now, and is as soon as it can: ${err.message}.`
+    await this.#checks.noteWait({ id, wait: null }, { reason: 'launch_failed', detail })
   }
 
   async #compare(): Promise<void> {
@@ -212,11 +214,26 @@ class LoopingReconciler implements Reconciler {
       for (const session of open) await this.#checks.checkBlindly(session)
       throw err
     })
-    for (const session of open) {
-      await this.#checks.check(session, listed.get(session.id) ?? [])
-      listed.delete(session.id)
-    }
+    await this.#checkAll(open, listed)
+    for (const { id } of open) listed.delete(id)
     await this.#removeOrphans(listed)
+  }
+
+  /** A few at once; one that fails does not keep the others from being looked after. */
+  async #checkAll(open: readonly OpenSession[], listed: ReadonlyMap<string, readonly Launched[]>): Promise<void> {
+    const waiting = [...open]
+    const storeFaults: unknown[] = []
+    const work = async (): Promise<void> => {
+      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+        if (storeFaults.length >= MAX_STORE_FAULTS || this.#state === 'closed') return
+        await this.#checks.check(next, listed.get(next.id) ?? []).catch((err: unknown) => {
+          if (isStoreUnavailable(err)) storeFaults.push(err)
+          else this.#deps.logger.error({ err, sessionId: next?.id }, 'looking after a session failed')
+        })
+      }
+    }
+    await Promise.all(Array.from({ length: CHECKS_AT_ONCE }, work))
+    if (storeFaults.length > 0) throw storeFaults[0]
   }
 
   async #list(): Promise<Map<string, Launched[]>> {

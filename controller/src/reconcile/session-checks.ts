@@ -50,6 +50,9 @@ export interface CheckDeps {
   readonly metrics: ControllerMetrics
 }
 
+/** Removals that may fail in one look; the others are left for the next. */
+const MAX_UNREMOVED = 4
+
 /**
  * Compares one open session with its launches, and does what follows. Several processes do this at once: what ends or
  * starts a session is decided under its row's lock, a launch is removed by its own uid, and a launch of a session that
@@ -70,6 +73,8 @@ export class SessionChecks {
   #beganAt = Date.now()
   /** What runs for certain, when this look had to know it. */
   #certain: Promise<readonly Launched[]> | undefined
+  /** Removals in this look that failed. */
+  #unremoved = 0
 
   constructor(deps: CheckDeps) {
     this.#deps = deps
@@ -83,6 +88,7 @@ export class SessionChecks {
   /** A look begins, at these sessions; what is known of others is forgotten. */
   beginLook(ids: ReadonlySet<string>): void {
     this.#certain = undefined
+    this.#unremoved = 0
     this.#seen.forgetAllBut(ids)
   }
 
@@ -106,12 +112,18 @@ export class SessionChecks {
     return ended
   }
 
+  /** Returns whether it is done; if not, it is tried again in the next look. */
   async remove(sessionId: string, podUid?: string): Promise<boolean> {
+    // Each may take as long as a call may: a launcher that is away is not asked for every session.
+    if (this.#unremoved >= MAX_UNREMOVED) return false
     try {
       await this.#deps.launcher.remove(sessionId, podUid)
       return true
     } catch (err) {
-      this.#deps.logger.error({ err, sessionId }, 'session could not be removed')
+      this.#unremoved++
+      const isAway = (err as Error).name === 'LauncherUnavailable'
+      if (isAway) this.#deps.logger.warn({ sessionId, why: (err as Error).message }, 'session could not be removed yet')
+      else this.#deps.logger.error({ err, sessionId }, 'session could not be removed')
       return false
     }
   }
@@ -207,12 +219,16 @@ export class SessionChecks {
     if (ours !== undefined) this.#seen.note(session.id, ours)
     const runs = ours !== undefined && ours.progress !== 'ended'
     await this.#writeEndpoint(session, podUid, runs ? ours : undefined)
-    if (runs) await this.noteWait(session, ours.wait)
-    // The host's own image was there; that of the command may not be.
-    if (runs && (await this.#endUnpullable(session, ours.wait))) return
+    if (runs && (await this.#endsByWait(session, ours.wait))) return
     if (!this.#isOver(session, ours)) return
     if (ours === undefined && !(await this.#isGone(session.id, podUid))) return
     await this.#endOver(session)
+  }
+
+  /** The host's own image was there; that of the command may not be. */
+  async #endsByWait(session: OpenSession, wait: LaunchFault | undefined): Promise<boolean> {
+    await this.noteWait(session, wait)
+    return this.#endUnpullable(session, wait)
   }
 
   /** What is not listed may only not have been heard of; nothing that can't be taken back follows from that alone. */
