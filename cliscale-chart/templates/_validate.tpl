@@ -37,7 +37,7 @@ sessions.namespace: {{ . }} belongs to others; sessions need a namespace of thei
 {{- if and (hasSuffix ":latest" $last) (not (contains "@" $image)) }}
 {{ $path }}: {{ $image }} is another image every day; name a version, such as {{ trimSuffix ":latest" $image }}:1.2.3, or a digest.
 {{- end }}
-{{- if and (or (hasPrefix "database" $path) (hasPrefix "postgresql" $path)) (not (or (contains "@" $image) (contains ":" $last))) }}
+{{- if and (regexMatch "^(database|postgresql|sessions)" $path) (not (or (contains "@" $image) (contains ":" $last))) }}
 {{ $path }}: {{ $image }} has no tag; image.tag is not meant for it. Name a version or a digest.
 {{- end }}
 {{- end }}

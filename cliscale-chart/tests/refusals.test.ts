@@ -48,6 +48,11 @@ const REFUSALS: readonly Refusal[] = [
     says: ['sessions.images.py.image: a/b:latest is another image every day'],
   },
   {
+    what: 'H3 no version of an image that sessions may name',
+    values: { sessions: { images: { py: { image: 'registry:5000/a/b', kind: 'runner' } } } },
+    says: ['sessions.images.py.image: registry:5000/a/b has no tag; image.tag is not meant for it. Name a version'],
+  },
+  {
     what: 'H4 any origin',
     values: { publicUrl: '*' },
     says: ['/publicUrl', "'*' does not match pattern"],

@@ -158,6 +158,7 @@ else {
         ),
       )
       expect(verbs.toSorted()).toEqual([
+        'events: list,watch',
         'jobs: create,get,list,watch,delete',
         'pods: get,list,watch,delete',
         'secrets: get,update',

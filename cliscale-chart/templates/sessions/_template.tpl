@@ -3,7 +3,7 @@
 {{- $sessions := .Values.sessions -}}
 {{- $images := dict -}}
 {{- range $name, $image := $sessions.images -}}
-{{- $_ := set $images $name (dict "image" (include "cliscale.image" (list $ $image.image)) "kind" ($image.kind | default "runner")) -}}
+{{- $_ := set $images $name (dict "image" $image.image "kind" $image.kind) -}}
 {{- end -}}
 {{- $template := dict
   "runnerImage" (include "cliscale.image" (list . .Values.runner.image))
