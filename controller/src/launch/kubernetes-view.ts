@@ -73,6 +73,8 @@ export class ClusterView {
     this.#events = new ResourceWatch({
       ...common,
       selector: { fieldSelector: 'type=Warning' },
+      // Of events an API server keeps no cache to watch from, and so it sends no bookmarks of them.
+      timings: { ...timings, silenceMs: 2 * (timings.relistMs ?? 300_000) },
       isOptional: true,
       path: `/api/v1/namespaces/${namespace}/events`,
       resource: 'events',
@@ -239,9 +241,9 @@ export class ClusterView {
   #trimRemoved(): void {
     const before = performance.now() - this.#options.rememberMs
     for (const [uid, at] of this.#removed) {
-      const isThere = this.#pods.objects.has(uid) || this.#jobs.objects.has(uid)
+      if (at >= before || this.#pods.objects.has(uid) || this.#jobs.objects.has(uid)) continue
       const hasPods = [...this.#pods.objects.values()].some((pod) => this.ownerOf(pod) === uid)
-      if (at < before && !isThere && !hasPods) this.#removed.delete(uid)
+      if (!hasPods) this.#removed.delete(uid)
     }
   }
 }
