@@ -17,6 +17,8 @@ export interface Part {
   readonly base: string
   /** Ends it without a goodbye; resolves when it has gone. */
   kill(): Promise<void>
+  /** Asks it to end; resolves with its exit code when it has gone. */
+  stop(): Promise<number | null>
   start(): Promise<void>
 }
 
@@ -28,7 +30,10 @@ export interface Split extends AsyncDisposable {
   readonly gateways: readonly Part[]
 }
 
-export async function startSplit(gatewayCount: number): Promise<Split> {
+export async function startSplit(
+  gatewayCount: number,
+  ofGateways: Readonly<Record<string, string>> = {},
+): Promise<Split> {
   const dir = await mkdtemp(path.join(os.tmpdir(), 'cs-split-'))
   await chmod(dir, 0o755)
   const password = randomBytes(12).toString('hex')
@@ -50,6 +55,7 @@ export async function startSplit(gatewayCount: number): Promise<Split> {
     CLISCALE_DATABASE_URL: `${url}&options=${encodeURIComponent('-c role=cliscale_gateway')}`,
     CLISCALE_JWKS_URL: `${controller.base}/.well-known/jwks.json`,
     CLISCALE_POD_NETWORKS: '127.0.0.0/8',
+    ...ofGateways,
   }
   const gateways = await Promise.all(
     Array.from({ length: gatewayCount }, () => part('ws-gateway/dist/main.js', gatewaySettings)),
@@ -88,6 +94,13 @@ async function part(program: string, settings: Record<string, string>): Promise<
         await sleep(100)
       }
       throw new Error(`${program} was not ready within 30 s`)
+    },
+    stop: async () => {
+      if (!child) throw new Error(`${program} was not started`)
+      const gone = once(child, 'exit')
+      child.kill('SIGTERM')
+      const [code] = (await gone) as [number | null]
+      return code
     },
     kill: async () => {
       if (!child || child.exitCode !== null || child.signalCode !== null) return

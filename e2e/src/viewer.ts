@@ -35,6 +35,12 @@ export class CollectingViewer implements AsyncDisposable {
   fault: Error | undefined
   /** Refused upgrades and lost connections since the start. */
   losses = 0
+  /** Codes that connections were closed with. */
+  readonly closes: number[] = []
+  /** The longest time from the end of a connection to the first word of the session on the next, in milliseconds. */
+  longestAwayMs = 0
+  #awaySince: number | undefined
+  #attached = false
 
   constructor(base: string, sessionId: string) {
     this.#base = base
@@ -52,6 +58,11 @@ export class CollectingViewer implements AsyncDisposable {
     this.#cookie = (response.headers.get('set-cookie') ?? '').split(';')[0] ?? ''
     this.#viewer = ((await response.json()) as { viewer: string }).viewer
     void this.#run()
+  }
+
+  /** Whether the session speaks to this viewer now. */
+  get isAttached(): boolean {
+    return this.#attached
   }
 
   get bytes(): Buffer {
@@ -100,7 +111,11 @@ export class CollectingViewer implements AsyncDisposable {
     this.#socket = socket
     socket.on('error', () => {})
     socket.on('message', (data: Buffer) => this.#receive(data))
-    const closed = once(socket, 'close')
+    const closed = once(socket, 'close').then(([code]) => {
+      if (this.#attached) this.#awaySince = Date.now()
+      this.#attached = false
+      this.closes.push(code as number)
+    })
     await Promise.race([once(socket, 'open'), closed])
     if (socket.readyState === WebSocket.OPEN) {
       this.connections++
@@ -122,6 +137,9 @@ export class CollectingViewer implements AsyncDisposable {
   }
 
   #hello(hello: Hello): void {
+    this.#attached = true
+    if (this.#awaySince !== undefined) this.longestAwayMs = Math.max(this.longestAwayMs, Date.now() - this.#awaySince)
+    this.#awaySince = undefined
     if (this.#epoch !== undefined && hello.epoch !== this.#epoch) this.fault = new Error('the epoch changed')
     this.#epoch = hello.epoch
     this.#position = hello.seq

@@ -248,7 +248,7 @@ describe('a pod', () => {
     ['never answers', (socket) => socket.resume()],
     ['resets', (socket) => socket.resetAndDestroy()],
     ['ends', (socket) => socket.resume().end()],
-    ['answers 503', (socket) => socket.once('data', () => socket.end('HTTP/1.1 503 No\r\n\r\n'))],
+    ['answers 500', (socket) => socket.once('data', () => socket.end('HTTP/1.1 500 No\r\n\r\n'))],
     ['speaks no HTTP', (socket) => socket.once('data', () => socket.write('SSH-2.0-x\r\n\r\n'))],
     [
       'answers without end',
@@ -269,6 +269,18 @@ describe('a pod', () => {
     inbox.socket.send(Buffer.from('0x'))
     expect(await until(() => inbox.of('0')[0])).toBe('x')
     await until(() => bad.sockets.size === 0)
+    await leave(inbox)
+  })
+
+  test('that has no place for one more viewer is waited for, and that is said', async () => {
+    await using full = await rawPod((s) => s.once('data', () => s.end('HTTP/1.1 503 Service Unavailable\r\n\r\n')))
+    const sid = await rig.seed({ port: full.port })
+    const inbox = await attach(rig, sid)
+    await until(() => inbox.of('9').some((text) => text.includes('as many viewers as it takes')))
+    await using free = await echoPod()
+    await rig.endpoint(sid, free.port)
+    inbox.socket.send(Buffer.from('0x'))
+    expect(await until(() => inbox.of('0')[0])).toBe('x')
     await leave(inbox)
   })
 

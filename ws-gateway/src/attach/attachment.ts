@@ -8,7 +8,7 @@ import type { HeldClient } from './held-client.ts'
 import type { PodNetworks } from './pod-networks.ts'
 import { replay } from './replay.ts'
 import type { SessionHub } from './session-hub.ts'
-import { type Protocol, statusFrame, statusOf } from './speaker.ts'
+import { type DialHint, type Protocol, statusFrame, statusOf } from './speaker.ts'
 import { splice } from './splice.ts'
 
 export interface AttachLimits {
@@ -63,7 +63,8 @@ export class Attachment {
   readonly #openedAt: number
   #state: AttachState = 'waiting'
   #session: SessionState
-  #hasDialled = false
+  /** Set once the terminal was asked in vain. */
+  #dialHint: DialHint | undefined
   #lastStatus = ''
   #timer: NodeJS.Timeout | undefined
   #unwatch: (() => void) | undefined
@@ -130,7 +131,7 @@ export class Attachment {
       if (isFinal(session.status)) return void this.#replay()
       this.#unwatch ??= this.#deps.hub.watch(session.id, (next) => this.#see(next))
       this.#tell()
-    } else if (this.#state === 'dialling' && this.#hasDialled) this.#tell()
+    } else if (this.#state === 'dialling' && this.#dialHint !== undefined) this.#tell()
   }
 
   async #dial(endpoint: NonNullable<SessionState['endpoint']>): Promise<void> {
@@ -154,8 +155,10 @@ export class Attachment {
   }
 
   #afterFailedDial(why: string): void {
-    if (!this.#hasDialled) this.#deps.logger.info({ sessionId: this.#session.id, why }, 'pod did not answer; waiting')
-    this.#hasDialled = true
+    if (this.#dialHint === undefined)
+      this.#deps.logger.info({ sessionId: this.#session.id, why }, 'pod did not answer; waiting')
+    // So does a session host answer that has no place; ttyd never does.
+    this.#dialHint = why === '503' ? 'full' : 'silent'
     this.#state = 'waiting'
     if (isFinal(this.#session.status)) return void this.#replay()
     this.#tell()
@@ -209,7 +212,7 @@ export class Attachment {
   /** Writes the status when it is news, or when it is time. Only whole frames, and none once a pod speaks. */
   #tell(isDue = false): void {
     if (this.#state !== 'waiting' && this.#state !== 'dialling') return
-    const status = statusOf(this.#session, this.#hasDialled)
+    const status = statusOf(this.#session, this.#dialHint)
     const text = JSON.stringify(status)
     if (!isDue && text === this.#lastStatus) return
     this.#lastStatus = text

@@ -36,7 +36,7 @@ test.each([
 
 describe('a status', () => {
   test('tells the stage and since when', () => {
-    expect(statusOf(state, false)).toEqual({
+    expect(statusOf(state)).toEqual({
       status: 'starting',
       stage: 'fetching_code',
       since: '2026-01-01T00:00:05.000Z',
@@ -45,7 +45,7 @@ describe('a status', () => {
     })
   })
   test('is a STATUS message on v1 and a dimmed line on tty', () => {
-    const status = statusOf(state, false)
+    const status = statusOf(state)
     expect(decodeServerMessage(body(statusFrame('cliscale.v1', status, 0)))).toEqual({ type: 'status', status })
     const line = body(statusFrame('tty', status, Date.parse('2026-01-01T00:00:12Z'))).toString()
     expect(line).toBe('0\r\n\x1b[2m[cliscale] fetching code, 7 s\x1b[0m\r\n')

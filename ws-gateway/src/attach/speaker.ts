@@ -21,16 +21,20 @@ export function chooseProtocol(offered: readonly string[], kind: SessionState['k
   return offered.length === 0 || offered.includes(TTY_PROTOCOL) ? TTY_PROTOCOL : undefined
 }
 
-/** The status of a session for its viewers. `isDialled`: its terminal is known and did not answer. */
-export function statusOf(state: SessionState, isDialled: boolean): StatusMessage {
+/** What a terminal that is known did not do: answer, or take one more viewer. */
+export type DialHint = 'silent' | 'full'
+
+/** The status of a session for its viewers; with `dial` when its terminal is known and did not open. */
+export function statusOf(state: SessionState, dial?: DialHint): StatusMessage {
   const stage = state.stages.findLast((entry) => entry.name === state.stage)
   const since = stage?.startedAt ?? state.startedAt?.toISOString() ?? state.createdAt.toISOString()
-  return { status: state.status, stage: state.stage, since, reason: state.reason, hint: hintOf(state, isDialled) }
+  return { status: state.status, stage: state.stage, since, reason: state.reason, hint: hintOf(state, dial) }
 }
 
-function hintOf(state: SessionState, isDialled: boolean): string | null {
+function hintOf(state: SessionState, dial: DialHint | undefined): string | null {
   if (state.reason !== null) return state.detail ?? REASONS[state.reason].hint
-  if (isDialled) return 'The terminal does not answer yet; it is tried again.'
+  if (dial === 'full') return 'The session has as many viewers as it takes. This one gets in when another leaves.'
+  if (dial === 'silent') return 'The terminal does not answer yet; it is tried again.'
   return state.status === 'running' ? 'The command runs; its terminal is being looked for.' : null
 }
 

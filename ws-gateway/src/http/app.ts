@@ -166,7 +166,7 @@ function sendViewer(res: Response, grant: Grant): void {
     sessionId: grant.session.id,
     viewer: grant.viewer,
     mode: grant.mode,
-    ...statusOf(grant.session, false),
+    ...statusOf(grant.session),
   }
   res.set('Cache-Control', 'no-store').json(body)
 }

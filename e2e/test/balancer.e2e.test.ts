@@ -1,0 +1,136 @@
+/** Gateways behind a load balancer: one that is stopped, and connections that are cut after a time. */
+import { createHash } from 'node:crypto'
+import { writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { Balancer } from '../src/balancer.ts'
+import { type Split, startSplit } from '../src/split.ts'
+import type { Created } from '../src/system.ts'
+import { CollectingViewer } from '../src/viewer.ts'
+
+/** A session takes 32 viewers. */
+const SESSIONS = 16
+const VIEWERS = Number(process.env['E2E_VIEWERS'] ?? 500)
+const LAME_DUCK_SECONDS = 2
+
+/** A load balancer that cuts after 30 s is played faster; `E2E_CUT_SECONDS=30 E2E_CUT_TOTAL_SECONDS=600` plays it as it is. */
+const CUT_SECONDS = Number(process.env['E2E_CUT_SECONDS'] ?? 3)
+const CUT_TOTAL_SECONDS = Number(process.env['E2E_CUT_TOTAL_SECONDS'] ?? 60)
+
+let split: Split
+beforeAll(async () => {
+  split = await startSplit(2, { CLISCALE_LAME_DUCK_SECONDS: String(LAME_DUCK_SECONDS) })
+})
+afterAll(async () => {
+  const { body } = await split.api.api('GET', '/api/sessions')
+  for (const { sessionId } of body['sessions'] as { sessionId: string }[]) {
+    await split.api.api('DELETE', `/api/sessions/${sessionId}`)
+    await split.api.ended(sessionId)
+  }
+  await split[Symbol.asyncDispose]()
+})
+
+const sha256 = (text: string | Buffer): string => createHash('sha256').update(text).digest('hex')
+const numbered = (count: number): string => Array.from({ length: count }, (_, i) => `line ${i + 1}\r\n`).join('')
+
+async function until(what: () => string, holds: () => boolean, limitMs: number): Promise<void> {
+  const end = Date.now() + limitMs
+  while (!holds()) {
+    if (Date.now() > end) throw new Error(`not within ${limitMs} ms: ${what()}`)
+    await sleep(20)
+  }
+}
+
+test(`SIGTERM to a gateway with ${VIEWERS} viewers on two: it is gone within 25 s, all come back on the other within 2 s, and no byte is lost or doubled`, async () => {
+  await using balancer = await Balancer.start(split.gateways.map(({ base }) => base))
+  // Ten lines a second, until the file is there; then the number of the last.
+  const over = path.join(split.dir, 'over')
+  const command = `n=0; until [ -e ${over} ]; do for i in 1 2 3 4 5; do n=$((n+1)); echo "line $n"; done; sleep 0.5; done; echo "last $n"`
+  const sessions = await Promise.all(
+    Array.from({ length: SESSIONS }, () => split.api.create({ command, timeout_seconds: 300 })),
+  )
+  for (const { sessionId } of sessions) await running(sessionId)
+  const viewers = await attach(balancer.base, sessions)
+  try {
+    await until(
+      () => `all are attached; ${JSON.stringify(viewers.filter(({ have }) => have === 0).slice(0, 3))}`,
+      () => viewers.every(({ have }) => have > 0),
+      60_000,
+    )
+    const [leaving] = split.gateways
+    const before = viewers.map(({ connections }) => connections)
+    const startedAt = Date.now()
+    expect(await leaving!.stop()).toBe(0)
+    const goneMs = Date.now() - startedAt
+    await until(
+      () => `all are back; away: ${JSON.stringify(viewers.filter((viewer) => !viewer.isAttached).slice(0, 5))}`,
+      () => viewers.every((viewer) => viewer.isAttached || viewer.exit !== undefined),
+      10_000,
+    )
+    const moved = viewers.filter(({ connections }, i) => connections > before[i]!)
+    const longestAwayMs = Math.max(...viewers.map((viewer) => viewer.longestAwayMs))
+    console.log(
+      `${moved.length} of ${VIEWERS} viewers moved; gateway gone after ${goneMs} ms; longest away ${longestAwayMs} ms`,
+    )
+    expect(goneMs).toBeLessThan(25_000)
+    expect(moved.length).toBeGreaterThan(VIEWERS / 4)
+    expect(new Set(moved.flatMap(({ closes }) => closes))).toEqual(new Set([1012]))
+    await writeFile(over, '')
+    for (const viewer of viewers) await viewer.finished(120_000)
+    for (const { bytes } of viewers) {
+      const last = Number(/last (\d+)\r\n$/.exec(bytes.toString())?.[1])
+      expect(last).toBeGreaterThan(10)
+      expect(sha256(bytes)).toBe(sha256(`${numbered(last)}last ${last}\r\n`))
+    }
+    expect(longestAwayMs).toBeLessThan(2_000)
+    await leaving!.start()
+  } finally {
+    await Promise.all(viewers.map((viewer) => viewer[Symbol.asyncDispose]()))
+  }
+})
+
+async function running(sessionId: string): Promise<void> {
+  for (let tries = 0; tries < 900; tries++) {
+    const { body } = await split.api.api('GET', `/api/sessions/${sessionId}`)
+    if (body['status'] === 'running') return
+    await sleep(100)
+  }
+  throw new Error(`session ${sessionId} does not run`)
+}
+
+async function attach(base: string, sessions: readonly Created[]): Promise<CollectingViewer[]> {
+  const viewers: CollectingViewer[] = []
+  while (viewers.length < VIEWERS) {
+    const batch = sessions.map(async ({ sessionId }) => {
+      const { sessionJWT } = await split.api.token(sessionId)
+      const viewer = new CollectingViewer(base, sessionId)
+      viewers.push(viewer)
+      await viewer.start(sessionJWT)
+    })
+    await Promise.all(batch)
+  }
+  return viewers
+}
+
+test(`a load balancer that cuts each connection after ${CUT_SECONDS} s, for ${CUT_TOTAL_SECONDS} s: all that is printed arrives, once`, async () => {
+  await using balancer = await Balancer.start(
+    split.gateways.map(({ base }) => base),
+    { cutAfterMs: CUT_SECONDS * 1_000 },
+  )
+  const lines = CUT_TOTAL_SECONDS * 20
+  const session = await split.api.create({
+    command: `for i in $(seq 1 ${lines}); do echo "line $i"; sleep 0.05; done`,
+    timeout_seconds: CUT_TOTAL_SECONDS + 120,
+  })
+  await using viewer = new CollectingViewer(balancer.base, session.sessionId)
+  await viewer.start(session.sessionJWT)
+  const exit = await viewer.finished((CUT_TOTAL_SECONDS + 60) * 1_000)
+  expect(exit).toMatchObject({ status: 'succeeded', exitCode: 0 })
+  console.log(`${balancer.cuts} cuts, ${viewer.connections} connections, longest away ${viewer.longestAwayMs} ms`)
+  expect(viewer.connections).toBeGreaterThanOrEqual(Math.floor(CUT_TOTAL_SECONDS / CUT_SECONDS) - 1)
+  expect(viewer.snapshots).toBe(0)
+  expect(viewer.longestAwayMs).toBeLessThan(2_000)
+  expect(sha256(viewer.bytes)).toBe(sha256(numbered(lines)))
+  expect(sha256(await split.api.logs(session.sessionId))).toBe(sha256(numbered(lines)))
+})
