@@ -4,20 +4,20 @@
  *
  * | call | credential | body | answer |
  * |---|---|---|---|
- * | POST /internal/claim | launch identity | ClaimRequest | 200 ClaimResponse; 401; 404; 409 claim_conflict |
+ * | POST /internal/claim | launch identity | ClaimRequest | 200 ClaimResponse; 401; 404; 409 claim_conflict; 503 |
  * | POST /internal/started | report credential | – | 204 (repeatable) |
  * | POST /internal/sessions/{id}/events | report credential | SessionEvent | 204 (repeatable) |
  * | POST /internal/sessions/{id}/output | report credential | raw bytes | 200 OutputResponse |
  * | GET /internal/sessions/{id}/control | report credential | – | NDJSON of ControlMessage, open until the session ends |
  * | GET /internal/jwks.json | – | – | JWKS |
  *
- * A claim that is answered 404 `session_not_found` has nothing to run: the session has ended, or is to stop before it
- * began; the host leaves quietly with exit code 0. 409 `claim_conflict` means that another launch (or another life of this
- * one, by its nonce) holds the session: the host runs nothing, and leaves too. On one machine a session has one launch,
- * so that only a lost spool leads there; a launcher of Jobs must keep such a host waiting, because a loser that exits
- * could make the Job controller delete the winner. `started` is answered 404 when the
- * session has ended meanwhile: then nothing may run. Exit code 0 of a host says that nothing is left to do or to report;
- * any other has its launcher start it again.
+ * A claim that is answered 404 `session_not_found` has nothing to run, and never will: the session has ended, is to stop
+ * before it began, or is held by another life of the same launch (another nonce: its spool was lost). The host leaves
+ * quietly with exit code 0. 409 `claim_conflict` means that another launch holds the session: the host runs nothing, and on
+ * Kubernetes waits until it is deleted, because a loser that exits could make the Job controller delete the winner. 503
+ * with `Retry-After`: the database or the cluster cannot be asked now. `started` is answered 404 when the session has ended
+ * meanwhile: then nothing may run. Exit code 0 of a host says that nothing is left to do or to report; any other has its
+ * launcher start it again.
  *
  * Each credential travels as `Authorization: Bearer`.
  */

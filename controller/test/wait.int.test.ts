@@ -33,7 +33,7 @@ describe('waiting for a database that somebody else brings', () => {
   })
 
   test('it goes on as soon as the database answers, and as soon as it is migrated', async () => {
-    await waitForDatabase(database.url, { until: 'database', limitMs: 1_000 })
+    await expect(waitForDatabase(database.url, { until: 'database', limitMs: 1_000 })).resolves.toBeUndefined()
     const waiting = waitForDatabase(database.url, { until: 'schema', limitMs: 20_000, pauseMs: 50 })
     await migrate(database.url)
     await waiting
