@@ -8,6 +8,7 @@ const KINDS: Record<string, string> = {
   managedcertificate: 'ManagedCertificate',
   job: 'Job',
   serviceaccount: 'ServiceAccount',
+  networkpolicy: 'NetworkPolicy',
 }
 
 /** Objects that commands name: `kubectl get secret a -n …`, `kubectl delete job,serviceaccount -n … b`. */
