@@ -99,7 +99,7 @@ signingKey.pem: holds no RSA private key in PEM; make one with: openssl genrsa 2
 {{- end -}}
 {{- if $ingress.enabled }}
 {{- if and (not $ingress.insecureHttp) (not $ingress.hostname) }}
-ingress.hostname: is empty and ingress.insecureHttp is false, so nothing could be served; name a host that you own (--set-value ingress.hostname=… with skaffold), or allow plain http with ingress.insecureHttp=true to try it out.
+ingress.hostname: is empty and ingress.insecureHttp is false, so nothing could be served; name a host that you own, or allow plain http with ingress.insecureHttp=true to try it out.
 {{- else if and (not $ingress.insecureHttp) (eq (len $tls) 0) }}
 ingress.tls: nothing is set and ingress.insecureHttp is false; set one of ingress.tls.existingSecret, ingress.tls.certManagerClusterIssuer and, on GKE, ingress.tls.managedCertificate.
 {{- end }}
