@@ -60,6 +60,8 @@ async function deploy(state) {
   const chart = path.join(root, 'cliscale-chart')
   if (!existsSync(chart)) throw new Unready('There is no cliscale-chart in this tree.')
   const args = ['upgrade', '--install', RELEASE, chart, '-n', NAMESPACE, '--wait', '--timeout', '5m']
+  // What somebody changed by hand is set back.
+  args.push('--force-conflicts')
   const values = ['--values', path.join(root, 'e2e/cluster/values.yaml'), '--values', '-']
   await run('helm', [...args, ...values], {
     env: clusterEnv(state),

@@ -88,11 +88,11 @@ if (state.clusterFolder === null) {
     await untilWhole('controllers killed after a creation')
   })
 
-  test('one backend of the database is killed: all can be attached to again within ten seconds', async () => {
+  test('one backend of the database is killed: all can be attached to again', async () => {
     await killDatabaseBackend()
-    const tookMs = await fleet.attachAll(30_000)
+    const tookMs = await fleet.attachAll(40_000)
     say(`database backend killed: ${SIZE} of ${SIZE} attached after ${tookMs} ms`)
-    expect(tookMs).toBeLessThan(30_000)
+    expect(tookMs).toBeLessThan(40_000)
     await untilWhole('database backend killed')
   })
 
@@ -117,9 +117,11 @@ if (state.clusterFolder === null) {
       await fleet.untilEachMoves(40_000)
       accepted = (await api.create({ command: 'echo patient' })).sessionId
     })
+    const back = Date.now()
     expect(await api.ended(accepted, 120_000)).toMatchObject({ status: 'succeeded' })
+    say(`API server back: what was accepted meanwhile has run after ${Date.now() - back} ms`)
     await untilWhole('API server away for 60 s', 60_000)
-  })
+  }, 400_000)
 
   test('the kubelet is restarted: nothing happens to the sessions', async () => {
     await withoutPart('kubelet', 5_000)
@@ -132,10 +134,6 @@ if (state.clusterFolder === null) {
     const copy = await copyOf(pod?.metadata.name ?? '')
     await apply(copy)
     const name = (copy.metadata as { name: string }).name
-    await eventually('the copy runs or is gone', async () => {
-      const found = (await podsOf(session.sessionId)).find(({ metadata }) => metadata.name === name)
-      return !found || found.status.phase === 'Running'
-    })
     await eventually(
       'the copy is gone',
       async () => (await podsOf(session.sessionId)).every(({ metadata }) => metadata.name !== name),

@@ -5,7 +5,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { processesOf } from '../src/cluster-faults.ts'
+import { killProgram } from '../src/cluster-faults.ts'
 import { ClusterFleet } from '../src/cluster-fleet.ts'
 import { apiKey, eventually, helm, kubectl, kubectlJson, openApi, type Pod, ROOT, state } from '../src/cluster.ts'
 import { type Front, openFront } from '../src/front.ts'
@@ -101,7 +101,7 @@ if (state.clusterFolder === null) {
         const { items } = await kubectlJson<{ items: Pod[] }>('get', 'pods', '-n', NAMESPACE, '-l', selector)
         return items.find(({ status }) => status.containerStatuses?.some((each) => each.state.running))
       })
-      for (const pid of await processesOf(pod)) process.kill(pid, 'SIGKILL')
+      await killProgram([pod], 'migrate-cli.js')
       await endHolder(holder)
       await upgrade
     } finally {

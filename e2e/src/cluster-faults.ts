@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { clusterProgram, componentPods, eventually, kubectl, NAMESPACE, partPid, type Pod } from './cluster.ts'
 
 /** Processes of a pod, by the name of its control group; the pause process among them. */
-export async function processesOf(pod: Pod): Promise<number[]> {
+async function processesOf(pod: Pod): Promise<number[]> {
   const names = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
   const found: number[] = []
   for (const name of names) {
@@ -14,18 +14,20 @@ export async function processesOf(pod: Pod): Promise<number[]> {
   return found
 }
 
-/** Kills the processes of every pod of a component at the same moment, without a goodbye. Returns how many pods. */
-export async function killComponent(component: 'controller' | 'gateway', program: string): Promise<number> {
-  const pods = await componentPods(component)
+/** Kills a program in all of these pods at the same moment, without a goodbye. Returns how many processes that were. */
+export async function killProgram(pods: readonly Pod[], program: string): Promise<number> {
   const victims: number[] = []
-  for (const pod of pods) {
-    for (const pid of await processesOf(pod)) {
-      const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
-      if (command.includes(program)) victims.push(pid)
-    }
+  for (const pid of (await Promise.all(pods.map(processesOf))).flat()) {
+    const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
+    if (command.includes(program)) victims.push(pid)
   }
   for (const pid of victims) process.kill(pid, 'SIGKILL')
   return victims.length
+}
+
+/** Kills every process of a component. */
+export async function killComponent(component: 'controller' | 'gateway', program: string): Promise<number> {
+  return killProgram(await componentPods(component), program)
 }
 
 /** Waits until every pod of the release is ready. */
