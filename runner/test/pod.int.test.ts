@@ -48,6 +48,18 @@ if (process.env['E2E_KUBECONFIG']) {
       })
     }, 120_000)
 
+    const custom = process.env['E2E_CUSTOM_IMAGE']
+    if (custom) {
+      test('runs the command in an image of its own, which has the two programs copied into it', async () => {
+        const command = 'cat /etc/image-name; node --version; seq 1 20000; exit 3'
+        const session = await cluster.session({ command }, { workImage: custom })
+        expect(await session.ended()).toMatchObject({ status: 'failed', exitCode: 3 })
+        const { output } = await session.state()
+        expect(output.begin.slice(0, 50)).toMatch(/^an image of our own\r\nv20\.\d+\.\d+\r\n1\r\n/)
+        expect(output.end.endsWith('\r\n20000\r\n')).toBe(true)
+      }, 120_000)
+    } else console.log('An image of its own is not tested: E2E_CUSTOM_IMAGE names none.')
+
     test('gives every byte and the exit code of a command that ends at once', async () => {
       const session = await cluster.session({ command: 'seq 1 20000; exit 3' })
       expect(await session.ended()).toMatchObject({ status: 'failed', reason: 'exit_nonzero', exitCode: 3 })

@@ -160,10 +160,10 @@ describe('what cannot be started is said, not waited for', () => {
 })
 
 describe('the socket', () => {
-  test('is private, replaces a stale one, and takes only who knows the secret', async () => {
+  test('is for its user and group, replaces a stale one, and takes only who knows the secret', async () => {
     await using work = startWork()
     const first = await work.connect()
-    expect(statSync(work.socketPath).mode & 0o777).toBe(0o600)
+    expect(statSync(work.socketPath).mode & 0o777).toBe(0o660)
     await expect(work.connect(0, 'another-secret-of-nobody')).rejects.toMatchObject({ kind: 'refused' })
     await expect(work.connect(5)).rejects.toMatchObject({ kind: 'refused' })
     first.send({ type: 'prepare', order: order('echo still mine') })
