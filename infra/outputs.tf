@@ -79,7 +79,7 @@ output "helm_values" {
       }
     }
     ingress = {
-      gce = { staticIpName = one(google_compute_global_address.ingress[*].name) }
+      gce = { staticIpName = try(google_compute_global_address.ingress[0].name, "") }
     }
     networkPolicy = {
       # Autopilot's DNS is Cloud DNS, which answers on the metadata server's address.
