@@ -111,7 +111,8 @@ if (state.clusterFolder === null) {
   }, 300_000)
 
   test('helm uninstall leaves what it says it leaves, and nothing else', async () => {
-    const said = await helm(['uninstall', 'cliscale', '-n', NAMESPACE, '--wait', '--timeout', '3m'])
+    const notes = await helm(['get', 'notes', 'cliscale', '-n', NAMESPACE])
+    const said = notes + (await helm(['uninstall', 'cliscale', '-n', NAMESPACE, '--wait', '--timeout', '3m']))
     const kinds =
       'deployments,statefulsets,services,ingresses,jobs,pods,secrets,configmaps,serviceaccounts,roles,rolebindings,networkpolicies,poddisruptionbudgets,persistentvolumeclaims'
     const names = async (namespace: string): Promise<string[]> =>
@@ -119,7 +120,8 @@ if (state.clusterFolder === null) {
     const foreign = ['secret/cliscale-database', 'configmap/kube-root-ca.crt', 'serviceaccount/default']
     const left = (await names(NAMESPACE)).filter((name) => !foreign.includes(name))
     process.stderr.write(`helm uninstall leaves: ${left.join(' ')}\nand says: ${said}\n`)
-    const unsaid = left.filter((name) => !said.includes(name.slice(name.indexOf('/') + 1)))
+    // A pod goes by the name of its Job.
+    const unsaid = left.filter((name) => !said.includes(name.replace(/^.*\//, '').replace(/-[a-z0-9]{5}$/, '')))
     expect(unsaid).toEqual([])
     const cluster = await kubectl('get', 'clusterroles,clusterrolebindings,namespaces', '-o', 'name')
     expect(cluster.split('\n').filter((name) => name.includes(NAMESPACE))).toEqual([`namespace/${NAMESPACE}`])
