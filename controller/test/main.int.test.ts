@@ -223,7 +223,7 @@ describe('the controller of a cluster', () => {
     expect(view).toMatchObject({
       status: 'scheduling',
       reason: 'launch_failed',
-      detail: /cannot be launched just now.*the API server could not be asked/ as never,
+      detail: /cannot be launched yet: the API server could not be asked/ as never,
     })
     program.child.kill('SIGTERM')
     expect(await program.ended()).toMatchObject({ code: 0, stderr: '' })

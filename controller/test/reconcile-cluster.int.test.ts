@@ -122,7 +122,11 @@ describe('before the claim', () => {
   test('an image that cannot be pulled is tried again for a while, and then ends the session', async () => {
     const [id, other] = [await launched(), await launched()]
     const from = Date.now()
-    launcher.say(id, { ...waiting, progress: 'pulling_image', wait: image('no/such:1 cannot be pulled: not found.') })
+    launcher.say(id, {
+      ...waiting,
+      progress: 'pulling_image',
+      wait: image('no/such:1 cannot be pulled yet. Not found.'),
+    })
     launcher.say(other, { ...waiting, progress: 'pulling_image', wait: image('again') })
     await until(id, ({ wait_reason: reason }) => reason === 'image_pull')
     await sleep(300)
@@ -130,7 +134,7 @@ describe('before the claim', () => {
     expect(await ended(id)).toMatchObject({
       status: 'failed',
       reason: 'image_pull',
-      detail: 'no/such:1 cannot be pulled: not found.',
+      detail: 'no/such:1 cannot be pulled. Not found.',
     })
     expect(Date.now() - from).toBeGreaterThan(TIMINGS.pullLimitMs - 100)
     await expectEventually(() => Promise.resolve(!launcher.entries.has(id)))
@@ -196,7 +200,11 @@ describe('a launcher that is away', () => {
     expect((await store.session(id)).ended_at).toBeNull()
     await store.pool.query('update sessions set stop_requested_at = now() where id = $1', [stopped])
     expect(await ended(stopped)).toMatchObject({ status: 'stopped', reason: 'stopped_by_user' })
-    expect(await ended(id)).toMatchObject({ status: 'failed', reason: 'launch_failed' })
+    expect(await ended(id)).toMatchObject({
+      status: 'failed',
+      reason: 'launch_failed',
+      detail: 'The session cannot be launched: away.',
+    })
   })
 
   test('a claimed session is not lost because nothing can be listed', async () => {

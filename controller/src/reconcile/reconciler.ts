@@ -199,7 +199,7 @@ class LoopingReconciler implements Reconciler {
   async #postpone(id: string, err: Error): Promise<void> {
     this.#attempts.postponed(id)
     this.#deps.logger.warn({ sessionId: id, why: err.message }, 'launch waits: the launcher is not available')
-    const detail = `The session cannot be launched just now, and is as soon as it can: ${err.message}.`
+    const detail = `The session cannot be launched yet: ${err.message}.`
     await this.#checks.noteWait({ id, wait: null }, { reason: 'launch_failed', detail })
   }
 

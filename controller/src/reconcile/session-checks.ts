@@ -155,14 +155,14 @@ export class SessionChecks {
       return this.end(session.id, { status: 'stopped', reason: 'stopped_by_user', unclaimedOnly })
     if (session.ageSeconds <= this.#deps.queueLimitSeconds) return false
     // What it waits for says more than that it has waited.
-    const { reason, detail } = session.wait ?? { reason: 'queue_deadline' as const, detail: '' }
+    const { reason, detail } = session.wait ? inTheEnd(session.wait) : { reason: 'queue_deadline' as const, detail: '' }
     return this.end(session.id, { status: 'failed', reason, detail, unclaimedOnly })
   }
 
   async #endUnpullable(session: OpenSession, wait: LaunchFault | undefined): Promise<boolean> {
     const heldMs = this.#seen.heldMs(session.id, 'pull', wait?.reason === 'image_pull' ? 'image_pull' : undefined)
     if (wait === undefined || heldMs <= this.#deps.timings.pullLimitMs) return false
-    const { reason, detail } = wait
+    const { reason, detail } = inTheEnd(wait)
     const unclaimedOnly = session.podUid === null
     if (await this.end(session.id, { status: 'failed', reason, detail, unclaimedOnly })) await this.remove(session.id)
     return true
@@ -312,6 +312,11 @@ export class SessionChecks {
 function unclaimedEnd({ reason, detail }: LaunchFault): Ending {
   if (reason === 'deadline') return { status: 'failed', reason: 'queue_deadline' satisfies Reason }
   return { status: statusOfFault(reason), reason, detail }
+}
+
+/** What a session waited for, when it waits no more: what is not so yet never will be. */
+function inTheEnd({ reason, detail }: LaunchFault): LaunchFault {
+  return { reason, detail: detail.replace(/ yet([.:])/, '$1') }
 }
 
 function isSameWait(a: LaunchFault | null, b: LaunchFault | undefined): boolean {
