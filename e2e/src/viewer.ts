@@ -165,7 +165,8 @@ export class CollectingViewer implements AsyncDisposable {
     this.#stopped = true
     const socket = this.#socket
     if (socket && socket.readyState !== WebSocket.CLOSED) {
-      const closed = once(socket, 'close')
+      // One that is still connecting says so by an error, too.
+      const closed = new Promise((resolve) => socket.once('close', resolve))
       socket.terminate()
       await closed
     }
