@@ -107,6 +107,11 @@ else {
         ofKind('StatefulSet').length > 0 ? [] : wanted,
       )
       expect(kinds.at(-1) ?? 'Job').toBe('Job')
+      // Only the Job stays, for its log: nothing else of a hook goes with the release.
+      const stays = hooks.filter(
+        ({ metadata }) => !/hook-succeeded/.test(metadata.annotations!['helm.sh/hook-delete-policy']!),
+      )
+      expect(stays.map(({ kind }) => kind)).toEqual(hooks.length > 0 ? ['Job'] : [])
     })
 
     test('each Service and budget selects the pods of one Deployment, and ports that they have', () => {
