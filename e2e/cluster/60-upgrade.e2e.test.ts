@@ -94,18 +94,23 @@ if (state.clusterFolder === null) {
     const program = path.join(state.clusterFolder ?? '', 'outside')
     const holder = spawn(program, ['psql', url, '-qX'], { stdio: ['pipe', 'ignore', 'ignore'], detached: true })
     holder.stdin?.write('begin; select pg_advisory_xact_lock(7080768100);\n')
+    const upgrade = deploy(path.join(ROOT, 'cliscale-chart'), 'controller.logLevel=debug')
+    // Awaited below, also when something else failed first.
+    upgrade.catch(() => {})
     try {
-      const upgrade = deploy(path.join(ROOT, 'cliscale-chart'), 'controller.logLevel=debug')
       const selector = 'app.kubernetes.io/component=migration'
-      const pod = await eventually('the migration runs', async () => {
-        const { items } = await kubectlJson<{ items: Pod[] }>('get', 'pods', '-n', NAMESPACE, '-l', selector)
-        return items.find(({ status }) => status.containerStatuses?.some((each) => each.state.running))
-      })
+      const pod = await eventually(
+        'the migration runs',
+        async () => {
+          const { items } = await kubectlJson<{ items: Pod[] }>('get', 'pods', '-n', NAMESPACE, '-l', selector)
+          return items.find(({ status }) => status.containerStatuses?.some((each) => each.state.running))
+        },
+        90_000,
+      )
       await killProgram([pod], 'migrate-cli.js')
-      await endHolder(holder)
-      await upgrade
     } finally {
       await endHolder(holder)
+      await upgrade
     }
     expect((await fetch(`${front.base}/readyz`)).status).toBe(200)
   }, 300_000)
@@ -118,10 +123,14 @@ if (state.clusterFolder === null) {
     const names = async (namespace: string): Promise<string[]> =>
       (await kubectl('get', kinds, '-n', namespace, '--ignore-not-found', '-o', 'name')).split('\n').filter(Boolean)
     const foreign = ['secret/cliscale-database', 'configmap/kube-root-ca.crt', 'serviceaccount/default']
-    const left = (await names(NAMESPACE)).filter((name) => !foreign.includes(name))
-    process.stderr.write(`helm uninstall leaves: ${left.join(' ')}\nand says: ${said}\n`)
-    // A pod goes by the name of its Job.
-    const unsaid = left.filter((name) => !said.includes(name.replace(/^.*\//, '').replace(/-[a-z0-9]{5}$/, '')))
+    // A pod goes by the name of its Job; one that is ending takes its time.
+    const isSaid = (name: string): boolean => said.includes(name.replace(/^.*\//, '').replace(/-[a-z0-9]{5}$/, ''))
+    let unsaid: string[] = []
+    const untilSaid = async (): Promise<boolean> => {
+      unsaid = (await names(NAMESPACE)).filter((name) => !foreign.includes(name) && !isSaid(name))
+      return unsaid.length === 0
+    }
+    await eventually('nothing else is left', untilSaid, 60_000).catch(() => false)
     expect(unsaid).toEqual([])
     const cluster = await kubectl('get', 'clusterroles,clusterrolebindings,namespaces', '-o', 'name')
     expect(cluster.split('\n').filter((name) => name.includes(NAMESPACE))).toEqual([`namespace/${NAMESPACE}`])
