@@ -68,7 +68,9 @@ async function connectSoon(socketPath: string, from: number, secret: string): Pr
     try {
       return await WorkLink.connect({ socketPath, secret, from })
     } catch (error) {
-      if ((error as { kind?: string }).kind !== 'absent' || Date.now() > until) throw error
+      const { kind } = error as { kind?: string }
+      // Between bind and listen, nobody listens on a socket that is there.
+      if ((kind !== 'absent' && kind !== 'dead') || Date.now() > until) throw error
       await sleep(20)
     }
   }

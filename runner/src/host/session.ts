@@ -18,8 +18,6 @@ export const STOP_GRACE_MS = 10_000
 const STOP_SPARE_MS = 15_000
 /** How long work may take to listen for the first time, as its image may still be pulled, or to answer. */
 const CONNECT_LIMIT_MS = 15 * 60_000
-/** Nobody listening for this long, where somebody did, means that work is gone. */
-const GONE_LIMIT_MS = 1000
 /** What is on its way from a work that has ended is here by then. */
 const LAST_WORDS_MS = 5000
 /** Breaches of the protocol, or faults of our own, before work is given up. */
@@ -138,7 +136,7 @@ export class Session {
         if (error.kind === 'refused' || Date.now() > this.giveUpAtMs) return undefined
         if (error.kind === 'broken' && ++this.faults >= MAX_FAULTS) return undefined
         failingSinceMs[error.kind] ??= Date.now()
-        const limitMs = error.isGone(state.workSeen) ? GONE_LIMIT_MS : CONNECT_LIMIT_MS
+        const limitMs = error.goneAfterMs(state.workSeen) ?? CONNECT_LIMIT_MS
         if (Date.now() - failingSinceMs[error.kind]! > limitMs) return undefined
         if (this.options.stop.cause !== undefined && !state.workSeen) return undefined
       }

@@ -19,9 +19,15 @@ export class WorkUnreachable extends Error {
     this.kind = kind
   }
 
-  /** Whether it has ended rather than not begun, given whether it was ever reached. */
-  isGone(seen: boolean): boolean {
-    return this.kind === 'dead' || (this.kind === 'absent' && seen)
+  /**
+   * How long this may last, in milliseconds, before it means that work has ended, given whether it was ever reached;
+   * undefined when it says nothing of that.
+   */
+  goneAfterMs(seen: boolean): number | undefined {
+    if (this.kind !== 'absent' && this.kind !== 'dead') return undefined
+    if (seen) return 1000
+    // Work that is starting has its socket for a moment before it listens.
+    return this.kind === 'dead' ? 5000 : undefined
   }
 }
 
@@ -174,13 +180,15 @@ export async function dismiss(work: {
   readonly seen: boolean
   readonly signal: AbortSignal
 }): Promise<void> {
-  for (const until = Date.now() + DISMISS_LIMIT_MS; ; await sleep(200, undefined, { signal: work.signal })) {
+  const startedAt = Date.now()
+  for (; ; await sleep(200, undefined, { signal: work.signal })) {
     try {
       return await quit(await WorkLink.connect(work), work.socketPath, work.signal)
     } catch (error) {
       work.signal.throwIfAborted()
-      const absent = error instanceof WorkUnreachable && error.kind === 'absent'
-      if (!absent || work.seen || Date.now() > until) return
+      if (!(error instanceof WorkUnreachable) || work.seen) return
+      if (error.kind !== 'absent' && error.kind !== 'dead') return
+      if (Date.now() - startedAt > (error.goneAfterMs(false) ?? DISMISS_LIMIT_MS)) return
     }
   }
 }
