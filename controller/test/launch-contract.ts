@@ -180,7 +180,15 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
         const now = await find(id)
         return now === undefined || now.progress === 'ended'
       })
-      await launcher.launch(request(id))
+      await expectEventually(async () =>
+        launcher.launch(request(id)).then(
+          () => true,
+          (err: Error) => {
+            if (err.name !== 'LauncherUnavailable') throw err
+            return false
+          },
+        ),
+      )
       await expectEventually(async () => {
         const running = (await launcher.list()).find((entry) => entry.sessionId === id && entry.address !== undefined)
         return running !== undefined && running.podUid !== podUid

@@ -92,7 +92,6 @@ function describeFaults(): void {
       expect(await named(launcher, id)).toBe(podUid)
       const later = randomUUID()
       await direct.launcher.launch(request(later))
-      await address(direct.launcher, later)
       expect(await find(launcher, later)).toBeUndefined()
       await address(launcher, later)
       expect(launcher.watchStats()!.silentMs).toBeLessThan(7000)

@@ -182,7 +182,8 @@ class JobLauncher implements KubernetesLauncher {
       if (existing.metadata.deletionTimestamp !== undefined)
         throw new LauncherUnavailable('an earlier launch of the session is still being removed')
       const isOver = isFinished(existing) || this.#view.isSpent(existing)
-      if (!isOver || isLast) return this.#view.putJob(existing)
+      if (!isOver) return this.#view.putJob(existing)
+      if (isLast) break
       // It has ended, and cannot be started again.
       await this.#deleteJob(request.sessionId, existing.metadata.uid)
     }
@@ -269,7 +270,10 @@ class JobLauncher implements KubernetesLauncher {
     try {
       return await this.#api.call({ method: 'DELETE', path, body })
     } catch (err) {
-      if (err instanceof ApiRefusal && (err.status === 404 || err.status === 409)) return undefined
+      if (!(err instanceof ApiRefusal)) throw err
+      const isAnother = err.status === 409 && /precondition/i.test(err.message)
+      if (err.status === 404 || isAnother) return undefined
+      if (err.status === 409) throw new LauncherUnavailable(`the cluster was busy: ${err.message}`, { cause: err })
       throw err
     }
   }
