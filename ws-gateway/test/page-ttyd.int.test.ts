@@ -7,9 +7,11 @@ import os from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import type { TestDatabase } from '@cliscale/test-kit'
-import type { Browser, Page } from 'playwright-core'
 import { findChromium, launchChromium } from '../../e2e/src/chromium.ts'
 import { createDatabase, createKeys, Rig, until } from './support.ts'
+
+type Browser = Awaited<ReturnType<typeof launchChromium>>
+type Page = Awaited<ReturnType<Browser['newPage']>>
 
 const ttyd = process.env['TTYD_BIN']
 const chromium = findChromium()
