@@ -138,7 +138,8 @@ function host(image: string, controllerUrl: string, template: SessionTemplate): 
   return {
     ...container(CONTAINERS.host, image, HOST_USER, template),
     restartPolicy: 'Always',
-    command: ['node', '/opt/cliscale/host/main.js'],
+    // Without an init Node would be process 1, for which a SIGTERM before its handler stands is no signal at all.
+    command: ['/opt/cliscale/bin/tini', '--', 'node', '/opt/cliscale/host/main.js'],
     env: environment(
       {
         CLISCALE_CONTROLLER_URL: controllerUrl,
