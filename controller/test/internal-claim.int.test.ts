@@ -90,6 +90,18 @@ describe('claim', () => {
     }
   })
 
+  test('a pod that is on its way out does not take a session that it could not finish', async () => {
+    const { id } = await launched()
+    const podUid = randomUUID()
+    const fault = { reason: 'evicted', detail: 'The pod was deleted.' } as const
+    const dying = { sessionId: id, podUid, progress: 'running', fault } as const
+    const launcher = Object.assign(Object.create(system.local.launcher) as Launcher, { identify: async () => dying })
+    await using server = await createInternalServer(system.store, launcher)
+    const json = { nonce: NONCE }
+    expect((await call(`${server.url}/internal/claim`, `dying-${id}`, { json })).status).toBe(409)
+    expect((await system.store.session(id)).pod_uid).toBeNull()
+  })
+
   test('one pod that asks twenty times at once gets twenty answers, and the last credential opens', async () => {
     const { id, token } = await launched()
     const answers = await Promise.all(

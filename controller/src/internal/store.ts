@@ -87,7 +87,7 @@ export type ClaimResult =
    * before it began, or another life of the same launch holds it.
    */
   | { readonly outcome: 'nothing' }
-  /** Another launch holds it. */
+  /** Another launch holds it, or is to have it. */
   | { readonly outcome: 'conflict' }
 
 /** Gives a session to one launch. The same launch with the same nonce may repeat it; each time the credential is replaced. */
@@ -104,6 +104,8 @@ export async function claimSession(
     if (row.pod_uid !== null && row.claim_nonce_hash?.equals(hashes.nonce) !== true) return { outcome: 'nothing' }
     const fresh = row.pod_uid === null
     if (fresh && row.stop_requested_at !== null) return { outcome: 'nothing' }
+    // A pod that is on its way out would begin what it cannot finish; the next one begins it.
+    if (fresh && launched.fault !== undefined) return { outcome: 'conflict' }
     const stages = fresh ? advance(row.stages, new Date()) : row.stages
     await trx.query(
       `update sessions set pod_uid = $2, claim_nonce_hash = $3, report_credential_hash = $4,
