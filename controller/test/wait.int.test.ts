@@ -7,7 +7,7 @@ let database: TestDatabase
 beforeAll(async () => {
   database = await createTestDatabase()
 })
-afterAll(() => database[Symbol.asyncDispose]())
+afterAll(async () => database[Symbol.asyncDispose]())
 
 describe('waiting for a database that somebody else brings', () => {
   test('a database that nobody migrates is given up with what it lacks', async () => {

@@ -98,14 +98,10 @@ export async function claimSession(
 ): Promise<ClaimResult> {
   return withTransaction(pool, async (trx) => {
     const row = await lockSession(trx, launched.sessionId)
-    // A terminal that brings its own ttyd has no host that could claim it.
-    if (row === undefined || isFinal(row.status) || row.kind === 'ttyd') return { outcome: 'nothing' }
-    if (row.pod_uid !== null && row.pod_uid !== launched.podUid) return { outcome: 'conflict' }
-    if (row.pod_uid !== null && row.claim_nonce_hash?.equals(hashes.nonce) !== true) return { outcome: 'nothing' }
+    if (row === undefined) return { outcome: 'nothing' }
+    const refusal = refusalOf(row, launched, hashes.nonce)
+    if (refusal !== undefined) return { outcome: refusal }
     const fresh = row.pod_uid === null
-    if (fresh && row.stop_requested_at !== null) return { outcome: 'nothing' }
-    // A pod that is on its way out would begin what it cannot finish; the next one begins it.
-    if (fresh && launched.fault !== undefined) return { outcome: 'conflict' }
     const stages = fresh ? advance(row.stages, new Date()) : row.stages
     await trx.query(
       `update sessions set pod_uid = $2, claim_nonce_hash = $3, report_credential_hash = $4,
@@ -125,6 +121,17 @@ export async function claimSession(
     const claim = { sessionId: row.id, podUid: launched.podUid, started, timeoutSeconds: row.timeout_seconds }
     return { outcome: 'claimed', claim, ciphertext: started ? null : await findOrder(trx, row.id) }
   })
+}
+
+/** Why this launch may not have the session; undefined when it may. */
+function refusalOf(row: SessionRow, launched: Identified, nonceHash: Buffer): 'nothing' | 'conflict' | undefined {
+  // A terminal that brings its own ttyd has no host that could claim it.
+  if (isFinal(row.status) || row.kind === 'ttyd') return 'nothing'
+  if (row.pod_uid === launched.podUid) return row.claim_nonce_hash?.equals(nonceHash) === true ? undefined : 'nothing'
+  if (row.pod_uid !== null) return 'conflict'
+  if (row.stop_requested_at !== null) return 'nothing'
+  // A pod that is on its way out would begin what it cannot finish; the next one begins it.
+  return launched.fault === undefined ? undefined : 'conflict'
 }
 
 async function findOrder(trx: pg.PoolClient, id: string): Promise<Buffer> {
