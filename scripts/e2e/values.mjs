@@ -27,7 +27,8 @@ export function deployValues(state, certificate) {
 
 /** Images that a session may name: one that is nowhere, and those of state.images that are no parts of ours. */
 function sessionImages(state) {
-  const images = { missing: { image: 'cliscale/no-such-image:1', kind: 'runner' } }
+  // A registry that refuses at once.
+  const images = { missing: { image: 'localhost:1/cliscale/no-such-image:1', kind: 'runner' } }
   if (state.images.custom) images.custom = { image: state.images.custom, kind: 'runner' }
   if (state.images.ttyd) images.ttyd = { image: state.images.ttyd, kind: 'ttyd' }
   return images
