@@ -65,3 +65,26 @@ test('an eviction is lost and not failed, and is waited for while the launcher m
   const plain = { ...ended, reason: 'exit_nonzero', signal: null, exitCode: 1 } as const
   expect(await correctEnd(launcher(false), A, plain, 60_000)).toEqual(plain)
 })
+
+test('a surer word that follows the first is the one that counts, and a deadline is no loss', async () => {
+  const deleted = { reason: 'evicted', detail: 'The pod was deleted.' } as const
+  const deadline = { reason: 'deadline', detail: 'It was still there long after its time limit.' } as const
+  let looks = 0
+  const twice = {
+    list: () => Promise.resolve([{ ...A, progress: 'running', fault: ++looks > 1 ? deadline : deleted }]),
+  } as unknown as Launcher
+  expect(await correctEnd(twice, A, { ...ended, signal: 'SIGTERM' }, 5_000)).toMatchObject({
+    ...deadline,
+    status: 'expired',
+  })
+})
+
+test('a host that can only say that work was ended is waited for longer', async () => {
+  const disk = { reason: 'disk_full', detail: 'The session used more disk than it may.' } as const
+  const began = Date.now()
+  const late = {
+    list: () => Promise.resolve([{ ...A, progress: 'running', ...(Date.now() - began > 700 && { fault: disk }) }]),
+  } as unknown as Launcher
+  const lost = { ...ended, status: 'lost', reason: 'runner_lost', signal: null } as const
+  expect(await correctEnd(late, A, lost, 450)).toEqual({ ...lost, ...disk, status: 'failed' })
+})

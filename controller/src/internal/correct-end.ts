@@ -1,14 +1,29 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Reason, SessionEvent } from '@cliscale/contract'
+import type { FinalStatus, Reason, SessionEvent } from '@cliscale/contract'
 import type { Launcher, LaunchFault, LaunchReport } from '../launch/launcher.ts'
 
 type Ended = SessionEvent & { type: 'ended' }
 
 /** 128 + SIGKILL and 128 + SIGTERM, as shells report a child that was killed. */
 const KILLED_EXIT_CODES = [137, 143]
-/** Whose fault it is: of these the session's command is the cause. */
-const FAILURES: readonly Reason[] = ['oom_killed', 'disk_full']
+/** Of these the place is the cause: the same launch elsewhere, or later, may work. */
+const OF_THE_PLACE: readonly Reason[] = ['evicted', 'node_lost', 'runner_lost']
 const LOOK_EVERY_MS = 200
+/** How long the first word of a fault may be followed by a surer one: a pod is deleted, and then the Job says why. */
+const SETTLE_MS = 600
+/** Where all the host can say is that work was ended, the launcher's word is worth this many times the wait. */
+const LOST_PATIENCE = 3
+
+/** Whether a session that has not begun may be launched again after this happened to its launch. */
+export function isOfThePlace({ reason }: LaunchFault): boolean {
+  return OF_THE_PLACE.includes(reason)
+}
+
+/** The status of a session that ended for something that was done to its launch. */
+export function statusOfFault({ reason }: LaunchFault): FinalStatus {
+  if (OF_THE_PLACE.includes(reason)) return 'lost'
+  return reason === 'deadline' ? 'expired' : 'failed'
+}
 
 /** Whether something was killed that may not have been killed by the command's own doing. */
 function isKilled(report: LaunchReport): boolean {
@@ -24,7 +39,7 @@ function isKilled(report: LaunchReport): boolean {
 /** A report with what was done to its launch in the place of what its host could see of that. */
 export function correctReport<R extends LaunchReport>(report: R, fault: LaunchFault): R {
   if (!isKilled(report)) return report
-  return { ...report, ...fault, status: FAILURES.includes(fault.reason) ? 'failed' : 'lost' }
+  return { ...report, ...fault, status: statusOfFault(fault) }
 }
 
 /**
@@ -39,12 +54,15 @@ export async function correctEnd(
   patienceMs = 0,
 ): Promise<Ended> {
   if (!isKilled(event) || launch.podUid === null) return event
-  const until = Date.now() + patienceMs
+  const until = Date.now() + patienceMs * (event.reason === 'runner_lost' ? LOST_PATIENCE : 1)
+  let settled = patienceMs > 0 ? Infinity : 0
   for (;;) {
     const launched = await launcher.list().catch(() => [])
     const ours = launched.find((entry) => entry.sessionId === launch.sessionId && entry.podUid === launch.podUid)
-    if (ours?.fault !== undefined) return correctReport(event, ours.fault)
-    if (ours === undefined || Date.now() >= until) return event
+    if (ours === undefined) return event
+    if (ours.fault !== undefined) settled = Math.min(settled, Date.now() + SETTLE_MS)
+    const isTime = Date.now() >= Math.min(until, settled)
+    if (isTime) return ours.fault === undefined ? event : correctReport(event, ours.fault)
     await sleep(LOOK_EVERY_MS)
   }
 }

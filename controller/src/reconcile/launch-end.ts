@@ -1,14 +1,6 @@
 import { type FinalStatus, type Reason, REASONS } from '@cliscale/contract'
 import type { Launched, LaunchFault, LaunchReport } from '../launch/launcher.ts'
-import { correctReport } from '../internal/correct-end.ts'
-
-/** Of these the place is the cause: the same launch elsewhere, or later, may work. */
-const OF_THE_PLACE: readonly Reason[] = ['evicted', 'node_lost', 'runner_lost']
-
-/** Whether a session that has not begun may be launched again after this happened to its launch. */
-export function isOfThePlace(fault: LaunchFault): boolean {
-  return OF_THE_PLACE.includes(fault.reason)
-}
+import { correctReport, statusOfFault } from '../internal/correct-end.ts'
 
 /**
  * How a session ends whose launch is over, when its host did not say so itself: by the launch's own word, else as was
@@ -25,13 +17,7 @@ export function endOfLaunch(of: {
   }
   if (of.stopRequested) return end('stopped', 'stopped_by_user', REASONS.stopped_by_user.hint)
   if (of.fault === undefined) return end('lost', 'runner_lost', REASONS.runner_lost.hint)
-  return end(statusOfFault(of.fault.reason), of.fault.reason, of.fault.detail)
-}
-
-/** The status of a session that ended for something that was done to its launch. */
-export function statusOfFault(reason: Reason): FinalStatus {
-  if (OF_THE_PLACE.includes(reason)) return 'lost'
-  return reason === 'deadline' ? 'expired' : 'failed'
+  return end(statusOfFault(of.fault), of.fault.reason, of.fault.detail)
 }
 
 const PROGRESS: readonly Launched['progress'][] = ['ended', 'scheduling', 'pulling_image', 'running']

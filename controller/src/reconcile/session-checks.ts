@@ -1,11 +1,12 @@
 import type { Reason } from '@cliscale/contract'
 import type { Logger } from '@cliscale/service-kit'
 import type pg from 'pg'
+import { isOfThePlace, statusOfFault } from '../internal/correct-end.ts'
 import { upsertEndpoint } from '../internal/store.ts'
 import type { Identified, Launched, Launcher, LaunchFault, LaunchRequest } from '../launch/launcher.ts'
 import type { ControllerMetrics } from '../metrics.ts'
 import type { LaunchAttempts } from './launch-attempts.ts'
-import { endOfLaunch, furthest, isOfThePlace, statusOfFault } from './launch-end.ts'
+import { endOfLaunch, furthest } from './launch-end.ts'
 import { Observations } from './observations.ts'
 import {
   deleteEndpoint,
@@ -309,9 +310,9 @@ export class SessionChecks {
 }
 
 /** One that can't go on ends its session; what only says that time ran out is the queue's own reason. */
-function unclaimedEnd({ reason, detail }: LaunchFault): Ending {
-  if (reason === 'deadline') return { status: 'failed', reason: 'queue_deadline' satisfies Reason }
-  return { status: statusOfFault(reason), reason, detail }
+function unclaimedEnd(fault: LaunchFault): Ending {
+  if (fault.reason === 'deadline') return { status: 'failed', reason: 'queue_deadline' satisfies Reason }
+  return { status: statusOfFault(fault), ...fault }
 }
 
 /** What a session waited for, when it waits no more: what is not so yet never will be. */
