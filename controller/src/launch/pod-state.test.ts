@@ -25,8 +25,7 @@ describe('a pod as the cluster told of it', () => {
         progress: 'scheduling',
         wait: {
           reason: 'unschedulable',
-          detail:
-            'No machine can take the session yet. 0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.',
+          detail: 'No machine can take the session yet. 0/1 nodes are available: 1 Insufficient cpu.',
         },
       },
     ],

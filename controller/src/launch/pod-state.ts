@@ -99,7 +99,7 @@ const CREATE_FAULTS = [
 function findWait(pod: PodObject): LaunchFault | undefined {
   const scheduled = condition(pod, 'PodScheduled')
   if (scheduled?.status === 'False')
-    return told('unschedulable', 'No machine can take the session yet.', scheduled.message ?? scheduled.reason)
+    return told('unschedulable', 'No machine can take the session yet.', schedulerWords(scheduled))
   const statuses = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])]
   for (const status of statuses) {
     const wait = containerWait(status)
@@ -109,6 +109,11 @@ function findWait(pod: PodObject): LaunchFault | undefined {
   const isSilent = condition(pod, 'Ready')?.status !== 'True' && condition(pod, 'ContainersReady')?.status === 'True'
   if (isSilent) return told('node_lost', 'The machine of the session does not answer.', pod.status?.message)
   return undefined
+}
+
+/** What the scheduler says of the machines; what it thinks of preempting others is nothing that a person can use. */
+function schedulerWords({ message, reason }: { message?: string; reason?: string }): string | undefined {
+  return message?.replace(/\s*(no new claims to deallocate,\s*)?preemption: .*$/s, '') ?? reason
 }
 
 function containerWait({ image, lastState, name, state }: ContainerStatus): LaunchFault | undefined {
