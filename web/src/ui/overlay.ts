@@ -24,7 +24,9 @@ export class Overlay {
     resume: () => void,
   ): void {
     this.#element.hidden = false
-    const key = JSON.stringify([state.kind, state.kind === 'stopped' ? state.why : stages])
+    // What it waits for may come to be known long after the stage began.
+    const hint = state.kind === 'waiting' ? state.status.hint : null
+    const key = JSON.stringify([state.kind, state.kind === 'stopped' ? state.why : stages, hint])
     if (key !== this.#key) {
       this.#key = key
       this.#ticking = []
