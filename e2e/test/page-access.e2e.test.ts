@@ -73,6 +73,20 @@ describePage('a page that waits', (t) => {
     t.session.print('first byte')
     await t.page.locator('#overlay').waitFor({ state: 'hidden' })
   })
+
+  test('says what it waits for as soon as that is known, also in the middle of a stage', async () => {
+    t.session.waiting = true
+    const pulling = { status: 'starting', stage: 'pulling_image', since: new Date().toISOString() } as const
+    t.session.setStatus(pulling)
+    await t.page.goto(t.session.newLink(t.server.origin))
+    await t.state('waiting')
+    const hint = t.page.locator('#overlay').getByText('cannot be pulled')
+    expect(await hint.count()).toBe(0)
+    t.session.setStatus({ ...pulling, reason: 'image_pull', hint: 'The image a:1 cannot be pulled yet.' })
+    await hint.waitFor()
+    t.session.setStatus({ ...pulling, reason: null, hint: null })
+    await hint.waitFor({ state: 'detached' })
+  })
 })
 
 describePage('a page for view only', (t) => {
