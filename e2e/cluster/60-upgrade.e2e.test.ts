@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -73,7 +74,11 @@ if (state.clusterFolder === null) {
   test('the chart is installed where nothing was, and upgraded under ten sessions: none ends, no key changes', async () => {
     await deploy(previousChart)
     const api = await openApi(front.base, NAMESPACE)
-    await eventually('the Ingress knows it', async () => (await fetch(`${front.base}/readyz`)).ok)
+    // Its two Services are learned one after the other.
+    const paths = ['/readyz', `/ws/${randomUUID()}`]
+    await eventually('the Ingress knows it', async () =>
+      (await Promise.all(paths.map((at) => fetch(front.base + at)))).every(({ ok }) => ok),
+    )
     await using fleet = await ClusterFleet.start(api, 10, [front.base])
     await fleet.untilRunning()
     const before = await keys()
