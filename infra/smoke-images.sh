@@ -99,7 +99,7 @@ healthz gateway 7081
 # the exit code for wrong settings: then all that they import is there.
 for program in host work; do
   code=0
-  docker run --rm "$runner" node "/opt/cliscale/$program/main.js" || code=$?
+  docker run --rm "$runner" node "/opt/cliscale/$program.js" || code=$?
   if [ "$code" -ne 78 ]; then
     echo "runner: $program ended with $code instead of 78" >&2
     exit 1

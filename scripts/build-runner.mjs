@@ -6,7 +6,7 @@ import { build } from 'esbuild'
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
 
 /**
- * Bundles the runner's programs into `runner/dist/programs/{host,work}/main.js`. Each session starts both, and most of
+ * Bundles the runner's programs into `runner/dist/programs/{host,work}.js`. Each session starts both, and most of
  * what a start costs is loading hundreds of small modules: bundled, the host starts in less than half the processor
  * time. Only the terminal's native binding stays outside.
  */
@@ -16,7 +16,7 @@ export async function buildRunner() {
   await mkdir(path.dirname(target), { recursive: true })
   await build({
     absWorkingDir: root,
-    entryPoints: { 'host/main': 'runner/src/host/main.ts', 'work/main': 'runner/src/work/main.ts' },
+    entryPoints: ['host', 'work'].map((program) => ({ in: `runner/src/${program}/main.ts`, out: program })),
     outdir: draft,
     bundle: true,
     platform: 'node',

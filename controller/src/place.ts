@@ -44,8 +44,8 @@ async function openMachine(
   const launcher = await createLocalLauncher({
     dataDir,
     runDir: path.join(dataDir, 'run'),
-    hostProgram: fileURLToPath(new URL('host/main.js', programs)),
-    workProgram: fileURLToPath(new URL('work/main.js', programs)),
+    hostProgram: fileURLToPath(new URL('host.js', programs)),
+    workProgram: fileURLToPath(new URL('work.js', programs)),
     controllerUrl: `http://127.0.0.1:${internalPort}`,
     environment: {
       PATH: env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin',

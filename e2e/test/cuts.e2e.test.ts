@@ -49,7 +49,7 @@ test(`a program prints for ${SECONDS} s while its viewer is cut ${CUTS} times, t
 async function hostsOf(sessionId: string): Promise<number[]> {
   const { readFile } = await import('node:fs/promises')
   const found: number[] = []
-  for (const pid of await processesWith('host/main.js')) {
+  for (const pid of await processesWith('programs/host.js')) {
     const environ = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '')
     if (environ.includes(sessionId)) found.push(pid)
   }

@@ -33,8 +33,8 @@ function runnerFaults() {
   // Loaded when a command starts, not before.
   const binding = 'require("/opt/cliscale/node_modules/@lydell/node-pty/requireBinary.js").requireBinary("pty.node")'
   const expected = [
-    { file: 'node', args: ['/opt/cliscale/host/main.js'], code: 78 },
-    { file: 'node', args: ['/opt/cliscale/work/main.js'], code: 78 },
+    { file: 'node', args: ['/opt/cliscale/host.js'], code: 78 },
+    { file: 'node', args: ['/opt/cliscale/work.js'], code: 78 },
     { file: '/opt/cliscale/bin/tini', args: ['--version'], code: 0 },
     { file: 'git', args: ['--version'], code: 0 },
     { file: 'bash', args: ['-c', 'exit 0'], code: 0 },

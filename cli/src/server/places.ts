@@ -17,8 +17,8 @@ export function sessionPlaces(where: {
   return {
     dataDir: where.dataDir,
     runDir: where.runDir,
-    hostProgram: path.join(runner, 'dist/programs/host/main.js'),
-    workProgram: path.join(runner, 'dist/programs/work/main.js'),
+    hostProgram: path.join(runner, 'dist/programs/host.js'),
+    workProgram: path.join(runner, 'dist/programs/work.js'),
     controllerUrl: `unix:${where.internalSocket}`,
   }
 }

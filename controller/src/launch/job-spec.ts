@@ -139,7 +139,7 @@ function host(image: string, controllerUrl: string, template: SessionTemplate): 
     ...container(CONTAINERS.host, image, HOST_USER, template),
     restartPolicy: 'Always',
     // Without an init Node would be process 1, for which a SIGTERM before its handler stands is no signal at all.
-    command: ['/opt/cliscale/bin/tini', '--', 'node', '/opt/cliscale/host/main.js'],
+    command: ['/opt/cliscale/bin/tini', '--', 'node', '/opt/cliscale/host.js'],
     env: environment(
       {
         CLISCALE_CONTROLLER_URL: controllerUrl,
@@ -169,7 +169,7 @@ function host(image: string, controllerUrl: string, template: SessionTemplate): 
 function work(image: string, template: SessionTemplate): V1Container {
   return {
     ...container(CONTAINERS.work, image, WORK_USER, template),
-    command: ['/opt/cliscale/bin/tini', '--', 'node', '/opt/cliscale/work/main.js'],
+    command: ['/opt/cliscale/bin/tini', '--', 'node', '/opt/cliscale/work.js'],
     env: environment(
       {
         CLISCALE_WORK_SOCKET: `${RELAY_DIR}/work.sock`,

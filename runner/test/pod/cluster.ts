@@ -193,7 +193,7 @@ export class PodSession {
 
   private isHost(pid: string): boolean {
     try {
-      const program = readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('/opt/cliscale/host/main.js')
+      const program = readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('/opt/cliscale/host.js')
       return program && readFileSync(`/proc/${pid}/environ`, 'utf8').includes(`.svc:${this.port}\0`)
     } catch {
       return false
