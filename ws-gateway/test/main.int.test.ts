@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import http from 'node:http'
 import path from 'node:path'
-import type { AddressInfo } from 'node:net'
+import net, { type AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import type { TestDatabase } from '@cliscale/test-kit'
 import WebSocket from 'ws'
@@ -113,6 +113,17 @@ describe('the gateway’s process', () => {
     expect(await until(() => second.closed)).toMatchObject({ code: 1012 })
     expect(output()).not.toContain('token=')
     expect(output()).not.toContain(asGateway(database.url))
+  })
+
+  test('ends in order although a client never says what it wants', async () => {
+    const { child, host } = await startWell()
+    const silent = net.connect(Number(host.split(':')[1]), '127.0.0.1').on('error', () => {})
+    await once(silent, 'connect')
+    const toldAt = Date.now()
+    child.kill('SIGTERM')
+    expect((await once(child, 'exit'))[0]).toBe(0)
+    expect(Date.now() - toldAt).toBeLessThan(5_000)
+    silent.destroy()
   })
 
   test('lets nobody in while the keys cannot be had', async () => {
