@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from '@jest/globals'
@@ -39,12 +39,7 @@ describe('a session without faults', () => {
       command: 'cat made',
       installCmd: 'echo one; echo two > made',
     })
-    await using session = new HostUnderTest(controller)
-    const code = path.join(session.dir, 'code')
-    mkdirSync(code)
-    writeFileSync(path.join(code, 'file'), 'x')
-    controller.setCodeUrl(code)
-    session.start()
+    await using session = new HostUnderTest(controller).withCode('x').start()
     expect(await controller.ended()).toMatchObject({ status: 'succeeded', reason: null, exitCode: 0 })
     const text = controller.output.toString().replace(/\d+\.\d s/g, 'N s')
     expect(text).toBe('\x1b[2m── code fetched in N s\x1b[0m\r\none\r\n\x1b[2m── installed in N s\x1b[0m\r\ntwo\r\n')

@@ -28,6 +28,15 @@ export class HostUnderTest implements AsyncDisposable {
     writeFileSync(path.join(this.dir, 'identity'), 'identity-of-this-launch\n')
   }
 
+  /** Brings a folder that holds `file`; call it before the host starts. */
+  withCode(file: string): this {
+    const folder = path.join(this.dir, 'code')
+    mkdirSync(folder)
+    writeFileSync(path.join(folder, 'file'), file)
+    this.controller.setCodeUrl(folder)
+    return this
+  }
+
   start(): this {
     this.startWork()
     this.startHost()

@@ -125,11 +125,7 @@ describe('host and work with a folder each', () => {
       command: 'cat file; pwd',
       installCmd: 'echo in; sleep 0.5',
     })
-    await using session = new HostUnderTest(controller)
-    const code = path.join(session.dir, 'code')
-    mkdirSync(code)
-    writeFileSync(path.join(code, 'file'), 'content\n')
-    controller.setCodeUrl(code)
+    await using session = new HostUnderTest(controller).withCode('content\n')
     const staged = path.join(session.dir, 'staged')
     session.startWork({ CLISCALE_CODE_DIR: staged })
     session.startHost({ CLISCALE_WORKSPACE_DIR: staged })
@@ -137,16 +133,12 @@ describe('host and work with a folder each', () => {
     expect(controller.output.toString()).toContain(`content\r\n${session.workspaceDir}\r\n`)
     expect(await session.hostExit()).toBe(0)
     expect(existsSync(staged)).toBe(false)
-    expect(existsSync(path.join(code, 'file'))).toBe(true)
+    expect(existsSync(path.join(session.dir, 'code/file'))).toBe(true)
   })
 
   test('a host that is killed between the copy and its word empties it in its next life', async () => {
     await using controller = await createControllerDouble({ command: 'cat file' })
-    await using session = new HostUnderTest(controller)
-    const code = path.join(session.dir, 'code')
-    mkdirSync(code)
-    writeFileSync(path.join(code, 'file'), 'content\n')
-    controller.setCodeUrl(code)
+    await using session = new HostUnderTest(controller).withCode('content\n')
     const staged = path.join(session.dir, 'staged')
     let killed = false
     controller.onCall = async (call) => {
@@ -166,12 +158,7 @@ describe('host and work with a folder each', () => {
 
   test('without a folder of its own the workspace is left alone', async () => {
     await using controller = await createControllerDouble({ command: 'cat file' })
-    await using session = new HostUnderTest(controller)
-    const code = path.join(session.dir, 'code')
-    mkdirSync(code)
-    writeFileSync(path.join(code, 'file'), 'content\n')
-    controller.setCodeUrl(code)
-    session.start()
+    await using session = new HostUnderTest(controller).withCode('content\n').start()
     expect(await controller.ended()).toMatchObject({ status: 'succeeded' })
     expect(await session.hostExit()).toBe(0)
     expect(readdirSync(session.workspaceDir)).toEqual(['file'])
