@@ -1,5 +1,6 @@
-import type { RequestListener, Server } from 'node:http'
+import type { RequestListener } from 'node:http'
 import {
+  closeServer,
   ConfigError,
   createHttpServer,
   createLogger,
@@ -69,16 +70,19 @@ async function main(): Promise<void> {
   internalApp = measured(gate.guard(controller.internalApp), (req) => internalRoute(req.url))
   const server = createHttpServer(measured(gate.guard(controller.app), expressRoute))
   const { port } = await listen(server, { port: env.CLISCALE_PORT, address, setting: 'CLISCALE_PORT' })
+  const limitMs = env.CLISCALE_DRAIN_SECONDS * 1000
+  // The rest is for the look of the reconciler that is under way.
+  const requestsMs = limitMs / 3
   installDrain({
     logger,
-    limitMs: env.CLISCALE_DRAIN_SECONDS * 1000,
+    limitMs,
     exit: (code) => process.exit(code),
     steps: [
       ['readiness', () => controller.beginDrain()],
       ['database gate', () => gate.close()],
-      ['public server', () => close(server)],
+      ['public server', () => closeServer(server, requestsMs)],
       ['controller', () => controller.drain()],
-      ['internal server', () => close(internalServer)],
+      ['internal server', () => closeServer(internalServer, requestsMs)],
       ['launcher', () => launcher.close()],
       ['signing keys', () => signer.close()],
       ['metrics', () => metricsServer?.close()],
@@ -114,14 +118,6 @@ async function refuseForeignSchema(pool: ReturnType<typeof createPool>): Promise
     return `the database of CLISCALE_DATABASE_URL cannot be used (${code})`
   })
   if (fault !== undefined) throw new ConfigError([fault])
-}
-
-/** Takes no new connections, closes idle ones, and waits for requests that are under way. */
-function close(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve())
-    server.closeIdleConnections()
-  })
 }
 
 try {

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { type AddressInfo, createServer } from 'node:net'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -185,6 +185,19 @@ describe('the controller as a process', () => {
     for (const secret of [KEY, 'PRIVATE KEY', env['CLISCALE_DATA_KEY']!, database.url])
       expect(stdout).not.toContain(secret)
   })
+
+  test('drains in order although connections are never used, or asked for more than they send', async () => {
+    const program = new Program('main.js', [], { ...env, CLISCALE_DRAIN_SECONDS: '9' })
+    const { port, internalPort } = await program.line('listening')
+    const unused = connect(Number(port), '127.0.0.1')
+    const slow = connect(Number(internalPort), '127.0.0.1')
+    for (const socket of [unused, slow]) socket.on('error', () => undefined)
+    await Promise.all([once(unused, 'connect'), once(slow, 'connect')])
+    slow.write('POST /internal/claim HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\nContent-Length: 9\r\n\r\n')
+    await program.line('ready')
+    program.child.kill('SIGTERM')
+    expect(await program.ended()).toMatchObject({ code: 0, stderr: '' })
+  }, 60_000)
 })
 
 describe('the controller of a cluster', () => {

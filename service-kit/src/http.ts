@@ -42,6 +42,19 @@ export function createHttpServer(listener: RequestListener): Server {
   return server
 }
 
+/**
+ * Takes no new connections, and waits for requests that are under way, for up to `limitMs`; then it cuts them off. Node's
+ * own `close` waits for a connection that was never used, or that becomes idle after it, as long as the client likes.
+ */
+export async function closeServer(server: Server, limitMs: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  const idle = setInterval(() => server.closeIdleConnections(), 50)
+  const limit = setTimeout(() => server.closeAllConnections(), limitMs)
+  await closed
+  clearInterval(idle)
+  clearTimeout(limit)
+}
+
 /** The caller's request id where it is short and plain, else a fresh one. */
 export function requestIdOf(req: IncomingMessage): string {
   const given = req.headers['x-request-id']
