@@ -1,10 +1,12 @@
+import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
+import net from 'node:net'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
 import { type Answer, type Api, KEY_A, startApi } from './api-system.ts'
-import { exchange, readProblem } from './raw-http.ts'
+import { exchange, readAll, readProblem } from './raw-http.ts'
 
 const CANARY = 'canary-7d1f'
 let api: Api
@@ -78,6 +80,24 @@ describe('a body that is not a request', () => {
     expect(((await response.json()) as { code: string }).code).toBe('body_too_large')
     // One byte less is read, and refused for what is in it.
     expectProblem(await post(JSON.stringify({ command: 'x'.repeat(limit - 14) })), 400, 'invalid_field')
+  })
+
+  test.each([
+    [413, KEY_A],
+    [401, 'nobody'],
+  ])('is large, and its %i reaches a client that reads nothing before all is sent', async (status, key) => {
+    const socket = net.connect(api.port, '127.0.0.1')
+    await once(socket, 'connect')
+    const bytes = 32 * 1024 * 1024
+    socket.write(
+      `POST /api/sessions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${key}\r\nContent-Type: application/json\r\n` +
+        `Content-Length: ${bytes}\r\nConnection: close\r\n\r\n`,
+    )
+    await new Promise<void>((resolve, reject) =>
+      socket.write(Buffer.alloc(bytes, 'x'), (error) => (error ? reject(error) : resolve())),
+    )
+    const { text, closed } = await readAll(socket)
+    expect([readProblem(text).status, closed]).toEqual([status, true])
   })
 
   test('A6 is packed: a bomb is not unpacked', async () => {

@@ -2,13 +2,14 @@ import net from 'node:net'
 import type { Problem } from '@cliscale/contract'
 
 /** Sends bytes to a port of this machine and returns all that comes back until the other side closes, or `limitMs`. */
-export function exchange(
-  port: number,
-  bytes: string | Buffer,
-  limitMs = 5_000,
-): Promise<{ text: string; closed: boolean }> {
+export function exchange(port: number, bytes: string | Buffer, limitMs = 5_000): ReturnType<typeof readAll> {
+  const socket = net.connect(port, '127.0.0.1', () => socket.write(bytes))
+  return readAll(socket, limitMs)
+}
+
+/** All that comes from a socket until the other side closes, or `limitMs`. */
+export function readAll(socket: net.Socket, limitMs = 5_000): Promise<{ text: string; closed: boolean }> {
   return new Promise((resolve) => {
-    const socket = net.connect(port, '127.0.0.1', () => socket.write(bytes))
     const chunks: Buffer[] = []
     const finish = (closed: boolean): void => {
       clearTimeout(timer)
