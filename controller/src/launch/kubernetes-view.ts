@@ -5,7 +5,7 @@ import type { KubernetesApi } from './kubernetes-api.ts'
 import { type JobObject, keepJob, keepPod, type KubernetesObject, type PodObject } from './kubernetes-objects.ts'
 import { ResourceWatch, type WatchStats, type WatchTimings } from './kubernetes-watch.ts'
 import type { Identified, Launched } from './launcher.ts'
-import { isFinished, jobState, podState } from './pod-state.ts'
+import { isFinished, isPrepared, jobState, podState } from './pod-state.ts'
 
 export interface ClusterViewOptions {
   readonly api: KubernetesApi
@@ -162,7 +162,8 @@ export class ClusterView {
   describe(pod: PodObject, sessionId: string): Identified {
     const job = this.#jobs.objects.get(this.ownerOf(pod) ?? '')
     const { uid } = pod.metadata
-    return { sessionId, podUid: uid, ...this.#withWarning(uid, podState(pod, job)) }
+    const state = podState(pod, job)
+    return { sessionId, podUid: uid, ...(isPrepared(pod) ? state : this.#withWarning(uid, state)) }
   }
 
   isRemoved(pod: PodObject): boolean {

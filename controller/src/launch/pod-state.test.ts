@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from '@jest/globals'
 import type { JobObject, PodObject } from './kubernetes-objects.ts'
-import { jobState, podState } from './pod-state.ts'
+import { isPrepared, jobState, podState } from './pod-state.ts'
 
 interface Capture {
   readonly pod: PodObject
@@ -262,6 +262,11 @@ describe('a report is believed only when it is one', () => {
     const early = saying(JSON.stringify(report))
     expect(podState({ ...early, status: { ...early.status, phase: 'Running' } }).report).toBeUndefined()
   })
+})
+
+test('a pod whose image is pulled has what else it needs; one whose volume is missing has not', () => {
+  expect(isPrepared(captured('image-pull-backoff').pod)).toBe(true)
+  for (const name of ['volume-missing', 'unschedulable']) expect(isPrepared(captured(name).pod)).toBe(false)
 })
 
 describe('a Job without a pod', () => {

@@ -32,6 +32,11 @@ export function jobState(job: JobObject): State {
   return { progress: isEnded ? 'ended' : 'scheduling', ...(fault !== undefined && { fault }) }
 }
 
+/** Whether its machine has made all that its containers need: what it lacked for that before, it has now. */
+export function isPrepared(pod: PodObject): boolean {
+  return condition(pod, 'PodReadyToStartContainers')?.status === 'True'
+}
+
 /** Whether a Job is over: nothing of it runs, and nothing of it will. */
 export function isFinished(job: JobObject): boolean {
   const conditions = job.status?.conditions ?? []
