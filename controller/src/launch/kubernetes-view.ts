@@ -55,7 +55,7 @@ export class ClusterView {
       path: this.jobsPath,
       resource: 'jobs',
       keep: keepJob,
-      onGone: ({ metadata }) => this.#forgetJob(metadata.uid),
+      onGone: ({ metadata }) => this.#hadPod.delete(metadata.uid),
     })
     this.#pods = new ResourceWatch({
       ...common,
@@ -225,17 +225,16 @@ export class ClusterView {
   #remember(pod: PodObject): void {
     const { uid } = pod.metadata
     const sessionId = this.#options.sessionOf(pod)
+    const jobUid = this.ownerOf(pod)
+    // A Job that is deleted goes before its pods, and nobody asks about it any more.
+    if (jobUid !== undefined && !this.#jobs.objects.has(jobUid)) this.#hadPod.delete(jobUid)
     if (sessionId === undefined || this.isRemoved(pod)) return void this.#removed.delete(uid)
     const { address: _address, wait: _wait, ...last } = this.describe(pod, sessionId)
     const fault = last.fault ?? (last.report ? undefined : GONE)
     const launched: Identified = { ...last, progress: 'ended', ...(fault && { fault }) }
     const until = performance.now() + this.#options.rememberMs
-    this.#gone.set(uid, { launched, jobUid: this.ownerOf(pod), until })
+    this.#gone.set(uid, { launched, jobUid, until })
     for (const oldest of this.#gone.keys()) if (this.#gone.size > MAX_REMEMBERED) this.#gone.delete(oldest)
-  }
-
-  #forgetJob(uid: string): void {
-    this.#hadPod.delete(uid)
   }
 
   /** Pods of a removed Job may still be on their way, so its uid stays for a while. */
