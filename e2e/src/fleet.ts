@@ -47,14 +47,7 @@ export class Fleet {
   }
 
   async untilRunning(): Promise<void> {
-    for (const { session } of this.#runs) {
-      for (let tries = 0; ; tries++) {
-        const { body } = await this.#api.api('GET', `/api/sessions/${session.sessionId}`)
-        if (body['status'] === 'running') break
-        if (tries > 300) throw new Error(`not running: ${JSON.stringify(body)}`)
-        await sleep(100)
-      }
-    }
+    for (const { session } of this.#runs) await this.#api.running(session.sessionId)
   }
 
   /** Every session gives a fresh token, and that token a terminal with output at `gateway`, within the time. */

@@ -6,6 +6,7 @@ import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { findChromium, launchChromium } from './chromium.ts'
 import { PageServer } from './page-server.ts'
 import type { PageSession } from './page-session.ts'
+import { until } from './system.ts'
 
 interface WebBuild {
   readonly buildWeb: (options: { publicDir: string }) => Promise<unknown>
@@ -109,15 +110,6 @@ export class PageFixture {
       if (message.type() !== 'error' || /Failed to load resource|WebSocket connection/.test(message.text())) return
       this.faults.push(message.text())
     })
-  }
-}
-
-/** Looks again and again until something holds. Throws when it does not within `limitMs`. */
-export async function until(what: string, holds: () => boolean | Promise<boolean>, limitMs = 5_000): Promise<void> {
-  const end = Date.now() + limitMs
-  while (!(await holds())) {
-    if (Date.now() > end) throw new Error(`not within ${limitMs} ms: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
 

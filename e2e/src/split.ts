@@ -22,7 +22,7 @@ export interface Part {
   start(): Promise<void>
 }
 
-/** Controller and gateways as processes of their own, on one database, as on a cluster. */
+/** Controller and gateways as processes of their own, on one database, as on a cluster. Its end is that of its sessions. */
 export interface Split extends AsyncDisposable {
   readonly api: Api
   readonly dir: string
@@ -60,16 +60,30 @@ export async function startSplit(
   const gateways = await Promise.all(
     Array.from({ length: gatewayCount }, () => part('ws-gateway/dist/main.js', gatewaySettings)),
   )
+  const api = createApi(controller.base, KEY)
   return {
-    api: createApi(controller.base, KEY),
+    api,
     dir,
     controller,
     gateways,
     [Symbol.asyncDispose]: async () => {
-      for (const each of [...gateways, controller]) await each.kill()
-      await postgres.stop()
-      await rm(dir, { recursive: true, force: true })
+      try {
+        await endSessions(api)
+      } finally {
+        for (const each of [...gateways, controller]) await each.kill()
+        await postgres.stop()
+        await rm(dir, { recursive: true, force: true })
+      }
     },
+  }
+}
+
+/** Those of a test that failed would outlive their controller. */
+async function endSessions(api: Api): Promise<void> {
+  const { body } = await api.api('GET', '/api/sessions')
+  for (const { sessionId } of body['sessions'] as { sessionId: string }[]) {
+    await api.api('DELETE', `/api/sessions/${sessionId}`)
+    await api.ended(sessionId)
   }
 }
 

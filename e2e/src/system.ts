@@ -5,6 +5,7 @@ import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { isFinal, type SessionStatus } from '@cliscale/contract'
 
 const ROOT = path.resolve(import.meta.dirname, '../..')
 
@@ -15,6 +16,8 @@ export interface Api {
   api(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>
   /** Creates a session and fails loudly when that is refused. */
   create(request: Record<string, unknown>): Promise<Created>
+  /** Waits until a session runs. */
+  running(sessionId: string, withinMs?: number): Promise<SessionView>
   /** Waits until a session has a final status. */
   ended(sessionId: string, withinMs?: number): Promise<SessionView>
   logs(sessionId: string): Promise<Buffer>
@@ -44,7 +47,7 @@ export interface Created {
 }
 export interface SessionView {
   readonly sessionId: string
-  readonly status: string
+  readonly status: SessionStatus
   readonly reason: string | null
   readonly detail: string | null
   readonly exitCode: number | null
@@ -154,7 +157,8 @@ export function createApi(base: string, key: string): Api {
       ...(await must('POST', `/api/sessions/${id}/token`, { mode })),
       sessionId: id,
     }),
-    ended: (id, withinMs = 60_000) => waitForEnd(call, id, withinMs),
+    running: (id, withinMs = 90_000) => waitFor(call, id, 'running', ({ status }) => status === 'running', withinMs),
+    ended: (id, withinMs = 60_000) => waitFor(call, id, 'over', ({ status }) => isFinal(status), withinMs),
     logs: async (id) => {
       const response = await fetch(`${base}/api/sessions/${id}/logs`, { headers: { authorization: `Bearer ${key}` } })
       if (!response.ok) throw new Error(`logs: ${response.status} ${await response.text()}`)
@@ -163,7 +167,13 @@ export function createApi(base: string, key: string): Api {
   }
 }
 
-async function waitForEnd(call: Api['api'], id: string, withinMs: number): Promise<SessionView> {
+async function waitFor(
+  call: Api['api'],
+  id: string,
+  what: string,
+  holds: (view: SessionView) => boolean,
+  withinMs: number,
+): Promise<SessionView> {
   const deadline = Date.now() + withinMs
   let last: unknown
   while (Date.now() < deadline) {
@@ -174,10 +184,23 @@ async function waitForEnd(call: Api['api'], id: string, withinMs: number): Promi
     }))
     last = answer.body
     const view = answer.body as unknown as SessionView
-    if (answer.status === 200 && !['queued', 'scheduling', 'starting', 'running'].includes(view.status)) return view
+    if (answer.status === 200 && holds(view)) return view
     await sleep(100)
   }
-  throw new Error(`session ${id} had not ended after ${withinMs} ms: ${JSON.stringify(last)}`)
+  throw new Error(`session ${id} is not ${what} after ${withinMs} ms: ${JSON.stringify(last)}`)
+}
+
+/** Looks again and again until something holds. Throws with `what` when it does not within `limitMs`. */
+export async function until(
+  what: string | (() => string),
+  holds: () => boolean | Promise<boolean>,
+  limitMs = 5_000,
+): Promise<void> {
+  const end = Date.now() + limitMs
+  while (!(await holds())) {
+    if (Date.now() > end) throw new Error(`not within ${limitMs} ms: ${typeof what === 'string' ? what : what()}`)
+    await sleep(20)
+  }
 }
 
 /** The pid of the child of `parent` whose command line holds a word. Linux only, as the faults that need it are. */

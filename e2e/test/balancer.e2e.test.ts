@@ -2,11 +2,10 @@
 import { createHash } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { Balancer } from '../src/balancer.ts'
 import { type Split, startSplit } from '../src/split.ts'
-import type { Created } from '../src/system.ts'
+import { type Created, until } from '../src/system.ts'
 import { CollectingViewer } from '../src/viewer.ts'
 
 /** A session takes 32 viewers. */
@@ -23,24 +22,11 @@ beforeAll(async () => {
   split = await startSplit(2, { CLISCALE_LAME_DUCK_SECONDS: String(LAME_DUCK_SECONDS) })
 })
 afterAll(async () => {
-  const { body } = await split.api.api('GET', '/api/sessions')
-  for (const { sessionId } of body['sessions'] as { sessionId: string }[]) {
-    await split.api.api('DELETE', `/api/sessions/${sessionId}`)
-    await split.api.ended(sessionId)
-  }
   await split[Symbol.asyncDispose]()
 })
 
 const sha256 = (text: string | Buffer): string => createHash('sha256').update(text).digest('hex')
 const numbered = (count: number): string => Array.from({ length: count }, (_, i) => `line ${i + 1}\r\n`).join('')
-
-async function until(what: () => string, holds: () => boolean, limitMs: number): Promise<void> {
-  const end = Date.now() + limitMs
-  while (!holds()) {
-    if (Date.now() > end) throw new Error(`not within ${limitMs} ms: ${what()}`)
-    await sleep(20)
-  }
-}
 
 test(`SIGTERM to a gateway with ${VIEWERS} viewers on two: it is gone within 25 s, viewers come back on the other within 2 s, and no byte is lost or doubled`, async () => {
   await using balancer = await Balancer.start(split.gateways.map(({ base }) => base))
@@ -50,7 +36,7 @@ test(`SIGTERM to a gateway with ${VIEWERS} viewers on two: it is gone within 25 
   const sessions = await Promise.all(
     Array.from({ length: SESSIONS }, () => split.api.create({ command, timeout_seconds: 300 })),
   )
-  for (const { sessionId } of sessions) await running(sessionId)
+  for (const { sessionId } of sessions) await split.api.running(sessionId)
   const viewers = await attach(balancer.base, sessions)
   try {
     await until(
@@ -93,15 +79,6 @@ test(`SIGTERM to a gateway with ${VIEWERS} viewers on two: it is gone within 25 
     await Promise.all(viewers.map((viewer) => viewer[Symbol.asyncDispose]()))
   }
 })
-
-async function running(sessionId: string): Promise<void> {
-  for (let tries = 0; tries < 900; tries++) {
-    const { body } = await split.api.api('GET', `/api/sessions/${sessionId}`)
-    if (body['status'] === 'running') return
-    await sleep(100)
-  }
-  throw new Error(`session ${sessionId} does not run`)
-}
 
 async function attach(base: string, sessions: readonly Created[]): Promise<CollectingViewer[]> {
   const viewers: CollectingViewer[] = []

@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals'
-import { describePage, until } from '../src/page-fixture.ts'
+import { describePage } from '../src/page-fixture.ts'
+import { until } from '../src/system.ts'
 
 describePage('links to the page', (t) => {
   test('a used link opens nothing in another browser, and says how to get another', async () => {

@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals'
-import { describePage, until } from '../src/page-fixture.ts'
+import { describePage } from '../src/page-fixture.ts'
+import { until } from '../src/system.ts'
 
 describePage('a page whose connection drops', (t) => {
   test('ten cuts while numbered lines are printed: no gap, no double, never a blank screen', async () => {

@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals'
-import { describePage, until } from '../src/page-fixture.ts'
+import { describePage } from '../src/page-fixture.ts'
+import { until } from '../src/system.ts'
 
 describePage('an attached page', (t) => {
   test('the token is out of the address and the history before anything else is asked', async () => {

@@ -1,6 +1,7 @@
 import { expect, test } from '@jest/globals'
 import { readFile } from 'node:fs/promises'
-import { describePage, until } from '../src/page-fixture.ts'
+import { describePage } from '../src/page-fixture.ts'
+import { until } from '../src/system.ts'
 
 describePage('using the page', (t) => {
   test('Esc then Tab leaves the terminal, and the focus is seen', async () => {

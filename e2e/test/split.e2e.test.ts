@@ -11,12 +11,6 @@ beforeAll(async () => {
   split = await startSplit(2)
 })
 afterAll(async () => {
-  // The sessions of a test that failed would outlive their controller.
-  const { body } = await split.api.api('GET', '/api/sessions')
-  for (const { sessionId } of body['sessions'] as { sessionId: string }[]) {
-    await split.api.api('DELETE', `/api/sessions/${sessionId}`)
-    await split.api.ended(sessionId)
-  }
   await split[Symbol.asyncDispose]()
 })
 
