@@ -64,6 +64,13 @@ if (state.clusterFolder === null) {
         .concat(['--values', path.join(ROOT, 'e2e/cluster/values.yaml'), '--values', path.join(dir, 'run.json')])
         .concat([`ingress.hostname=${HOSTNAME}`, ...settings].flatMap((setting) => ['--set', setting])),
     )
+  /** @throws what was answered instead, for whoever has to find out why. */
+  const isOk = async (at: string): Promise<true> => {
+    const answer = await fetch(front.base + at, { signal: AbortSignal.timeout(10_000) })
+    const text = await answer.text()
+    if (!answer.ok) throw new Error(`${at}: ${answer.status} ${text.slice(0, 300)}`)
+    return true
+  }
   const keys = async (): Promise<unknown> => {
     const names = ['cliscale-api-key', 'cliscale-data-key', 'cliscale-signing-key']
     const secrets = await kubectlJson<{ items: { data: unknown }[] }>('get', 'secret', '-n', NAMESPACE, ...names)
@@ -75,10 +82,7 @@ if (state.clusterFolder === null) {
     await deploy(previousChart)
     const api = await openApi(front.base, NAMESPACE)
     // Its two Services are learned one after the other.
-    const paths = ['/readyz', `/ws/${randomUUID()}`]
-    await eventually('the Ingress knows it', async () =>
-      (await Promise.all(paths.map((at) => fetch(front.base + at)))).every(({ ok }) => ok),
-    )
+    for (const at of ['/readyz', `/ws/${randomUUID()}`]) await eventually(`GET ${at}`, () => isOk(at), 120_000)
     await using fleet = await ClusterFleet.start(api, 10, [front.base])
     await fleet.untilRunning()
     const before = await keys()
