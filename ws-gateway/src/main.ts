@@ -1,8 +1,8 @@
 /** A gateway as a process of its own. */
-import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import {
+  closeServer,
   ConfigError,
   createLogger,
   createPool,
@@ -25,6 +25,9 @@ import { GATEWAY_ROUTES, keyMetrics } from './metrics.ts'
 import { createReadiness } from './readiness.ts'
 import { createGatewayServer } from './server.ts'
 import { createRemoteKeys } from './tokens/remote-keys.ts'
+
+/** For requests that are under way when the gateway ends. */
+const REQUESTS_MS = 2_000
 
 async function main(): Promise<void> {
   const env = parseEnv(gatewayProcessSchema, process.env)
@@ -68,25 +71,12 @@ async function main(): Promise<void> {
       ['lame duck', () => sleep(env.CLISCALE_LAME_DUCK_SECONDS * 1000)],
       ['terminals', () => gateway.drain()],
       ['gateway', () => gateway.close()],
-      ['http', () => close(server)],
+      ['http', () => closeServer(server, REQUESTS_MS)],
       ['metrics', () => metricsServer?.close()],
       ['pool', () => pool.end()],
     ],
     exit: (code) => process.exit(code),
   })
-}
-
-/** For requests that are under way, in milliseconds. */
-const REQUESTS_MS = 2_000
-
-async function close(server: ReturnType<typeof createGatewayServer>): Promise<void> {
-  const closed = once(server, 'close')
-  server.close()
-  server.closeIdleConnections()
-  // One that was opened and never used does not count as idle, and Node's own time limits end with `close`.
-  const timer = setTimeout(() => server.closeAllConnections(), REQUESTS_MS)
-  await closed
-  clearTimeout(timer)
 }
 
 try {

@@ -15,7 +15,14 @@ import {
   internalRoute,
   type Launcher,
 } from '@cliscale/controller'
-import { answerWithoutUpgrade, createHttpServer, createPool, type Logger, offersWebSocket } from '@cliscale/service-kit'
+import {
+  answerWithoutUpgrade,
+  closeServer,
+  createHttpServer,
+  createPool,
+  type Logger,
+  offersWebSocket,
+} from '@cliscale/service-kit'
 import {
   createMetrics,
   expressRoute,
@@ -97,7 +104,7 @@ export async function startComposition(options: {
       await gateway.close()
       await front.close()
       await controller.drain()
-      await close(internalServer)
+      await closeServer(internalServer, REQUESTS_MS)
       await launcher.close()
       await metricsServer?.close()
       await Promise.all([pool.end(), gatewayPool.end()])
@@ -188,10 +195,8 @@ class FrontDoor {
     while (this.#creating > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20))
   }
 
-  async close(): Promise<void> {
-    const timer = setTimeout(() => this.#server.closeAllConnections(), REQUESTS_MS)
-    await close(this.#server)
-    clearTimeout(timer)
+  close(): Promise<void> {
+    return closeServer(this.#server, REQUESTS_MS)
   }
 
   #faultOf(req: IncomingMessage): AppError | undefined {
@@ -226,12 +231,4 @@ async function listenOnSocket(server: Server, file: string): Promise<void> {
   }
   await once(server, 'listening')
   await chmod(file, 0o600)
-}
-
-/** Takes no new connections, closes idle ones, and waits for requests that are under way. */
-function close(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve())
-    server.closeIdleConnections()
-  })
 }
