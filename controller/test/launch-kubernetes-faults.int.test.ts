@@ -326,6 +326,30 @@ function describeFaults(): void {
       })
     })
 
+    test('a quota of Jobs that is used up is waited for; a Job that the cluster refuses is not', async () => {
+      const { launcher } = system()
+      const quota = {
+        metadata: { name: 'jobs', namespace: cluster.namespace },
+        spec: { hard: { 'count/jobs.batch': 0 } },
+      }
+      await cluster.kubectlWith({ apiVersion: 'v1', kind: 'ResourceQuota', ...quota }, 'apply', '-f', '-')
+      cleanUp.push(async () => void (await cluster.kubectl('-n', cluster.namespace, 'delete', 'resourcequota', 'jobs')))
+      const launched = (): Promise<string> =>
+        launcher.launch(request(randomUUID())).then(
+          () => '',
+          ({ message, name }: Error) => `${name}: ${message}`,
+        )
+      await expectEventually(async () => (await launched()) !== '')
+      expect(await launched()).toMatch(
+        /^LauncherUnavailable: there is no room for more sessions: .*exceeded quota: jobs/,
+      )
+      const elsewhere = system({ namespace: 'kube-system' })
+      await expect(elsewhere.launcher.launch(request(randomUUID()))).rejects.toMatchObject({
+        name: 'LaunchRefused',
+        message: expect.stringMatching(/^The cluster refuses the session’s Job\. .*forbidden/),
+      })
+    })
+
     test('tokens for somebody else, of somebody else, or of a pod that is gone name nobody', async () => {
       const made = system()
       const { launcher } = made

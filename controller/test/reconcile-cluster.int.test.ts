@@ -1,7 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
-import { type Launched, type LaunchFault, LauncherUnavailable, type LaunchReport } from '../src/launch/launcher.ts'
+import {
+  type Launched,
+  type LaunchFault,
+  LauncherUnavailable,
+  LaunchRefused,
+  type LaunchReport,
+} from '../src/launch/launcher.ts'
 import type { Reconciler, ReconcilerDeps } from '../src/reconcile/reconciler.ts'
 import { createStore, type Store, type TestRow } from './internal-system.ts'
 import { expectEventually } from './launch-contract.ts'
@@ -172,6 +178,16 @@ describe('before the claim', () => {
     expect(launcher.count(id)).toBe(5)
   }, 30_000)
 })
+
+test('a launch that is refused for good ends its session with the words of who refused it', async () => {
+  launcher.launchError = new LaunchRefused('The cluster refuses the session’s Job. It has no label "team".')
+  const id = await store.createSession()
+  expect(await until(id, (row) => row.ended_at !== null, 20_000)).toMatchObject({
+    status: 'failed',
+    reason: 'launch_failed',
+    detail: 'The cluster refuses the session’s Job. It has no label "team".',
+  })
+}, 30_000)
 
 describe('a launcher that is away', () => {
   test('costs no session one of its tries, is not asked all the time, and says so to whoever waits', async () => {

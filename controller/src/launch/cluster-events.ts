@@ -12,7 +12,8 @@ export interface EventObject {
 
 /** Of everything that the cluster warns of, what no status says. */
 const PREPARING = ['FailedMount', 'FailedAttachVolume', 'FailedCreatePodSandBox', 'NetworkNotReady']
-const OUT_OF_QUOTA = /exceeded quota/
+/** How the API server says that a quota of the namespace is used up. */
+export const OUT_OF_QUOTA = /exceeded quota/
 
 /** What is kept of an event; undefined for one that tells nothing. Throws when it is none. */
 export function keepEvent(object: unknown): EventObject | undefined {

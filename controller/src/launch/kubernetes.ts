@@ -1,6 +1,7 @@
 import { SESSION_ID_PATTERN } from '@cliscale/contract'
 import type { Logger } from '@cliscale/service-kit'
 import { KubeConfig } from '@kubernetes/client-node'
+import { OUT_OF_QUOTA } from './cluster-events.ts'
 import { jobName, sessionOf, sessionSelector } from './job-names.ts'
 import { jobSpec, type JobSpecOptions } from './job-spec.ts'
 import { ApiRefusal, createKubernetesApi, type KubernetesApi } from './kubernetes-api.ts'
@@ -8,8 +9,9 @@ import { type JobObject, keepJob, keepPod, type PodObject } from './kubernetes-o
 import { ClusterView } from './kubernetes-view.ts'
 import type { WatchStats, WatchTimings } from './kubernetes-watch.ts'
 import type { Identified, Launched, Launcher, LaunchRequest } from './launcher.ts'
-import { LauncherUnavailable } from './launcher.ts'
+import { LauncherUnavailable, LaunchRefused } from './launcher.ts'
 import { isFinished } from './pod-state.ts'
+import { clean } from './pod-words.ts'
 import { createTokenReviewer, type TokenReviewer } from './token-review.ts'
 
 export interface KubernetesLauncherOptions extends JobSpecOptions {
@@ -199,7 +201,9 @@ class JobLauncher implements KubernetesLauncher {
       if (err.status === 409 && err.reason === 'AlreadyExists') return undefined
       // Conflicts with a quota's count: the same call works a moment later.
       if (err.status === 409) throw new LauncherUnavailable(`the cluster was busy: ${err.message}`, { cause: err })
-      throw new Error(`the cluster refuses the session’s Job: ${err.message}`, { cause: err })
+      if (OUT_OF_QUOTA.test(err.message))
+        throw new LauncherUnavailable(`there is no room for more sessions: ${err.message}`, { cause: err })
+      throw new LaunchRefused(clean('The cluster refuses the session’s Job.', err.message), { cause: err })
     }
   }
 

@@ -59,6 +59,11 @@ export class LauncherUnavailable extends Error {
   override readonly name = 'LauncherUnavailable'
 }
 
+/** The system that runs launches refuses this one. The message is a sentence for a person, and holds no secret. */
+export class LaunchRefused extends Error {
+  override readonly name = 'LaunchRefused'
+}
+
 /**
  * Runs sessions somewhere. It knows nothing of the database: whoever calls it decides what should run, and it says what
  * does. Two implementations keep these promises: processes on one machine, Jobs on Kubernetes.
@@ -73,7 +78,8 @@ export interface Launcher {
    * caller and when calls meet. What has ended of an earlier launch is replaced. It resolves when the launch is recorded
    * where a restart finds it, not when it runs.
    *
-   * @throws LauncherUnavailable when it is not known whether it was launched; try again later.
+   * @throws LauncherUnavailable when it is not known whether it was launched, or there is no room for it; try again later.
+   * @throws LaunchRefused when the system does not let it be made.
    * @throws Error when the launch could not be recorded or started; nothing of it is left behind, and it may be tried again.
    */
   launch(request: LaunchRequest): Promise<void>

@@ -192,7 +192,9 @@ class LoopingReconciler implements Reconciler {
       if (left > 0) return
       const isDiskFull = (err as { code?: string }).code === 'ENOSPC'
       const reason = isDiskFull ? 'disk_full' : 'launch_failed'
-      await this.#checks.end(id, { status: 'failed', reason, unclaimedOnly: true })
+      // Other errors are words of the machine, not for a person.
+      const detail = (err as Error).name === 'LaunchRefused' ? (err as Error).message : null
+      await this.#checks.end(id, { status: 'failed', reason, detail, unclaimedOnly: true })
     }
   }
 
