@@ -1,16 +1,24 @@
 /**
  * How long a session takes from POST to its first byte of output, through the Ingress of the cluster that
- * `npm run e2e:up` made, with a warm image, split into its phases; and what a bare pod costs there.
+ * `npm run e2e:up` made, with a warm image and code from its simulated internet, split into its phases; and what a bare
+ * pod costs there.
  * Usage: node bench/start.mjs [sessions]
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import WebSocket from 'ws'
+import startInternet from '../e2e/cluster/global-setup.mjs'
+import stopInternet from '../e2e/cluster/global-teardown.mjs'
 import { clusterEnv, kubectl, NAMESPACE, readState, SESSIONS_NAMESPACE } from '../scripts/e2e/cluster.mjs'
 
 const COUNT = Number(process.argv[2] ?? 50)
 const LABEL = 'cliscale.dev/session-id'
+const ORDER = {
+  code_url: 'https://github.com/example/cliscale/tree/main/sample-cli',
+  install_cmd: '',
+  command: 'echo first; sleep 1',
+}
 const state = readState()
 if (!state?.address) throw new Error('run npm run e2e:up first')
 const encoded = await kubectl(state, [
@@ -53,10 +61,10 @@ function noteJob(job) {
 function notePod(pod) {
   const id = pod.metadata.labels?.[LABEL] ?? pod.metadata.name
   note(id, 'pod')
-  const { conditions = [], initContainerStatuses = [], containerStatuses = [] } = pod.status
+  const { conditions = [], containerStatuses = [] } = pod.status
   if (conditions.some(({ type, status }) => type === 'PodScheduled' && status === 'True')) note(id, 'scheduled')
-  if (initContainerStatuses.some((each) => each.state.running)) note(id, 'host')
-  if (containerStatuses.some((each) => each.state.running || each.state.terminated)) note(id, 'work')
+  // Only for a bare pod: the kubelet says so some time after it is so, and for a session its host's calls say it sooner.
+  if (containerStatuses.some((each) => each.state.running || each.state.terminated)) note(id, 'runs')
 }
 
 const request = (method, at, body) =>
@@ -71,7 +79,7 @@ const request = (method, at, body) =>
 async function startOne() {
   const posted = performance.now()
   const wall = Date.now()
-  const { sessionId, sessionJWT } = await request('POST', '/api/sessions', { command: 'echo first; sleep 1' })
+  const { sessionId, sessionJWT } = await request('POST', '/api/sessions', ORDER)
   const row = performance.now() - posted
   const first = await firstByte(sessionId, sessionJWT)
   let view
@@ -82,27 +90,29 @@ async function startOne() {
   if (view.status !== 'succeeded') throw new Error(JSON.stringify(view))
   const events = seen.get(sessionId) ?? {}
   const since = (event) => events[event] - posted
-  const running = Date.parse(view.stages.find(({ name }) => name === 'running').startedAt) - wall
+  const fetch = view.stages.findIndex(({ name }) => name === 'fetching_code')
+  const at = (time) => Date.parse(time) - wall
   return {
     row,
     job: since('job'),
     pod: since('pod'),
     scheduled: since('scheduled'),
-    host: since('host'),
-    work: since('work'),
-    running,
+    // What was waited for ends with the claim.
+    claimed: at(view.stages[fetch - 1].endedAt),
+    fetching: at(view.stages[fetch].startedAt),
+    running: at(view.stages[fetch + 1].startedAt),
     first: first - posted,
   }
 }
 
-/** Resolves with the time of the first message of type DATA. */
+/** Resolves with the time of the command's first byte; a line of the host's on the code comes before it. */
 async function firstByte(sessionId, token) {
   const socket = new WebSocket(`${state.address.replace('http', 'ws')}/ws/${sessionId}?token=${token}`, ['cliscale.v1'])
   socket.on('error', () => {})
   socket.on('open', () => socket.send('{"columns":80,"rows":24}'))
   try {
     return await new Promise((resolve, reject) => {
-      socket.on('message', (data) => data[0] === 0x30 && resolve(performance.now()))
+      socket.on('message', (data) => data[0] === 0x30 && data.includes('first') && resolve(performance.now()))
       socket.on('close', (code, why) => reject(new Error(`closed before the first byte: ${code} ${String(why)}`)))
     })
   } finally {
@@ -124,10 +134,10 @@ async function bareOne(i) {
   }
   const pod = { apiVersion: 'v1', kind: 'Pod', metadata: { name, namespace: SESSIONS_NAMESPACE }, spec }
   await kubectl(state, ['create', '-f', '-'], { input: JSON.stringify(pod) })
-  while (!seen.get(name)?.work) await sleep(20)
+  while (!seen.get(name)?.runs) await sleep(20)
   await kubectl(state, ['delete', 'pod', '-n', SESSIONS_NAMESPACE, name, '--wait=false'])
-  const { pod: made, work } = seen.get(name)
-  return work - made
+  const { pod: made, runs } = seen.get(name)
+  return runs - made
 }
 
 const quantile = (values, q) =>
@@ -136,6 +146,7 @@ const cell = (value) => String(Math.round(value)).padStart(7)
 const print = (name, values) =>
   console.log(`${name.padEnd(52)} ${cell(quantile(values, 0.5))} ${cell(quantile(values, 0.95))}`)
 
+await startInternet()
 try {
   await sleep(1000)
   await startOne()
@@ -149,10 +160,10 @@ try {
   print('Job: seen after the POST was sent', between(undefined, 'job'))
   print('pod: made by the Job controller', between('job', 'pod'))
   print('scheduled', between('pod', 'scheduled'))
-  print('containers: host runs', between('scheduled', 'host'))
-  print('containers: work runs', between('host', 'work'))
-  print('claim, order, code: until the command runs', between('work', 'running'))
-  print('first byte in the viewer, after that', between('running', 'first'))
+  print('containers: the host claims the session', between('scheduled', 'claimed'))
+  print('order: the host has it, and work is there', between('claimed', 'fetching'))
+  print('fetch: the code is there, and the command runs', between('fetching', 'running'))
+  print('first byte: it is at the viewer', between('running', 'first'))
   print('all: POST to the first byte', between(undefined, 'first'))
   print('a bare pod here: created to its process running', bare)
 } finally {
@@ -161,4 +172,5 @@ try {
     child.kill()
     await gone
   }
+  await stopInternet()
 }
