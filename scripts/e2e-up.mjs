@@ -17,7 +17,6 @@ import {
   RELEASE,
   run,
   runFolder,
-  SESSIONS_NAMESPACE,
   writeState,
 } from './e2e/cluster.mjs'
 import { IMAGES, provideImage, provideTtyd } from './e2e/images.mjs'
@@ -37,7 +36,7 @@ runScript(async () => {
   }
   const ttyd = await step('Image ttyd', () => provideTtyd(state))
   if (ttyd) state.images.ttyd = ttyd
-  await step(`Namespaces ${NAMESPACE} and ${SESSIONS_NAMESPACE}`, () => namespaces(state))
+  await step(`Namespace ${NAMESPACE}`, () => namespace(state))
   state.database = await step('Database', () => provideDatabase(state, 'cliscale_e2e', NAMESPACE))
   await step('Chart', () => deploy(state))
   state.address = await step('Address', () => addressOf(state))
@@ -47,13 +46,10 @@ runScript(async () => {
 })
 
 /** A chart cannot label the namespace that it is installed into, so this does what an operator would. */
-async function namespaces(state) {
-  await apply(state, [namespaceObject(NAMESPACE)])
-}
-
-function namespaceObject(name) {
+async function namespace(state) {
   const restricted = ['enforce', 'warn', 'audit'].map((mode) => [`pod-security.kubernetes.io/${mode}`, 'restricted'])
-  return { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels: Object.fromEntries(restricted) } }
+  const metadata = { name: NAMESPACE, labels: Object.fromEntries(restricted) }
+  await apply(state, [{ apiVersion: 'v1', kind: 'Namespace', metadata }])
 }
 
 async function deploy(state) {
