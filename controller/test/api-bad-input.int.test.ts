@@ -257,6 +257,17 @@ describe('a field that is not right', () => {
     expect(answer.json.errors[0]?.path).toBe('timeout_seconds')
   })
 
+  test('A25 timeout_seconds beyond what a number holds exactly is told its own limits', async () => {
+    const above = await post({ command: 'true', timeout_seconds: 2 ** 53 })
+    expect(above.json.errors).toEqual([
+      { path: 'timeout_seconds', message: 'must be at most 86400, got 9007199254740992' },
+    ])
+    const below = await post({ command: 'true', timeout_seconds: -(2 ** 53) })
+    expect(below.json.errors).toEqual([
+      { path: 'timeout_seconds', message: 'must be at least 1, got -9007199254740992' },
+    ])
+  })
+
   test('A25 timeout_seconds is NaN', async () => {
     expectProblem(await post('{"command":"true","timeout_seconds":NaN}'), 400, 'json_invalid')
   })

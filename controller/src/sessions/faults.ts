@@ -25,8 +25,16 @@ export const MAX_FAULTS = 20
 /** The faults that a schema found: fields that it does not know come first. Values are not in them, only their types. */
 export function schemaFaults(issues: readonly z.core.$ZodIssue[], body: unknown, fields: readonly string[]): Fault[] {
   const unknown = issues.flatMap((issue) => (issue.code === 'unrecognized_keys' ? issue.keys : []))
-  const others = issues.filter((issue) => issue.code !== 'unrecognized_keys')
+  const others = issues.filter((issue) => issue.code !== 'unrecognized_keys' && !isSafeRange(issue))
   return [...unknown.map((name) => unknownField(name, fields)), ...others.map((issue) => valueFault(issue, body))]
+}
+
+/** zod's `int` names its own limit of 2^53 - 1 beside the field's. */
+function isSafeRange(issue: z.core.$ZodIssue): boolean {
+  return (
+    (issue.code === 'too_big' && issue.maximum === Number.MAX_SAFE_INTEGER) ||
+    (issue.code === 'too_small' && issue.minimum === Number.MIN_SAFE_INTEGER)
+  )
 }
 
 function unknownField(name: string, fields: readonly string[]): Fault {
