@@ -1,6 +1,7 @@
 /** What the controller counts and times; the names are a contract with dashboards and alerts (ADR 0009). */
 import { type FinalStatus, isFinal, type Reason, REASON_NAMES, SESSION_STATUSES } from '@cliscale/contract'
 import type { Metrics } from '@cliscale/service-kit/metrics'
+import type { WatchStats } from './launch/kubernetes-watch.ts'
 import type { Launcher } from './launch/launcher.ts'
 import type { Sessions } from './sessions/service.ts'
 
@@ -62,14 +63,6 @@ export const NO_METRICS: ControllerMetrics = {
   looked: () => {},
   saw: () => {},
   sawWaits: () => {},
-}
-
-/** What a launcher that watches a cluster tells of its watches. */
-export interface WatchStats {
-  /** Milliseconds since the watch last said anything, bookmarks included. */
-  readonly silentMs: number
-  /** Lists made since the start: the first, and each after a watch that was lost or silent. */
-  readonly relists: number
 }
 
 const START_SECONDS = [0.5, 1, 2, 3, 5, 8, 13, 20, 30, 60, 120, 300, 600] as const

@@ -3,8 +3,8 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ConfigError, type Logger } from '@cliscale/service-kit'
 import type { Place } from './config.ts'
+import type { WatchStats } from './launch/kubernetes-watch.ts'
 import type { Launcher } from './launch/launcher.ts'
-import type { WatchStats } from './metrics.ts'
 import type { ImageKinds } from './sessions/images.ts'
 
 /** A place where sessions run, and what the controller has to know of it. */

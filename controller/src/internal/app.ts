@@ -3,6 +3,7 @@ import {
   AppError,
   ClaimRequest,
   type FetchPolicy,
+  MAX_OUTPUT_REPORT_BYTES,
   SESSION_ID_PATTERN,
   SessionEvent,
   type WorkOrder,
@@ -17,7 +18,6 @@ import { correctEnd } from './correct-end.ts'
 import { bearer, outputHeaders, readBody, readJson, sendEmpty, sendJson, sendProblem } from './http.ts'
 import type { SessionSignals } from './signals.ts'
 import { appendOutput, applyReport, claimSession, findSession, markStarted, type SessionRow } from './store.ts'
-import { MAX_OUTPUT_REPORT_BYTES } from '@cliscale/contract'
 
 export interface InternalAppDeps {
   readonly pool: pg.Pool

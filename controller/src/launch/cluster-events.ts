@@ -1,9 +1,9 @@
+import type { KubernetesObject } from './kubernetes-objects.ts'
 import type { LaunchFault } from './launcher.ts'
-import { clean } from './pod-words.ts'
+import { told } from './pod-words.ts'
 
 /** A warning of the cluster about a Job or a pod, as far as it tells why a launch waits. */
-export interface EventObject {
-  readonly metadata: { readonly name: string; readonly uid: string }
+export interface EventObject extends KubernetesObject {
   /** Uid of what it is about. */
   readonly about: string
   readonly at: number
@@ -41,11 +41,10 @@ interface RawEvent {
 function waitOf(kind: string | undefined, reason: string, message: string | undefined): LaunchFault | undefined {
   if (kind === 'Job' && reason === 'FailedCreate') {
     const words = message?.replace(/^Error creating: /, '')
-    if (OUT_OF_QUOTA.test(words ?? ''))
-      return { reason: 'unschedulable', detail: clean('There is no room for more sessions.', words) }
-    return { reason: 'container_failed', detail: clean('The cluster refuses the session’s pod.', words) }
+    if (OUT_OF_QUOTA.test(words ?? '')) return told('unschedulable', 'There is no room for more sessions.', words)
+    return told('container_failed', 'The cluster refuses the session’s pod.', words)
   }
   if (kind === 'Pod' && PREPARING.includes(reason))
-    return { reason: 'container_failed', detail: clean('The session’s pod cannot be prepared yet.', message) }
+    return told('container_failed', 'The session’s pod cannot be prepared yet.', message)
   return undefined
 }

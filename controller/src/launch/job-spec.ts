@@ -32,7 +32,7 @@ const HOST_USER = 1001
 const SHARED_GROUP = 2000
 /** How long the host lets an install command run. */
 const INSTALL_LIMIT_SECONDS = 30 * 60
-/** The least that the API server admits; kubelet renews the token's file before it ends. */
+/** As Kubernetes has it by default; kubelet renews the token's file before it ends. */
 const TOKEN_SECONDS = 3600
 const MI = 2 ** 20
 

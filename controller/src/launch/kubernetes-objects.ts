@@ -34,6 +34,11 @@ export interface JobObject extends KubernetesObject {
   readonly status?: Plain<V1JobStatus>
 }
 
+/** What a pod tells of its containers; the host's comes first. */
+export function containersOf(pod: PodObject | undefined): readonly ContainerStatus[] {
+  return [...(pod?.status?.initContainerStatuses ?? []), ...(pod?.status?.containerStatuses ?? [])]
+}
+
 /** What is kept of a pod as the API server sends it. Throws when it is none. */
 export function keepPod(object: unknown): PodObject {
   const { status } = object as Pick<PodObject, 'status'>

@@ -2,18 +2,10 @@ import type http from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '@cliscale/service-kit'
 import { ApiRefusal, askedToWaitMs, type KubernetesApi } from './kubernetes-api.ts'
+import type { KubernetesObject } from './kubernetes-objects.ts'
 import { LauncherUnavailable } from './launcher.ts'
 
-/** What of an object a watch needs. Objects are as the API server sends them: times are strings. */
-export interface Watched {
-  readonly metadata: {
-    readonly name: string
-    readonly uid: string
-    readonly resourceVersion?: string
-  }
-}
-
-export interface WatchOptions<T extends Watched> {
+export interface WatchOptions<T extends KubernetesObject> {
   readonly api: KubernetesApi
   /** Path of the collection. */
   readonly path: string
@@ -61,7 +53,7 @@ export interface WatchStats {
  * from either to `waiting` on a fault, then `listing` again. Every fault leads to a new list, so nothing that was missed
  * stays missed; waits are jittered and doubled, so that there is no storm.
  */
-export class ResourceWatch<T extends Watched> {
+export class ResourceWatch<T extends KubernetesObject> {
   readonly #options: WatchOptions<T>
   readonly #timings: WatchTimings
   readonly #closing = new AbortController()
@@ -288,7 +280,7 @@ export class ResourceWatch<T extends Watched> {
     // 410 is the usual one: what came after our list is not kept any more.
     if (type === 'ERROR') throw new ApiRefusal((object as { code?: number }).code ?? 500, object, undefined)
     if (type === 'DELETED') {
-      const { uid } = (object as Watched).metadata
+      const { uid } = (object as KubernetesObject).metadata
       const gone = new Map<string, T>()
       this.#keep(gone, object)
       this.#put.delete(uid)
@@ -297,7 +289,7 @@ export class ResourceWatch<T extends Watched> {
       if (last !== undefined) this.#options.onGone?.(last)
     } else if (type === 'ADDED' || type === 'MODIFIED') {
       this.#keep(this.#objects, object)
-      this.#put.delete((object as Watched).metadata.uid)
+      this.#put.delete((object as KubernetesObject).metadata.uid)
     }
     this.#options.onChange()
   }

@@ -1,8 +1,8 @@
 import type { Reason } from '@cliscale/contract'
 import { CONTAINERS } from './job-names.ts'
-import type { EndedContainer, JobObject, PodObject } from './kubernetes-objects.ts'
+import { containersOf, type EndedContainer, type JobObject, type PodObject } from './kubernetes-objects.ts'
 import type { LaunchFault } from './launcher.ts'
-import { clean } from './pod-words.ts'
+import { told } from './pod-words.ts'
 
 /** What is known of a launch when something may have been done to it. */
 export interface FaultEvidence {
@@ -124,7 +124,7 @@ function jobWithoutPod({ pod, job, isEnded }: FaultEvidence): LaunchFault | unde
 
 function endedWithoutWord({ pod, isEnded, hasReport }: FaultEvidence): LaunchFault | undefined {
   if (!isEnded || hasReport || pod === undefined) return undefined
-  const host = containers(pod).find((one) => one.name === CONTAINERS.host)
+  const host = containersOf(pod).find((one) => one.name === CONTAINERS.host)
   const ended = mainContainer(pod)?.state?.terminated
   const hostEnded = host?.lastState?.terminated ?? host?.state?.terminated
   if (hostEnded?.reason === 'OOMKilled') return told('runner_lost', 'The session’s host ran out of memory.')
@@ -137,13 +137,5 @@ function exitOf(ended: EndedContainer | undefined): string {
 
 /** The container whose end ends the pod. */
 function mainContainer(pod: FaultEvidence['pod']) {
-  return containers(pod).find((one) => one.name === CONTAINERS.work || one.name === CONTAINERS.terminal)
-}
-
-function containers(pod: FaultEvidence['pod']) {
-  return [...(pod?.status?.initContainerStatuses ?? []), ...(pod?.status?.containerStatuses ?? [])]
-}
-
-function told(reason: Reason, sentence: string, systemSays?: string): LaunchFault {
-  return { reason, detail: clean(sentence, systemSays) }
+  return containersOf(pod).find((one) => one.name === CONTAINERS.work || one.name === CONTAINERS.terminal)
 }

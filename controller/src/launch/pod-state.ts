@@ -1,11 +1,17 @@
-import { FINAL_REPORTS, REASON_NAMES, type Reason } from '@cliscale/contract'
+import { FINAL_REPORTS, REASON_NAMES } from '@cliscale/contract'
 import { z } from 'zod'
 import { CONTAINERS } from './job-names.ts'
 import { TERMINAL_PORT } from './job-spec.ts'
-import type { ContainerStatus, EndedContainer, JobObject, PodObject } from './kubernetes-objects.ts'
+import {
+  containersOf,
+  type ContainerStatus,
+  type EndedContainer,
+  type JobObject,
+  type PodObject,
+} from './kubernetes-objects.ts'
 import type { Launched, LaunchFault, LaunchReport } from './launcher.ts'
 import { findFault, isStartFault } from './pod-fault.ts'
-import { clean } from './pod-words.ts'
+import { told } from './pod-words.ts'
 
 type State = Omit<Launched, 'sessionId' | 'podUid'>
 
@@ -48,8 +54,8 @@ function serverOf(pod: PodObject): ContainerStatus | undefined {
   return statusOf(pod, CONTAINERS.host) ?? statusOf(pod, CONTAINERS.terminal)
 }
 
-function statusOf({ status }: PodObject, name: string): ContainerStatus | undefined {
-  return [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])].find((c) => c.name === name)
+function statusOf(pod: PodObject, name: string): ContainerStatus | undefined {
+  return containersOf(pod).find((status) => status.name === name)
 }
 
 function progressOf(pod: PodObject): Launched['progress'] {
@@ -105,8 +111,7 @@ function findWait(pod: PodObject): LaunchFault | undefined {
   const scheduled = condition(pod, 'PodScheduled')
   if (scheduled?.status === 'False')
     return told('unschedulable', 'No machine can take the session yet.', schedulerWords(scheduled))
-  const statuses = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])]
-  for (const status of statuses) {
+  for (const status of containersOf(pod)) {
     const wait = containerWait(status)
     if (wait !== undefined) return wait
   }
@@ -139,7 +144,7 @@ function containerWait({ image, lastState, name, state }: ContainerStatus): Laun
   if (ended && isStartFault(ended))
     return told('container_failed', `The container ${name} cannot be created yet.`, ended.message)
   const how = ended?.reason === 'OOMKilled' ? 'for want of memory' : `with exit code ${ended?.exitCode}`
-  return told('container_failed', `The container ${name} ended ${how} and is started again.`, undefined)
+  return told('container_failed', `The container ${name} ended ${how} and is started again.`)
 }
 
 const Report = z.object({
@@ -183,8 +188,4 @@ function terminalReport(status: ContainerStatus | undefined): LaunchReport | und
 
 function condition(pod: PodObject, type: string) {
   return pod.status?.conditions?.find((one) => one.type === type)
-}
-
-function told(reason: Reason, sentence: string, systemSays: string | undefined): LaunchFault {
-  return { reason, detail: clean(sentence, systemSays) }
 }

@@ -1,4 +1,12 @@
+import type { Reason } from '@cliscale/contract'
+import type { LaunchFault } from './launcher.ts'
+
 const MAX_SYSTEM_WORDS = 400
+
+/** A fault or a wait, told as `clean` does. */
+export function told(reason: Reason, sentence: string, systemSays?: string): LaunchFault {
+  return { reason, detail: clean(sentence, systemSays) }
+}
 
 /**
  * One sentence of ours and what the system says, on one line and of a length that a person reads. Addresses lose what

@@ -147,7 +147,7 @@ export const SessionTemplate = z.strictObject({
     })
     .nullable()
     .default(null),
-  /** How long an ended Job stays, for whoever wants to look at it. */
+  /** How long an ended Job stays that no controller clears away: they do as soon as its session has ended too. */
   ttlSecondsAfterFinished: seconds(60, 7 * 24 * 3600).default(300),
   /** What a host has to conclude and report when its pod is deleted. */
   terminationGracePeriodSeconds: seconds(30, 3600).default(120),
