@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -14,7 +15,10 @@ import {
 import { execFileSync } from 'node:child_process'
 import os from 'node:os'
 import path from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { createLogger } from '@cliscale/service-kit'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
+import { dropCode } from '../src/host/drop-code.ts'
 import { takeCode } from '../src/work/take-code.ts'
 import { createControllerDouble } from './controller-double.ts'
 import { HostUnderTest } from './host-process.ts'
@@ -92,6 +96,20 @@ describe('code that another user put there', () => {
     await expect(takeCode(at('from'), at('to2'), stop.signal)).rejects.toThrow('told')
     expect(existsSync(at('to2/4'))).toBe(false)
   })
+})
+
+test('a folder that is exchanged for a link while it is emptied takes nothing of another with it', async () => {
+  for (const folder of ['from/a', 'victim/a']) {
+    mkdirSync(at(folder), { recursive: true })
+    for (let file = 0; file < 3000; file++) writeFileSync(at(folder, `${file}`), '')
+  }
+  const dropped = dropCode(at('from'), createLogger({ service: 'host' }))
+  while (existsSync(at('from/a/0'))) await nextTurn()
+  renameSync(at('from'), at('moved'))
+  symlinkSync(at('victim'), at('from'))
+  await dropped
+  expect(readdirSync(at('victim/a'))).toHaveLength(3000)
+  expect(readdirSync(at('moved'))).toEqual([])
 })
 
 /** A disk of 1 MiB; none where this user may not mount. */
