@@ -22,7 +22,7 @@
  * Each credential travels as `Authorization: Bearer`.
  */
 import { z } from 'zod'
-import { REASON_NAMES, STAGES } from './session.ts'
+import { FINAL_STATUSES, REASON_NAMES, STAGES } from './session.ts'
 
 export const ClaimRequest = z.strictObject({
   /** Chosen once by the host and kept with its spool: the same pod may repeat a claim with the same nonce. */
@@ -67,21 +67,22 @@ export const ClaimResponse = z.object({
 })
 export type ClaimResponse = z.infer<typeof ClaimResponse>
 
+/** How a session ended: in its host's last report, and in the termination message of the host's container. */
+export const FinalReport = z.object({
+  status: z.enum(FINAL_STATUSES),
+  reason: z.enum(REASON_NAMES).nullable(),
+  detail: z.string().max(2000).nullable(),
+  exitCode: z.int().nullable(),
+  signal: z.string().max(20).nullable(),
+})
+export type FinalReport = z.infer<typeof FinalReport>
+
 const at = z.iso.datetime()
-export const FINAL_REPORTS = ['succeeded', 'failed', 'stopped', 'expired', 'lost'] as const
 /** What a host reports. Each is idempotent: a stage is known by its name, `running` and `ended` count once. */
 export const SessionEvent = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('stage'), name: z.enum(STAGES), at }),
   z.strictObject({ type: z.literal('running'), at }),
-  z.strictObject({
-    type: z.literal('ended'),
-    at,
-    status: z.enum(FINAL_REPORTS),
-    reason: z.enum(REASON_NAMES).nullable(),
-    detail: z.string().max(2000).nullable(),
-    exitCode: z.int().nullable(),
-    signal: z.string().max(20).nullable(),
-  }),
+  z.strictObject({ type: z.literal('ended'), at, ...FinalReport.shape }),
 ])
 export type SessionEvent = z.infer<typeof SessionEvent>
 

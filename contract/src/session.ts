@@ -3,26 +3,18 @@
  * print from these lists and from nothing else (DESIGN section 4).
  */
 
-/** Every status a session can have, in the order of its life; the last five are final. */
-export const SESSION_STATUSES = [
-  'queued',
-  'scheduling',
-  'starting',
-  'running',
-  'succeeded',
-  'failed',
-  'stopped',
-  'expired',
-  'lost',
-] as const
+/** Statuses of sessions that go on, in the order of their life. */
+export const OPEN_STATUSES = ['queued', 'scheduling', 'starting', 'running'] as const
+/** How a session can end: nothing follows these. */
+export const FINAL_STATUSES = ['succeeded', 'failed', 'stopped', 'expired', 'lost'] as const
+export type FinalStatus = (typeof FINAL_STATUSES)[number]
+/** Every status a session can have. */
+export const SESSION_STATUSES = [...OPEN_STATUSES, ...FINAL_STATUSES] as const
 export type SessionStatus = (typeof SESSION_STATUSES)[number]
-
-const FINAL: ReadonlySet<string> = new Set(['succeeded', 'failed', 'stopped', 'expired', 'lost'])
-export type FinalStatus = 'succeeded' | 'failed' | 'stopped' | 'expired' | 'lost'
 
 /** Whether a status is final: nothing follows it. */
 export function isFinal(status: SessionStatus): status is FinalStatus {
-  return FINAL.has(status)
+  return (FINAL_STATUSES as readonly string[]).includes(status)
 }
 
 /** Names in the timeline. `pulling_image` to `installing` happen inside `starting`. */

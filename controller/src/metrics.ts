@@ -1,5 +1,5 @@
 /** What the controller counts and times; the names are a contract with dashboards and alerts (ADR 0009). */
-import { type FinalStatus, isFinal, type Reason, REASON_NAMES, SESSION_STATUSES } from '@cliscale/contract'
+import { FINAL_STATUSES, type FinalStatus, OPEN_STATUSES, type Reason, REASON_NAMES } from '@cliscale/contract'
 import type { Metrics } from '@cliscale/service-kit/metrics'
 import type { WatchStats } from './launch/kubernetes-watch.ts'
 import type { Launcher } from './launch/launcher.ts'
@@ -67,8 +67,6 @@ export const NO_METRICS: ControllerMetrics = {
 
 const START_SECONDS = [0.5, 1, 2, 3, 5, 8, 13, 20, 30, 60, 120, 300, 600] as const
 const WORK_SECONDS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30] as const
-const OPEN_STATUSES = SESSION_STATUSES.filter((status) => !isFinal(status))
-const FINAL_STATUSES = SESSION_STATUSES.filter(isFinal)
 
 export interface ControllerMetricsSources {
   /** How many signing keys are published. */

@@ -1,13 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { FinalReport } from '@cliscale/contract'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
-import {
-  type Launched,
-  type LaunchFault,
-  LauncherUnavailable,
-  LaunchRefused,
-  type LaunchReport,
-} from '../src/launch/launcher.ts'
+import { type Launched, type LaunchFault, LauncherUnavailable, LaunchRefused } from '../src/launch/launcher.ts'
 import type { Reconciler, ReconcilerDeps } from '../src/reconcile/reconciler.ts'
 import { createStore, type Store, type TestRow } from './internal-system.ts'
 import { expectEventually } from './launch-contract.ts'
@@ -42,7 +37,7 @@ const waiting = { podUid: 'pod', progress: 'scheduling' } as const
 const running = { podUid: 'pod', progress: 'running' } as const
 const over = { podUid: 'pod', progress: 'ended' } as const
 const image = (detail: string): LaunchFault => ({ reason: 'image_pull', detail })
-const report = (of: Partial<LaunchReport>): LaunchReport => ({
+const report = (of: Partial<FinalReport>): FinalReport => ({
   status: 'succeeded',
   reason: null,
   detail: null,

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { FinalStatus, Reason, SessionEvent } from '@cliscale/contract'
-import type { Launcher, LaunchFault, LaunchReport } from '../launch/launcher.ts'
+import type { FinalReport, FinalStatus, Reason, SessionEvent } from '@cliscale/contract'
+import type { Launcher, LaunchFault } from '../launch/launcher.ts'
 
 type Ended = SessionEvent & { type: 'ended' }
 
@@ -26,7 +26,7 @@ export function statusOfFault({ reason }: LaunchFault): FinalStatus {
 }
 
 /** Whether something was killed that may not have been killed by the command's own doing. */
-function isKilled(report: LaunchReport): boolean {
+function isKilled(report: FinalReport): boolean {
   if (report.status !== 'failed' && report.status !== 'lost') return false
   return (
     report.signal === 'SIGKILL' ||
@@ -37,7 +37,7 @@ function isKilled(report: LaunchReport): boolean {
 }
 
 /** A report with what was done to its launch in the place of what its host could see of that. */
-export function correctReport<R extends LaunchReport>(report: R, fault: LaunchFault): R {
+export function correctReport<R extends FinalReport>(report: R, fault: LaunchFault): R {
   if (!isKilled(report)) return report
   return { ...report, ...fault, status: statusOfFault(fault) }
 }

@@ -2,6 +2,7 @@ import {
   type ClaimResponse,
   type FinalStatus,
   isFinal,
+  OPEN_STATUSES,
   type Reason,
   type SessionEvent,
   type SessionStatus,
@@ -18,9 +19,6 @@ import {
   type StateChange,
   type TimelineEntry,
 } from './session-state.ts'
-
-/** Statuses of sessions that go on. */
-export const OPEN_STATUSES = ['queued', 'scheduling', 'starting', 'running'] as const satisfies SessionStatus[]
 
 /** A row of `sessions` as the internal API and the reconciler read it. */
 export interface SessionRow {

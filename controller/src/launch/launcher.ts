@@ -1,4 +1,4 @@
-import type { Reason, SessionEvent } from '@cliscale/contract'
+import type { FinalReport, Reason } from '@cliscale/contract'
 
 /** Where the terminal of a session's host listens. */
 export interface Address {
@@ -17,12 +17,6 @@ export interface LaunchFault {
 /** How far a launch is. `ended`: nothing of it runs any more, and nothing of it will. */
 export type LaunchProgress = 'scheduling' | 'pulling_image' | 'running' | 'ended'
 
-/** How a launch ended by its own word: a host's last report, or the exit of a container that has no host. */
-export type LaunchReport = Pick<
-  SessionEvent & { type: 'ended' },
-  'status' | 'reason' | 'detail' | 'exitCode' | 'signal'
->
-
 /** One launch of a session: a pod on Kubernetes, a pair of processes on one machine. */
 export interface Launched {
   readonly sessionId: string
@@ -38,8 +32,8 @@ export interface Launched {
   readonly wait?: LaunchFault
   /** What the system did to it: its work was killed for its memory, its machine went away. It does not go on. */
   readonly fault?: LaunchFault
-  /** Only when `ended`. */
-  readonly report?: LaunchReport
+  /** How it ended by its own word: its host's last one, or the exit of a container that has no host. Only when `ended`. */
+  readonly report?: FinalReport
 }
 
 /** A launch that is there: it has a name of its own. */

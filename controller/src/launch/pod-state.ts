@@ -1,5 +1,4 @@
-import { FINAL_REPORTS, REASON_NAMES } from '@cliscale/contract'
-import { z } from 'zod'
+import { FinalReport } from '@cliscale/contract'
 import { CONTAINERS } from './job-names.ts'
 import { TERMINAL_PORT } from './job-spec.ts'
 import {
@@ -9,7 +8,7 @@ import {
   type JobObject,
   type PodObject,
 } from './kubernetes-objects.ts'
-import type { Launched, LaunchFault, LaunchReport } from './launcher.ts'
+import type { Launched, LaunchFault } from './launcher.ts'
 import { findFault, isStartFault } from './pod-fault.ts'
 import { told } from './pod-words.ts'
 
@@ -147,20 +146,12 @@ function containerWait({ image, lastState, name, state }: ContainerStatus): Laun
   return told('container_failed', `The container ${name} ended ${how} and is started again.`)
 }
 
-const Report = z.object({
-  status: z.enum(FINAL_REPORTS),
-  reason: z.enum(REASON_NAMES).nullable(),
-  detail: z.string().max(2000).nullable(),
-  exitCode: z.int().nullable(),
-  signal: z.string().max(20).nullable(),
-})
-
-function findReport(pod: PodObject): LaunchReport | undefined {
+function findReport(pod: PodObject): FinalReport | undefined {
   const host = statusOf(pod, CONTAINERS.host)
   if (host === undefined) return terminalReport(statusOf(pod, CONTAINERS.terminal))
   // Who writes it is the host, but what stands there is what a program wrote.
   for (const ended of [host.state?.terminated, host.lastState?.terminated]) {
-    const report = Report.safeParse(parseOrUndefined(ended?.message))
+    const report = FinalReport.safeParse(parseOrUndefined(ended?.message))
     if (report.success) return report.data
   }
   return undefined
@@ -175,7 +166,7 @@ function parseOrUndefined(text: string | undefined): unknown {
 }
 
 /** An image that brings its own terminal server has no host that could report: its exit is all there is. */
-function terminalReport(status: ContainerStatus | undefined): LaunchReport | undefined {
+function terminalReport(status: ContainerStatus | undefined): FinalReport | undefined {
   const ended = status?.state?.terminated
   // Its machine lost it, or never ran it: then nothing is known of its end.
   if (ended === undefined || ended.reason === 'ContainerStatusUnknown' || isStartFault(ended)) return undefined

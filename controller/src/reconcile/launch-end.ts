@@ -1,5 +1,5 @@
-import { type FinalStatus, type Reason, REASONS } from '@cliscale/contract'
-import type { Launched, LaunchFault, LaunchReport } from '../launch/launcher.ts'
+import { type FinalReport, type FinalStatus, type Reason, REASONS } from '@cliscale/contract'
+import type { Launched, LaunchFault } from '../launch/launcher.ts'
 import { correctReport, statusOfFault } from '../internal/correct-end.ts'
 
 /**
@@ -9,10 +9,10 @@ import { correctReport, statusOfFault } from '../internal/correct-end.ts'
 export function endOfLaunch(of: {
   readonly stopRequested: boolean
   readonly fault?: LaunchFault | undefined
-  readonly report?: LaunchReport | undefined
-}): LaunchReport {
+  readonly report?: FinalReport | undefined
+}): FinalReport {
   if (of.report !== undefined) return of.fault ? correctReport(of.report, of.fault) : of.report
-  const end = (status: FinalStatus, reason: Reason, detail: string): LaunchReport => {
+  const end = (status: FinalStatus, reason: Reason, detail: string): FinalReport => {
     return { status, reason, detail, exitCode: null, signal: null }
   }
   if (of.stopRequested) return end('stopped', 'stopped_by_user', REASONS.stopped_by_user.hint)

@@ -1,10 +1,11 @@
-import type { Launched, LaunchFault, LaunchReport } from '../launch/launcher.ts'
+import type { FinalReport } from '@cliscale/contract'
+import type { Launched, LaunchFault } from '../launch/launcher.ts'
 
 interface Seen {
   readonly since: Map<string, { readonly value: string; readonly at: number }>
   podUid?: string | undefined
   fault?: LaunchFault | undefined
-  report?: LaunchReport | undefined
+  report?: FinalReport | undefined
 }
 
 /**
@@ -42,7 +43,7 @@ export class Observations {
   }
 
   /** What the session's launch last said about its end. */
-  lastWords(id: string): { readonly fault?: LaunchFault | undefined; readonly report?: LaunchReport | undefined } {
+  lastWords(id: string): { readonly fault?: LaunchFault | undefined; readonly report?: FinalReport | undefined } {
     const { fault, report } = this.#of(id)
     return { fault, report }
   }

@@ -1,9 +1,17 @@
-import { type FinalStatus, isFinal, type Reason, REASONS, type SessionStatus } from '@cliscale/contract'
+import {
+  type FinalReport,
+  type FinalStatus,
+  isFinal,
+  OPEN_STATUSES,
+  type Reason,
+  REASONS,
+  type SessionStatus,
+} from '@cliscale/contract'
 import type pg from 'pg'
 import { withTransaction } from '../db/database.ts'
-import type { Identified, LaunchFault, LaunchReport, LaunchRequest } from '../launch/launcher.ts'
+import type { Identified, LaunchFault, LaunchRequest } from '../launch/launcher.ts'
 import { advance, applyEvent } from '../internal/session-state.ts'
-import { finishSession, lockSession, OPEN_STATUSES, stateOf, upsertEndpoint } from '../internal/store.ts'
+import { finishSession, lockSession, stateOf, upsertEndpoint } from '../internal/store.ts'
 
 /** What the reconciler reads of an open session. */
 export interface OpenSession {
@@ -192,7 +200,7 @@ export function launchRequest(session: Pick<OpenSession, 'id' | 'timeoutSeconds'
   return { sessionId, timeoutSeconds, ...(image !== null && { image }) }
 }
 
-export interface Ending extends Partial<LaunchReport> {
+export interface Ending extends Partial<FinalReport> {
   readonly status: FinalStatus
   readonly reason: Reason | null
   /** Only when nobody has claimed it: a claim that came in between goes on. */

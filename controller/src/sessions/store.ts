@@ -1,5 +1,6 @@
 import {
   isFinal,
+  OPEN_STATUSES,
   REASONS,
   type Reason,
   type SessionStatus,
@@ -10,7 +11,7 @@ import type { Queryable } from '../db/database.ts'
 import type { ImageKind } from './images.ts'
 
 const IDEMPOTENCY_HOURS = 24
-const OPEN = "('queued', 'scheduling', 'starting', 'running')"
+const OPEN = `('${OPEN_STATUSES.join("', '")}')`
 
 interface SessionRow {
   readonly id: string
