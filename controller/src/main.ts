@@ -12,15 +12,7 @@ import {
   type Logger,
   parseEnv,
 } from '@cliscale/service-kit'
-import {
-  createMetrics,
-  expressRoute,
-  type Metrics,
-  type MetricsServer,
-  poolMetrics,
-  requestMetrics,
-  startMetricsServer,
-} from '@cliscale/service-kit/metrics'
+import { expressRoute, requestMetrics, startMetrics } from '@cliscale/service-kit/metrics'
 import { z } from 'zod'
 import { CONTROLLER_PROCESS_ENV, controllerSettings, placeOf } from './config.ts'
 import { createController } from './controller.ts'
@@ -50,13 +42,12 @@ async function main(): Promise<void> {
   // On one machine a person is waiting for an answer; in a cluster the database may still be coming.
   const isChecked = place.kind === 'machine'
   if (isChecked) await refuseForeignSchema(pool)
-  const metrics = createMetrics({ processDefaults: true })
-  poolMetrics(metrics, pool)
-  const metricsServer = await serveMetrics(metrics, env, logger)
+  const address = env.CLISCALE_LISTEN_ADDRESS
+  const served = await startMetrics({ port: env.CLISCALE_METRICS_PORT, address, logger, pools: [pool] })
+  const { metrics } = served
   // Hosts that outlived the last process call as soon as the port is there, which the launcher must know first.
   let internalApp: RequestListener = (_req, res) => void res.writeHead(503, { 'Retry-After': '1' }).end()
   const internalServer = createHttpServer((req, res) => internalApp(req, res))
-  const address = env.CLISCALE_LISTEN_ADDRESS
   const internal = { port: env.CLISCALE_INTERNAL_PORT, address, setting: 'CLISCALE_INTERNAL_PORT' }
   const { port: internalPort } = await listen(internalServer, internal)
   const queueLimitSeconds = env.CLISCALE_QUEUE_LIMIT_SECONDS
@@ -85,7 +76,7 @@ async function main(): Promise<void> {
       ['internal server', () => closeServer(internalServer, requestsMs)],
       ['launcher', () => launcher.close()],
       ['signing keys', () => signer.close()],
-      ['metrics', () => metricsServer?.close()],
+      ['metrics', () => served.close()],
       ['pool', () => pool.end()],
     ],
   })
@@ -100,15 +91,6 @@ async function openSigner(keys: readonly string[], logger: Logger): Promise<Sign
   const file = process.env['CLISCALE_SIGNING_KEY_FILE']
   if (file) return createFileSigner({ file, logger })
   return { ...(await createSigner(keys)), close: () => undefined }
-}
-
-function serveMetrics(
-  metrics: Metrics,
-  env: { CLISCALE_METRICS_PORT?: number | undefined; CLISCALE_LISTEN_ADDRESS: string },
-  logger: Logger,
-): Promise<MetricsServer> | undefined {
-  const { CLISCALE_METRICS_PORT: port, CLISCALE_LISTEN_ADDRESS: address } = env
-  return port === undefined ? undefined : startMetricsServer({ metrics, port, address, logger })
 }
 
 /** @throws ConfigError when the database cannot be reached, or its schema is not one that this release works with. */

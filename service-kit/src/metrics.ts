@@ -114,6 +114,20 @@ export interface MetricsServer {
   close(): Promise<void>
 }
 
+/** The metrics of a process and of its pools, served where there is a port for it. The caller closes it. */
+export async function startMetrics(options: {
+  port: number | undefined
+  address: string
+  logger: Logger
+  pools: readonly PoolCounts[]
+}): Promise<{ readonly metrics: Metrics; close(): Promise<void> }> {
+  const { pools, port } = options
+  const metrics = createMetrics({ processDefaults: port !== undefined })
+  poolMetrics(metrics, ...pools)
+  const server = port === undefined ? undefined : await startMetricsServer({ ...options, metrics, port })
+  return { metrics, close: async () => server?.close() }
+}
+
 /** Serves `GET /metrics` and nothing else on a port of its own. The caller closes it. */
 export async function startMetricsServer(options: {
   metrics: Metrics

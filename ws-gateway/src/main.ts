@@ -12,13 +12,7 @@ import {
   listen,
   parseEnv,
 } from '@cliscale/service-kit'
-import {
-  createMetrics,
-  expressRoute,
-  poolMetrics,
-  requestMetrics,
-  startMetricsServer,
-} from '@cliscale/service-kit/metrics'
+import { expressRoute, requestMetrics, startMetrics } from '@cliscale/service-kit/metrics'
 import { drainFault, gatewayProcessSchema, gatewaySettings } from './config.ts'
 import { createGateway } from './gateway.ts'
 import { GATEWAY_ROUTES, keyMetrics } from './metrics.ts'
@@ -40,7 +34,9 @@ async function main(): Promise<void> {
     applicationName: 'cliscale-gateway',
     logger,
   })
-  const metrics = createMetrics({ processDefaults: true })
+  const address = env.CLISCALE_LISTEN_ADDRESS
+  const served = await startMetrics({ port: env.CLISCALE_METRICS_PORT, address, logger, pools: [pool] })
+  const { metrics } = served
   const ofKeys = keyMetrics(metrics)
   const keys = createRemoteKeys(new URL(env.CLISCALE_JWKS_URL), () => ofKeys.fetchFailed())
   const gateway = createGateway({
@@ -51,16 +47,12 @@ async function main(): Promise<void> {
     metrics,
     publicDir: fileURLToPath(new URL('../public', import.meta.url)),
   })
-  poolMetrics(metrics, pool)
   const measured = requestMetrics(metrics, GATEWAY_ROUTES)
   const server = createGatewayServer({
     gateway,
     app: measured(gateway.app, expressRoute),
     isReady: createReadiness({ gateway, checks: [() => pool.query('select 1'), () => keys.haveBeenHad()] }),
   })
-  const address = env.CLISCALE_LISTEN_ADDRESS
-  const port = env.CLISCALE_METRICS_PORT
-  const metricsServer = port === undefined ? undefined : await startMetricsServer({ metrics, port, address, logger })
   const listening = await listen(server, { port: env.CLISCALE_PORT, address, setting: 'CLISCALE_PORT' })
   logger.info({ config: describeEnv(gatewayProcessSchema, env), address: listening }, 'listening')
   installDrain({
@@ -72,7 +64,7 @@ async function main(): Promise<void> {
       ['terminals', () => gateway.drain()],
       ['gateway', () => gateway.close()],
       ['http', () => closeServer(server, REQUESTS_MS)],
-      ['metrics', () => metricsServer?.close()],
+      ['metrics', () => served.close()],
       ['pool', () => pool.end()],
     ],
     exit: (code) => process.exit(code),

@@ -23,15 +23,7 @@ import {
   type Logger,
   offersWebSocket,
 } from '@cliscale/service-kit'
-import {
-  createMetrics,
-  expressRoute,
-  type Metrics,
-  type MetricsServer,
-  poolMetrics,
-  requestMetrics,
-  startMetricsServer,
-} from '@cliscale/service-kit/metrics'
+import { expressRoute, requestMetrics, startMetrics } from '@cliscale/service-kit/metrics'
 import { createGateway, type Gateway, GATEWAY_ROUTES, gatewaySettings } from '@cliscale/ws-gateway'
 import type { ServerStart } from '../server-messages.ts'
 import type { ServerSettings } from '../settings.ts'
@@ -65,9 +57,13 @@ export async function startComposition(options: {
   const pool = databasePool(settings.CLISCALE_DATABASE_URL, 'cliscale-controller', options)
   const gatewayUrl = settings.CLISCALE_GATEWAY_DATABASE_URL ?? settings.CLISCALE_DATABASE_URL
   const gatewayPool = databasePool(gatewayUrl, 'cliscale-gateway', options)
-  const metrics = createMetrics({ processDefaults: settings.CLISCALE_METRICS_PORT !== undefined })
-  poolMetrics(metrics, pool, gatewayPool)
-  const metricsServer = await serveMetrics(metrics, options)
+  const served = await startMetrics({
+    port: settings.CLISCALE_METRICS_PORT,
+    address: '127.0.0.1',
+    logger,
+    pools: [pool, gatewayPool],
+  })
+  const { metrics } = served
   const measured = requestMetrics(metrics, [...CONTROLLER_ROUTES, ...GATEWAY_ROUTES])
   const launcher = await localLauncher(options)
   const controller = createController({
@@ -106,7 +102,7 @@ export async function startComposition(options: {
       await controller.drain()
       await closeServer(internalServer, REQUESTS_MS)
       await launcher.close()
-      await metricsServer?.close()
+      await served.close()
       await Promise.all([pool.end(), gatewayPool.end()])
     },
   }
@@ -119,14 +115,6 @@ function databasePool(
 ) {
   const max = settings.CLISCALE_DATABASE_POOL_SIZE
   return createPool({ connectionString, max, applicationName, logger, statementTimeoutMs: 7_000 })
-}
-
-function serveMetrics(
-  metrics: Metrics,
-  { settings, logger }: { settings: ServerSettings; logger: Logger },
-): Promise<MetricsServer> | undefined {
-  const port = settings.CLISCALE_METRICS_PORT
-  return port === undefined ? undefined : startMetricsServer({ metrics, port, address: '127.0.0.1', logger })
 }
 
 function localLauncher(options: Parameters<typeof startComposition>[0]): Promise<Launcher> {
