@@ -1,9 +1,9 @@
 /**
  * The internet that sessions on the test cluster see: github.com with one repository, its tarballs at
- * codeload.github.com, and code.example with files, a package registry, and downloads that misbehave. It listens on
- * 11.11.0.80:443 and :80, and ends when its standard input does, so that nothing is left when its parent is killed.
+ * codeload.github.com, and code.example with files, a package registry, and downloads that misbehave. It ends when its
+ * standard input does, so that nothing is left when its parent is killed.
  *
- * Usage: node internet.mjs OPTIONS, a JSON of {certificate, key, ca, sampleCli, packages, address?, ports?}
+ * Usage: node internet.mjs OPTIONS, a JSON of {certificate, key, sampleCli, packages}
  */
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -16,7 +16,8 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 import { gzipSync } from 'node:zlib'
 
-const options = JSON.parse(process.argv[2] ?? '{}')
+const options = JSON.parse(process.argv[2])
+const ADDRESS = '11.11.0.80'
 const run = promisify(execFile)
 const COMMIT = '1234567890abcdef1234567890abcdef12345678'
 const REFS = ['refs/heads/main', 'refs/heads/feature/slash', 'refs/tags/v1']
@@ -134,8 +135,7 @@ const onRequest = (req, res) => {
   serve(req, res).catch(() => (res.headersSent ? res.destroy() : missing(res)))
 }
 const [certificate, key] = await Promise.all([options.certificate, options.key].map((file) => readFile(file)))
-const { address = '11.11.0.80', ports = [443, 80] } = options
-await once(https.createServer({ cert: certificate, key }, onRequest).listen(ports[0], address), 'listening')
-await once(http.createServer(onRequest).listen(ports[1], address), 'listening')
+await once(https.createServer({ cert: certificate, key }, onRequest).listen(443, ADDRESS), 'listening')
+await once(http.createServer(onRequest).listen(80, ADDRESS), 'listening')
 process.stdout.write('ready\n')
 process.stdin.resume().once('end', () => process.exit(0))

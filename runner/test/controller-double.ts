@@ -25,8 +25,7 @@ export interface ControllerDouble extends AsyncDisposable {
   refuse: Map<string, number>
   /** How many calls of a path are carried out, but their answer is lost. */
   loseAnswers: Map<string, number>
-  /** Runs before a call is answered. */
-  /** `call` is the last part of its path. Throwing cuts the connection before it is carried out. */
+  /** Runs before a call is answered; `call` is the last part of its path. Throwing cuts the connection before that. */
   onCall: (call: string, body: string) => void | Promise<void>
   control(message: ControlMessage): void
   setCodeUrl(url: string, unsafeHosts?: string[]): void

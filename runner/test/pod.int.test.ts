@@ -16,6 +16,7 @@ const LOOK = [
   'touch /tmp/x "$TMPDIR/x" ~/x && echo writable',
   'for i in 1 2 3; do (sleep 0.1 &) ; done; sleep 1; echo "zombies $(grep -lsE "^State:.Z" /proc/[0-9]*/status | wc -l)"',
   'ls /var/run/secrets /var/lib/cliscale/spool 2>/dev/null | wc -l',
+  'echo "shared $(ls -A /run/cliscale)"',
   `node -e "fetch(process.env.CODE_ORIGIN).then((r) => console.log('https ' + r.status))"`,
 ]
 
@@ -34,7 +35,7 @@ if (process.env['E2E_KUBECONFIG']) {
       const { output } = await session.state()
       const text = output.begin.replaceAll('\r\n', '\n')
       expect(text).toContain('user 1000:1000\nowner 1000 1000 ../package.json\nstatus []\ngreetings\n')
-      expect(text).toMatch(/root touch: .*Read-only file system\nwritable\nzombies 0\n0\nhttps 404\n$/)
+      expect(text).toMatch(/root touch: .*Read-only file system\nwritable\nzombies 0\n0\nshared work.sock\nhttps 404\n$/)
       expect(ended).toMatchObject({ status: 'succeeded', exitCode: 0 })
       expect((await session.terminated('work')).exitCode).toBe(0)
       const { exitCode, message } = await session.terminated('host')

@@ -38,7 +38,6 @@ export interface Changes {
   /** Memory of the command's container. */
   readonly memory?: string
   readonly workImage?: string
-  readonly timeoutSeconds?: number
   readonly codeUrl?: string
   /** The status that claims are answered with. */
   readonly refuseClaim?: number
@@ -80,13 +79,8 @@ export class Cluster implements AsyncDisposable {
 
   /** Starts the pod of a session as the controller specifies it, with the images of this test. */
   async session(order: Partial<WorkOrder>, changes: Changes = {}): Promise<PodSession> {
-    const { timeoutSeconds = 120, codeUrl = '', refuseClaim = '' } = changes
-    const query = new URLSearchParams({
-      order: JSON.stringify(order),
-      timeoutSeconds: `${timeoutSeconds}`,
-      codeUrl,
-      refuseClaim: `${refuseClaim}`,
-    })
+    const { codeUrl = '', refuseClaim = '' } = changes
+    const query = new URLSearchParams({ order: JSON.stringify(order), codeUrl, refuseClaim: `${refuseClaim}` })
     const made = (await this.ask(`make?${query.toString()}`)) as { sessionId: string; port: number }
     const template = (JSON.parse(readFileSync(JOB, 'utf8')) as { spec: { template: Record<string, unknown> } }).spec
       .template as { metadata: object; spec: { initContainers: Container[]; containers: Container[] } }

@@ -2,10 +2,9 @@
  * A program for a pod: the internal API of one controller for each session (port 8000 and up), a git host with a
  * certificate (7443), and what the test asks of both by GET (7000):
  *
- *   /make?order=…&timeoutSeconds=…&codeUrl=…&refuseClaim=…  → {sessionId, port}
- *   /state?port=…                                → what the controller of that session knows
- *   /control?port=…&type=stop
- *   /refuse?port=…&call=…&status=…               → 0: no longer
+ *   /make?order=…&codeUrl=…&refuseClaim=…  → {sessionId, port}
+ *   /state?port=…                          → what the controller of that session knows
+ *   /refuse?port=…&call=…&status=…         → the same; from now on it answers that call with this status
  */
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -31,7 +30,7 @@ async function answer(url: URL): Promise<unknown> {
   if (url.pathname === '/make') {
     const port = nextPort++
     const session = await createControllerDouble(JSON.parse(get('order')) as object, { host: '0.0.0.0', port })
-    session.timeoutSeconds = Number(get('timeoutSeconds'))
+    session.timeoutSeconds = 120
     const codeUrl = get('codeUrl')
     if (codeUrl !== '') session.setCodeUrl(codeUrl, [new URL(codeUrl).host])
     if (get('refuseClaim') !== '') session.refuse.set('claim', Number(get('refuseClaim')))
@@ -40,11 +39,7 @@ async function answer(url: URL): Promise<unknown> {
   }
   const session = sessions.get(Number(get('port')))
   if (session === undefined) return {}
-  if (url.pathname === '/control') session.control({ type: 'stop' })
-  if (url.pathname === '/refuse') {
-    if (get('status') === '0') session.refuse.delete(get('call'))
-    else session.refuse.set(get('call'), Number(get('status')))
-  }
+  if (url.pathname === '/refuse') session.refuse.set(get('call'), Number(get('status')))
   const { events, calls, output } = session
   const sha256 = createHash('sha256').update(output).digest('hex')
   const [begin, end] = [output.subarray(0, 20_000).toString(), output.subarray(-2000).toString()]
