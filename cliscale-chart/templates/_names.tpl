@@ -32,7 +32,7 @@
 {{- define "cliscale.selectorLabels" -}}
 {{- $root := index . 0 -}}
 app.kubernetes.io/name: cliscale
-app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 

@@ -15,13 +15,18 @@
 {{- if gt (len $fullname) 33 }}
 release name: names would begin with {{ $fullname }}, of {{ len $fullname }} characters, and a CronJob's name may have 52; set fullnameOverride to at most 33.
 {{- end }}
-{{- if eq (include "cliscale.sessionsNamespace" .) .Release.Namespace }}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $fullname) }}
+release name: names would begin with {{ $fullname }}, and a Service's name begins with a letter and has only small letters, digits and hyphens; set fullnameOverride.
+{{- end }}
+{{- $sessions := include "cliscale.sessionsNamespace" . -}}
+{{- if gt (len $sessions) 63 }}
+sessions.namespace: {{ $sessions }} has {{ len $sessions }} characters, and a namespace's name may have 63; name a shorter one.
+{{- end }}
+{{- if eq $sessions .Release.Namespace }}
 sessions.namespace: {{ .Release.Namespace }} is the release's own namespace, where the keys are; name another one, or leave it empty for {{ .Release.Namespace }}-sessions.
 {{- end }}
-{{- range list "default" "kube-system" "kube-public" }}
-{{- if eq (include "cliscale.sessionsNamespace" $) . }}
-sessions.namespace: {{ . }} belongs to others; sessions need a namespace of their own.
-{{- end }}
+{{- if or (eq $sessions "default") (hasPrefix "kube-" $sessions) }}
+sessions.namespace: {{ $sessions }} belongs to others; sessions need a namespace of their own.
 {{- end }}
 {{- end -}}
 
@@ -62,6 +67,9 @@ database: {{ join " and " $given }} are set; keep one.
 {{- end }}
 {{- with .Values.database.cloudSql }}
 {{- if .instance }}
+{{- if and .user (eq .user .gatewayUser) }}
+database.cloudSql.gatewayUser: is the login that owns the tables; the gateway's is one of its own, which may read no work order.
+{{- end }}
 {{- range $key := list "user" "gatewayUser" }}
 {{- if not (index $.Values.database.cloudSql $key) }}
 database.cloudSql.{{ $key }}: is empty; name the IAM user, a service account's e-mail without .gserviceaccount.com, such as cliscale-{{ ternary "gateway" "controller" (eq $key "gatewayUser") }}@my-project.iam.
@@ -139,9 +147,13 @@ ingress.className: GKE's load balancer has no class; leave it empty with ingress
 {{- end }}
 {{- range $name, $amount := $amounts }}
 {{- $text := toString $amount }}
+{{- $isBytes := has $name (list "memory" "ephemeral-storage") }}
+{{- if not (or $isBytes (eq $name "cpu") (contains "/" $name)) }}
+{{ $path }}.{{ $part }}.{{ $name }}: is no resource; there are cpu, memory, ephemeral-storage, and those of vendors, such as nvidia.com/gpu.
+{{- end }}
 {{- if not (regexMatch "^[0-9]+(\\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$" $text) }}
 {{ $path }}.{{ $part }}.{{ $name }}: {{ $text }} is not an amount; write {{ ternary "500m or 2" "512Mi or 2Gi" (eq $name "cpu") }}.
-{{- else if and (ne $name "cpu") (or (hasSuffix "m" $text) (and (regexMatch "^[0-9.]+$" $text) (lt (float64 $text) 4194304.0))) }}
+{{- else if and $isBytes (or (hasSuffix "m" $text) (and (regexMatch "^[0-9.]+$" $text) (lt (float64 $text) 4194304.0))) }}
 {{ $path }}.{{ $part }}.{{ $name }}: {{ $text }} is a number of bytes, too few for anything; add the unit, as in {{ trimSuffix "m" $text }}Mi.
 {{- else if hasKey $resources.limits $name }}
 {{- $limit := index $resources.limits $name }}
@@ -150,6 +162,25 @@ ingress.className: GKE's load balancer has no class; leave it empty with ingress
 {{- end }}
 {{- end }}
 {{- end }}
+{{- end }}
+{{- end }}
+{{- include "cliscale.faultsOfVolumes" . }}
+{{- end -}}
+
+{{- /* A session's volumes: no smaller than the controller takes them, no larger than its containers may fill. */ -}}
+{{- define "cliscale.faultsOfVolumes" -}}
+{{- $sessions := .Values.sessions -}}
+{{- range $name, $least := dict "workspaceSize" "16Mi" "spoolSize" "64Mi" }}
+{{- if lt (include "cliscale.amount" (index $sessions $name) | float64) (include "cliscale.amount" $least | float64) }}
+sessions.{{ $name }}: {{ index $sessions $name }} is too small; it has to be at least {{ $least }}.
+{{- end }}
+{{- end }}
+{{- $host := index $sessions.resources.host.limits "ephemeral-storage" -}}
+{{- $work := index $sessions.resources.work.limits "ephemeral-storage" -}}
+{{- if and $host $work }}
+{{- $room := addf (include "cliscale.amount" $host | float64) (include "cliscale.amount" $work | float64) -}}
+{{- if gt (addf (include "cliscale.amount" $sessions.workspaceSize | float64) (include "cliscale.amount" $sessions.spoolSize | float64)) $room }}
+sessions.workspaceSize: with spoolSize it is {{ $sessions.workspaceSize }} + {{ $sessions.spoolSize }}, more than the containers may fill ({{ $host }} + {{ $work }}), so a full one would end the session as evicted; raise sessions.resources.work.limits.ephemeral-storage or lower it.
 {{- end }}
 {{- end }}
 {{- end -}}

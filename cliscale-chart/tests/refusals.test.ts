@@ -225,6 +225,161 @@ const REFUSALS: readonly Refusal[] = [
     values: { sessions: { images: { py: { image: 'a/b:1', kind: 'docker' } } } },
     says: ['/sessions/images/py/kind', "'runner', 'ttyd'"],
   },
+  {
+    what: 'a setting that null takes away',
+    values: { networkPolicy: { enabled: null } },
+    says: ["at '/networkPolicy': missing property 'enabled'"],
+  },
+  {
+    what: 'all settings of a part that null takes away',
+    values: { ingress: { gce: null } },
+    says: ["at '/ingress': missing property 'gce'"],
+  },
+  {
+    what: 'an address for a host name',
+    values: { ingress: { hostname: '10.0.0.1' } },
+    says: ['/ingress/hostname', "'10.0.0.1' does not match pattern"],
+  },
+  {
+    what: 'an image that is none',
+    values: { controller: { image: 'Acme/Controller' }, gateway: { image: 'a/b:' }, runner: { image: 'a@sha256:1' } },
+    says: ["'/controller/image'", "'/gateway/image'", "'/runner/image'"],
+  },
+  {
+    what: 'a tag with a space',
+    values: { image: { tag: '1 0' } },
+    says: ['/image/tag', "'1 0' does not match pattern"],
+  },
+  {
+    what: 'H9 a resource that is none',
+    values: { sessions: { resources: { work: { limits: { mem: '4Gi' } } } } },
+    says: ['sessions.resources.work.limits.mem: is no resource; there are cpu, memory, ephemeral-storage'],
+  },
+  {
+    what: 'a volume without a limit',
+    values: { sessions: { workspaceSize: '0Gi' } },
+    says: ['/sessions/workspaceSize', "'0Gi' does not match pattern"],
+  },
+  {
+    what: 'a volume that the controller would refuse',
+    values: { sessions: { spoolSize: '1Mi' } },
+    says: ['sessions.spoolSize: 1Mi is too small; it has to be at least 64Mi'],
+  },
+  {
+    what: 'volumes that are larger than the containers may fill',
+    values: { sessions: { workspaceSize: '20Gi' } },
+    says: [
+      'sessions.workspaceSize: with spoolSize it is 20Gi + 1Gi, more than the containers may fill (2Gi + 12Gi)',
+      'raise sessions.resources.work.limits.ephemeral-storage',
+    ],
+  },
+  {
+    what: 'an amount of a quota that is none',
+    values: { sessions: { resourceQuota: { 'limits.memory': '4 Gi' } } },
+    says: ['/sessions/resourceQuota/limits.memory', "'4 Gi' does not match pattern"],
+  },
+  {
+    what: 'a limit of a kind that is none',
+    values: { sessions: { limitRange: [{ type: 'Container', maximum: {} }] } },
+    says: ['/sessions/limitRange/0', "'maximum' not allowed"],
+  },
+  {
+    what: 'tolerations that no pod may have',
+    values: {
+      sessions: {
+        tolerations: [
+          { operator: 'Equal', value: 'b' },
+          { key: 'a', operator: 'Exists', value: 'b' },
+          { key: 'a', effect: 'NoSchedule', tolerationSeconds: 60 },
+        ],
+      },
+    },
+    says: [
+      "'/sessions/tolerations/0': missing property 'key'",
+      "'/sessions/tolerations/1/value': value must be ''",
+      "'/sessions/tolerations/2/effect': value must be 'NoExecute'",
+    ],
+  },
+  {
+    what: 'labels that give rights',
+    values: {
+      commonLabels: { 'pod-security.kubernetes.io/enforce': 'privileged' },
+      controller: { podLabels: { 'cliscale.dev/access-terminals': 'true' } },
+    },
+    says: [
+      "invalid propertyName 'pod-security.kubernetes.io/enforce'",
+      "invalid propertyName 'cliscale.dev/access-terminals'",
+    ],
+  },
+  {
+    what: 'a host with a scheme, and several in one',
+    values: { sessions: { codeHosts: ['https://github.com', 'a.example,b.example'] } },
+    says: ["'/sessions/codeHosts/0'", "'/sessions/codeHosts/1'"],
+  },
+  {
+    what: 'networks that are none',
+    values: { networkPolicy: { clusterCidrs: ['10.0.0.0/33'], dnsCidrs: ['999.0.0.0/8'] } },
+    says: ["'/networkPolicy/clusterCidrs/0'", "'/networkPolicy/dnsCidrs/0'"],
+  },
+  {
+    what: 'no port, which would be all of them',
+    values: { networkPolicy: { apiServerPorts: [] } },
+    says: ["'/networkPolicy/apiServerPorts': minItems"],
+  },
+  {
+    what: 'one login for the gateway and the owner of the tables',
+    values: {
+      database: { existingSecret: '', cloudSql: { instance: 'p:r:i', user: 'a@p.iam', gatewayUser: 'a@p.iam' } },
+    },
+    says: ["database.cloudSql.gatewayUser: is the login that owns the tables; the gateway's is one of its own"],
+  },
+  {
+    what: 'H10 names that begin with a digit',
+    values: {},
+    release: '1st',
+    says: ["release name: names would begin with 1st-cliscale, and a Service's name begins with a letter"],
+  },
+  {
+    what: 'H10 a name with a dot',
+    values: {},
+    release: 'cliscale.two',
+    says: ['release name: names would begin with cliscale.two', 'set fullnameOverride'],
+  },
+  {
+    what: 'H10 a sessions namespace that is too long',
+    values: { sessions: { namespace: '' } },
+    namespace: 'n'.repeat(60),
+    says: ['sessions.namespace: nnn', 'has 69 characters'],
+  },
+  {
+    what: 'H11 another namespace of the cluster',
+    values: { sessions: { namespace: 'kube-node-lease' } },
+    says: ['sessions.namespace: kube-node-lease belongs to others'],
+  },
+  {
+    what: 'a migration that is gone before Helm sees its end',
+    values: { migration: { ttlSecondsAfterFinished: 0 } },
+    says: ['/migration/ttlSecondsAfterFinished', 'got 0, want 60'],
+  },
+]
+
+/** Unusual, and right. */
+const TAKEN: readonly { what: string; values: unknown; release?: string }[] = [
+  {
+    what: 'a device of a vendor',
+    values: { sessions: { resources: { work: { limits: { 'nvidia.com/gpu': 1 } } } } },
+  },
+  { what: 'a release that YAML takes for a number', values: { fullnameOverride: 'blue' }, release: '2024' },
+  { what: 'every host below a name', values: { sessions: { codeHosts: ['.corp.example', 'GitHub.com'] } } },
+  { what: 'a toleration of everything', values: { sessions: { tolerations: [{ operator: 'Exists' }] } } },
+  {
+    what: 'networks of IPv6',
+    values: { gateway: { podNetworks: ['fd00::/8'] }, networkPolicy: { clusterCidrs: ['2600:1900::/28'] } },
+  },
+  {
+    what: 'an image with a port, a tag and a digest',
+    values: { runner: { image: `r.example:5000/a/b:1@sha256:${'0'.repeat(64)}` } },
+  },
 ]
 
 if (whyNoHelm !== undefined) {
@@ -241,6 +396,10 @@ if (whyNoHelm !== undefined) {
     test.each(REFUSALS)('$what', ({ values, says, ...options }) => {
       const said = refusalOf(values, options) ?? 'nothing'
       for (const part of says) expect(said).toContain(part)
+    })
+
+    test.each(TAKEN)('$what is taken', ({ values, ...options }) => {
+      expect(refusalOf(values, options)).toBeUndefined()
     })
 
     test('all faults are told at once', () => {

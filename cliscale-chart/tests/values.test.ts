@@ -33,7 +33,22 @@ function openObjects(schema: Json, at = ''): string[] {
     isMap(schema['properties']) && (schema['additionalProperties'] !== false || !isMap(schema['propertyNames']))
   return [
     ...(isOpen && !at.endsWith('properties') ? [at] : []),
-    ...Object.entries(schema).flatMap(([key, inside]) => openObjects(inside, `${at}/${key}`)),
+    ...Object.entries(schema)
+      // Conditions on an object that is closed where it stands.
+      .filter(([key]) => !/^(if|then|else|dependentSchemas)$/.test(key))
+      .flatMap(([key, inside]) => openObjects(inside, `${at}/${key}`)),
+  ]
+}
+
+/** Settings that need not be there, so that a null in somebody's values takes them away. */
+function optionalSettings(schema: Json): string[] {
+  if (!isMap(schema)) return []
+  const required = schema['required'] as string[] | undefined
+  const names = isMap(schema['properties']) ? Object.keys(schema['properties']) : []
+  return [
+    ...names.filter((name) => !required?.includes(name)),
+    // Entries of lists are whole in the values that give them.
+    ...Object.entries(schema).flatMap(([key, inside]) => (key === 'items' ? [] : optionalSettings(inside))),
   ]
 }
 
@@ -80,6 +95,14 @@ describe('values.yaml', () => {
 
   test('no object of the schema takes names that it does not know', () => {
     expect(openObjects(schema)).toEqual([])
+  })
+
+  test('every setting has to be there but those that are nothing by default', () => {
+    expect(optionalSettings(schema)).toEqual(['global', 'trustedProxyHops'])
+    expect(optionalSettings({ properties: { a: {}, b: { properties: { c: {} } } }, required: ['a'] })).toEqual([
+      'b',
+      'c',
+    ])
   })
 
   test('every setting at the top is explained, by a comment before it or before the first in it', () => {

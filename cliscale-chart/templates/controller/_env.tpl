@@ -23,7 +23,7 @@
 - name: CLISCALE_KUBERNETES_NAMESPACE
   value: {{ include "cliscale.sessionsNamespace" . }}
 - name: CLISCALE_INSTANCE
-  value: {{ .Release.Name }}
+  value: {{ .Release.Name | quote }}
 - name: CLISCALE_INTERNAL_URL
   value: http://{{ $name }}.{{ .Release.Namespace }}.svc:7082
 - name: CLISCALE_SESSION_TEMPLATE_FILE
@@ -46,7 +46,7 @@
   value: {{ int64 .Values.sessions.logMaxBytes | quote }}
 {{- with .Values.sessions.codeHosts }}
 - name: CLISCALE_CODE_HOSTS
-  value: {{ join "," . }}
+  value: {{ join "," . | quote }}
 {{- end }}
 - name: CLISCALE_REQUIRE_CHECKSUM
   value: {{ .Values.sessions.requireChecksum | quote }}

@@ -15,7 +15,7 @@
   value: http://{{ include "cliscale.fullname" . }}-controller.{{ .Release.Namespace }}.svc/.well-known/jwks.json
 {{- with .Values.gateway.podNetworks }}
 - name: CLISCALE_POD_NETWORKS
-  value: {{ join "," . }}
+  value: {{ join "," . | quote }}
 {{- end }}
 {{- with include "cliscale.publicUrl" . }}
 - name: CLISCALE_PUBLIC_URL
