@@ -35,7 +35,9 @@ if (process.env['E2E_KUBECONFIG']) {
       const { output } = await session.state()
       const text = output.begin.replaceAll('\r\n', '\n')
       expect(text).toContain('user 1000:1000\nowner 1000 1000 ../package.json\nstatus []\ngreetings\n')
-      expect(text).toMatch(/root touch: .*Read-only file system\nwritable\nzombies 0\n0\nshared work.sock\nhttps 404\n$/)
+      expect(text).toMatch(
+        /root touch: .*Read-only file system\nwritable\nzombies 0\n0\nshared work.sock\nhttps 404\n$/,
+      )
       expect(ended).toMatchObject({ status: 'succeeded', exitCode: 0 })
       expect((await session.terminated('work')).exitCode).toBe(0)
       const { exitCode, message } = await session.terminated('host')

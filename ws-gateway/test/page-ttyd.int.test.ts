@@ -1,13 +1,12 @@
 /** The page in Chromium, at a real ttyd behind the gateway. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import net, { type AddressInfo } from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import type { TestDatabase } from '@cliscale/test-kit'
 import { findChromium, launchChromium } from '../../e2e/src/chromium.ts'
+import { freePort } from '../../e2e/src/system.ts'
 import { createDatabase, createKeys, Rig, until } from './support.ts'
 
 type Browser = Awaited<ReturnType<typeof launchChromium>>
@@ -24,14 +23,6 @@ else {
 
 interface WebBuild {
   readonly buildWeb: (options: { publicDir: string }) => Promise<unknown>
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }
 
 /** A program that asks its terminal something, says its size, and then is a shell. */
