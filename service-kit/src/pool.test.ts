@@ -3,7 +3,7 @@ import { isStoreUnavailable } from './pool.ts'
 
 const withCode = (code: string): Error => Object.assign(new Error('x'), { code })
 
-test.each(['08006', '53300', '57P01', '57P03', '25006', 'ECONNREFUSED', 'ECONNRESET', 'ENOENT'])(
+test.each(['08006', '53300', '57P01', '57P03', '25006', 'ECONNREFUSED', 'ECONNRESET', 'ENOENT', 'EAI_AGAIN'])(
   '%s says that the database takes no work just now',
   (code) => {
     expect(isStoreUnavailable(withCode(code))).toBe(true)

@@ -33,6 +33,19 @@ export function createPool(options: PoolOptions): pg.Pool {
   return pool
 }
 
+/** Of the network and of names: EAI_AGAIN is a name server that does not answer, ENOENT a socket that is not there. */
+const UNREACHABLE = [
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EAI_AGAIN',
+  'ENOTFOUND',
+  'ENOENT',
+]
+
 /**
  * Whether an error says that the database cannot be reached or is not taking work just now, as against a mistake in a
  * statement. Such a request is answered `store_unavailable` and may be tried again.
@@ -43,8 +56,7 @@ export function isStoreUnavailable(error: unknown): boolean {
   // Class 08 connection, 53 resources, 57P operator intervention, 25006 read-only (SQLSTATE, PostgreSQL appendix A).
   // 57014 and 55P03: a statement or a lock that took too long. Class 40: two transactions were in each other's way.
   if (/^(08|40|53|57P)/.test(code) || ['25006', '57014', '55P03'].includes(code)) return true
-  if (['ECONNREFUSED', 'ECONNRESET', 'ENOENT', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENOTFOUND'].includes(code))
-    return true
+  if (UNREACHABLE.includes(code)) return true
   return /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Timeout acquiring a connection|Query read timeout|Client was closed and is not queryable/.test(
     message,
   )
