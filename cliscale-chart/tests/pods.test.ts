@@ -68,9 +68,12 @@ else {
       }
     })
 
-    test('no setting is there twice, and no mount leads to a volume that is not', () => {
+    test('no setting and no volume is there twice, and no mount leads to a volume that is not', () => {
       for (const pod of pods()) {
-        const volumes = new Set([...(pod.spec.volumes ?? []).map((volume) => volume['name']), ...pod.claims])
+        const named = (pod.spec.volumes ?? []).map((volume) => String(volume['name']))
+        expect(named).toEqual([...new Set(named)])
+        for (const name of named) expect(name).toMatch(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/)
+        const volumes = new Set([...named, ...pod.claims])
         for (const one of pod.containers) {
           const names = (one.env ?? []).map(({ name }) => name)
           expect(names).toEqual([...new Set(names)])

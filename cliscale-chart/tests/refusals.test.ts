@@ -369,6 +369,8 @@ const TAKEN: readonly { what: string; values: unknown; release?: string }[] = [
     what: 'a device of a vendor',
     values: { sessions: { resources: { work: { limits: { 'nvidia.com/gpu': 1 } } } } },
   },
+  { what: 'one Secret for everything', values: everythingIn('all.cliscale') },
+  { what: 'a Secret with a long name', values: { database: { existingSecret: 's'.repeat(200) } } },
   { what: 'a release that YAML takes for a number', values: { fullnameOverride: 'blue' }, release: '2024' },
   { what: 'every host below a name', values: { sessions: { codeHosts: ['.corp.example', 'GitHub.com'] } } },
   { what: 'a toleration of everything', values: { sessions: { tolerations: [{ operator: 'Exists' }] } } },
@@ -381,6 +383,11 @@ const TAKEN: readonly { what: string; values: unknown; release?: string }[] = [
     values: { runner: { image: `r.example:5000/a/b:1@sha256:${'0'.repeat(64)}` } },
   },
 ]
+
+function everythingIn(existingSecret: string) {
+  const one = { existingSecret }
+  return { database: one, apiKey: one, dataKey: one, signingKey: one }
+}
 
 if (whyNoHelm !== undefined) {
   test('without helm no values are tried', () => {

@@ -6,7 +6,7 @@ import { type PodTemplate, podTemplates, selects } from './pods.ts'
 const FOREIGN = [
   'cliscale-database',
   'key-api',
-  'key-data',
+  'keys.cliscale',
   'key-signing',
   'signing-from-secret-manager',
   'registry',

@@ -26,24 +26,8 @@ template:
     {{- end }}
     containers:
       - name: migration
-        image: {{ include "cliscale.image" (list . .Values.controller.image) }}
-        imagePullPolicy: {{ .Values.image.pullPolicy }}
-        command: [node, controller/dist/db/migrate-cli.js, latest]
-        env:
-          {{- include "cliscale.databaseEnv" (list . "main") | nindent 10 }}
-          {{- if .Values.database.cloudSql.instance }}
-          # Made a member of the role cliscale_gateway, which nobody else sees to there.
-          - name: CLISCALE_GATEWAY_DATABASE_USER
-            value: {{ .Values.database.cloudSql.gatewayUser | quote }}
-          {{- end }}
-        resources:
-          {{- toYaml .Values.migration.resources | nindent 10 }}
-        {{- include "cliscale.containerSecurity" . | nindent 8 }}
-        {{- with include "cliscale.databaseMount" (list . "main") }}
-        volumeMounts:
-          {{- . | nindent 10 }}
-        {{- end }}
-    {{- with printf "%s\n%s" (include "cliscale.preflightVolumes" .) (include "cliscale.databaseVolume" (list . "main" "optional")) | trim }}
+        {{- include "cliscale.migrateContainer" (list . "latest") | nindent 8 }}
+    {{- with printf "%s\n%s" (include "cliscale.preflightVolume" .) (include "cliscale.databaseVolume" (list . "main" "optional")) | trim }}
     volumes:
       {{- . | nindent 6 }}
     {{- end }}
@@ -52,15 +36,14 @@ template:
 {{- /* The migration program with its arguments. (list $ "argument"…) */ -}}
 {{- define "cliscale.migrateContainer" -}}
 {{- $root := index . 0 -}}
-{{- $isLatest := has "latest" (rest .) -}}
 image: {{ include "cliscale.image" (list $root $root.Values.controller.image) }}
 imagePullPolicy: {{ $root.Values.image.pullPolicy }}
 command: {{ concat (list "node" "controller/dist/db/migrate-cli.js") (rest .) | toJson }}
 env:
   {{- include "cliscale.databaseEnv" (list $root "main") | nindent 2 }}
   {{- with $root.Values.database.cloudSql }}
-  {{- if and .instance $isLatest }}
-  # An IAM user can't be made a member of a role before it is there.
+  {{- if .instance }}
+  # Made a member of the role cliscale_gateway, which nobody else sees to there.
   - name: CLISCALE_GATEWAY_DATABASE_USER
     value: {{ .gatewayUser | quote }}
   {{- end }}
@@ -76,18 +59,16 @@ volumeMounts:
 
 {{- /* Secrets that have to be there before the release, as JSON: [{secret, keys, value}]. */ -}}
 {{- define "cliscale.foreignSecrets" -}}
+{{- $keys := dict
+  "database" (list "DATABASE_URL" "GATEWAY_DATABASE_URL")
+  "apiKey" (list "API_KEY")
+  "dataKey" (list "DATA_KEY")
+  "signingKey" (list "signing-key.pem") -}}
 {{- $secrets := list -}}
-{{- with .Values.database.existingSecret -}}
-{{- $secrets = append $secrets (dict "secret" . "keys" (list "DATABASE_URL" "GATEWAY_DATABASE_URL") "value" "database.existingSecret") -}}
+{{- range $name := list "database" "apiKey" "dataKey" "signingKey" -}}
+{{- with (index $.Values $name).existingSecret -}}
+{{- $secrets = append $secrets (dict "secret" . "keys" (get $keys $name) "value" (printf "%s.existingSecret" $name)) -}}
 {{- end -}}
-{{- with .Values.apiKey.existingSecret -}}
-{{- $secrets = append $secrets (dict "secret" . "keys" (list "API_KEY") "value" "apiKey.existingSecret") -}}
-{{- end -}}
-{{- with .Values.dataKey.existingSecret -}}
-{{- $secrets = append $secrets (dict "secret" . "keys" (list "DATA_KEY") "value" "dataKey.existingSecret") -}}
-{{- end -}}
-{{- with .Values.signingKey.existingSecret -}}
-{{- $secrets = append $secrets (dict "secret" . "keys" (list "signing-key.pem") "value" "signingKey.existingSecret") -}}
 {{- end -}}
 {{- toJson $secrets -}}
 {{- end -}}
@@ -109,22 +90,27 @@ volumeMounts:
   resources:
     {{- toYaml .Values.migration.resources | nindent 4 }}
   {{- include "cliscale.containerSecurity" . | nindent 2 }}
-  {{- with include "cliscale.foreignSecrets" . | fromJsonArray }}
   volumeMounts:
-    {{- range . }}
-    - name: preflight-{{ .secret }}
-      mountPath: /preflight/{{ .secret }}
+    - name: preflight
+      mountPath: /preflight
       readOnly: true
-    {{- end }}
-  {{- end }}
 {{- end -}}
 
-{{- define "cliscale.preflightVolumes" -}}
-{{- range include "cliscale.foreignSecrets" . | fromJsonArray }}
-- name: preflight-{{ .secret }}
-  secret:
-    secretName: {{ .secret }}
-    optional: true
+{{- /* Each key as <Secret>/<key>, one that is missing left out; one volume, because one Secret may hold several keys. */ -}}
+{{- define "cliscale.preflightVolume" -}}
+{{- with include "cliscale.foreignSecrets" . | fromJsonArray }}
+- name: preflight
+  projected:
     defaultMode: 0440
+    sources:
+      {{- range $foreign := . }}
+      - secret:
+          name: {{ .secret }}
+          optional: true
+          items:
+            {{- range .keys }}
+            - { key: {{ . }}, path: {{ $foreign.secret }}/{{ . }} }
+            {{- end }}
+      {{- end }}
 {{- end }}
 {{- end -}}
