@@ -202,7 +202,8 @@ describe('what Terraform and the chart say to each other', () => {
     const component = /service_account_annotations\["(\w+)/.exec(expression)?.[1]
     if (component !== undefined)
       return { 'iam.gke.io/gcp-service-account': `cliscale-${component}@proj.iam.gserviceaccount.com` }
-    if (expression.includes('google_sql_user')) return 'cliscale@proj.iam'
+    const login = /google_sql_user\.component\["(\w+)/.exec(expression)?.[1]
+    if (login !== undefined) return `cliscale-${login}@proj.iam`
     if (expression.includes('connection_name')) return 'proj:us-central1:cliscale'
     if (expression.includes('prefix_length')) return '10.16.0.0/20'
     return expression.includes('cidr') ? '10.8.0.0/14' : 'cliscale'
