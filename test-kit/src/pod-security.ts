@@ -74,7 +74,10 @@ const VOLUMES = [
   'secret',
 ]
 
-/** The controls of the Pod Security Standards (kubernetes.io/docs/concepts/security/pod-security-standards), v1.35. */
+/**
+ * The controls of the Pod Security Standards (kubernetes.io/docs/concepts/security/pod-security-standards), but for the one
+ * that v1.34 added: that probes and hooks name no host.
+ */
 const CHECKS = {
   'baseline/host-process': eachSecurity((security) => security.windowsOptions?.hostProcess === true),
   'baseline/host-namespaces': ({ spec }) => (spec.hostNetwork || spec.hostPID || spec.hostIPC ? ['pod'] : []),

@@ -47,10 +47,6 @@ export class HostConnection {
     this.next = offset
   }
 
-  get welcomed(): boolean {
-    return this.next !== undefined
-  }
-
   send(message: WorkMessage): void {
     if (!this.socket.destroyed) this.socket.write(encodeMessage(message))
   }
