@@ -112,7 +112,7 @@ variable "database_tier" {
 
   validation {
     # Shared-core machines have 25 to 50 connections; three controllers and three gateways want 60.
-    condition     = can(regex("^db-(custom-[0-9]+-[0-9]+|perf-optimized-N-[0-9]+)$", var.database_tier))
+    condition     = can(regex("^db-custom-[0-9]+-[0-9]+$", var.database_tier))
     error_message = "database_tier has to be db-custom-CPUS-MEMORY: db-f1-micro and db-g1-small have too few connections."
   }
 }

@@ -144,6 +144,17 @@ describe('the Terraform configuration', () => {
     expect(await faultsAfter(from, to)).toEqual([fault])
   })
 
+  test('lets in machines that the edition of the database has, and enough connections', () => {
+    expect(at(configuration.resources.get('google_sql_database_instance.main'), 'settings', 0, 'edition')).toBe(
+      'ENTERPRISE',
+    )
+    const condition = String(at(configuration.variables.get('database_tier'), 'validation', 0, 'condition'))
+    const tier = new RegExp(/regex\("([^"]+)"/.exec(condition)?.[1] ?? '^$')
+    expect(['db-custom-1-3840', 'db-custom-16-65536'].every((name) => tier.test(name))).toBe(true)
+    // Of ENTERPRISE_PLUS, and of shared cores.
+    expect(['db-perf-optimized-N-2', 'db-f1-micro'].some((name) => tier.test(name))).toBe(false)
+  })
+
   test('that is no HCL is refused', async () => {
     await expect(parseTerraform({ 'broken.tf': 'resource "a" {' })).rejects.toThrow()
   })
