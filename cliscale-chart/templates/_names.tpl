@@ -55,7 +55,7 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- mergeOverwrite (deepCopy $root.Values.commonLabels) (index . 2) $ours | toYaml -}}
 {{- end -}}
 
-{{- /* The labels of sessions' pods, as the controller makes them (controller/src/launch/job-spec.ts); policies and the
+{{- /* The labels of sessions' pods, as the controller makes them (controller/src/launch/kubernetes/job-spec.ts); policies and the
        pods of `helm test` go by them. */ -}}
 {{- define "cliscale.sessionSelector" -}}
 {{ include "cliscale.selectorLabels" (list . "session") }}

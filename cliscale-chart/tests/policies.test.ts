@@ -1,7 +1,7 @@
 import net from 'node:net'
 import { beforeAll, describe, expect, test } from '@jest/globals'
-import { jobSpec } from '../../controller/src/launch/job-spec.ts'
-import { parseSessionTemplate } from '../../controller/src/launch/session-template.ts'
+import { jobSpec } from '../../controller/src/launch/kubernetes/job-spec.ts'
+import { parseSessionTemplate } from '../../controller/src/launch/kubernetes/session-template.ts'
 import { caseNamed, type KubeObject, objectsOf, type ValuesCase, VALUES_CASES, whyNoHelm } from './helm.ts'
 import { podTemplates, selects } from './pods.ts'
 

@@ -1,4 +1,4 @@
-{{- /* session.json, as controller/src/launch/session-template.ts reads it. */ -}}
+{{- /* session.json, as controller/src/launch/kubernetes/session-template.ts reads it. */ -}}
 {{- define "cliscale.sessionTemplate" -}}
 {{- $sessions := .Values.sessions -}}
 {{- $images := dict -}}
