@@ -10,7 +10,7 @@ export { type Controller, createController, type ControllerDeps } from './contro
 export { migrate } from './db/migrate.ts'
 export { findSchemaFault } from './db/schema-version.ts'
 export type { Launcher } from './launch/launcher.ts'
-export { createLocalLauncher, type LocalLauncherOptions } from './launch/local.ts'
+export { createLocalLauncher, type LocalLauncherOptions } from './launch/local/local-launcher.ts'
 export type { ApiKey } from './identity/api-keys.ts'
 export { CONTROLLER_ROUTES, internalRoute } from './metrics.ts'
 export { createSigner, generateSigningKey, type Signer } from './tokens/signer.ts'

@@ -1,7 +1,7 @@
 /** What the controller counts and times; the names are a contract with dashboards and alerts (ADR 0009). */
 import { FINAL_STATUSES, type FinalStatus, OPEN_STATUSES, type Reason, REASON_NAMES } from '@cliscale/contract'
 import type { Metrics } from '@cliscale/service-kit/metrics'
-import type { WatchStats } from './launch/kubernetes-watch.ts'
+import type { WatchStats } from './launch/kubernetes/resource-watch.ts'
 import type { Launcher } from './launch/launcher.ts'
 import type { Sessions } from './sessions/service.ts'
 

@@ -3,7 +3,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ConfigError, type Logger } from '@cliscale/service-kit'
 import type { Place } from './config.ts'
-import type { WatchStats } from './launch/kubernetes-watch.ts'
+import type { WatchStats } from './launch/kubernetes/resource-watch.ts'
 import type { Launcher } from './launch/launcher.ts'
 import type { ImageKinds } from './sessions/images.ts'
 
@@ -37,7 +37,7 @@ async function openMachine(
   { internalPort, logger, env }: PlaceOptions,
   { dataDir }: Place & { kind: 'machine' },
 ): Promise<OpenedPlace> {
-  const { createLocalLauncher } = await import('./launch/local.ts')
+  const { createLocalLauncher } = await import('./launch/local/local-launcher.ts')
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
   // The two programs of a session lie beside this package; it only knows where.
   const programs = new URL('../../runner/dist/programs/', import.meta.url)
@@ -64,8 +64,8 @@ async function openCluster(
   { namespace, instance, internalUrl, templateFile }: Place & { kind: 'cluster' },
 ): Promise<OpenedPlace> {
   const [{ createKubernetesLauncher }, { parseSessionTemplate }] = await Promise.all([
-    import('./launch/kubernetes.ts'),
-    import('./launch/session-template.ts'),
+    import('./launch/kubernetes/kubernetes-launcher.ts'),
+    import('./launch/kubernetes/session-template.ts'),
   ])
   const text = await readFile(templateFile, 'utf8').catch((error: NodeJS.ErrnoException) => {
     throw new ConfigError([`the file of CLISCALE_SESSION_TEMPLATE_FILE cannot be read (${error.code ?? 'error'})`])

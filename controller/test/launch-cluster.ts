@@ -5,10 +5,13 @@ import os from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { createLogger } from '@cliscale/service-kit'
-import { SESSION_LABEL } from '../src/launch/job-names.ts'
-import { createKubernetesLauncher, type KubernetesLauncherOptions } from '../src/launch/kubernetes.ts'
-import type { KubernetesLauncher } from '../src/launch/kubernetes.ts'
-import { SessionTemplate } from '../src/launch/session-template.ts'
+import { SESSION_LABEL } from '../src/launch/kubernetes/job-names.ts'
+import {
+  createKubernetesLauncher,
+  type KubernetesLauncherOptions,
+} from '../src/launch/kubernetes/kubernetes-launcher.ts'
+import type { KubernetesLauncher } from '../src/launch/kubernetes/kubernetes-launcher.ts'
+import { SessionTemplate } from '../src/launch/kubernetes/session-template.ts'
 import { expectEventually, type LauncherUnderTest } from './launch-contract.ts'
 
 const run = promisify(execFile)

@@ -7,10 +7,10 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
-import { createLocalLauncher } from '../src/launch/local.ts'
-import { findMemoryLimiter } from '../src/launch/memory-limit.ts'
-import { signalProcess } from '../src/launch/process-table.ts'
-import { removeTree } from '../src/launch/session-folder.ts'
+import { createLocalLauncher } from '../src/launch/local/local-launcher.ts'
+import { findMemoryLimiter } from '../src/launch/local/memory-limit.ts'
+import { signalProcess } from '../src/launch/local/process-table.ts'
+import { removeTree } from '../src/launch/local/session-folder.ts'
 import { expectEventually, request } from './launch-contract.ts'
 import { createLocalSystem, type LocalSystem, processes } from './launch-local-system.ts'
 
@@ -248,7 +248,7 @@ describe('processes', () => {
 
   test('we and what we descend from are no part of a session, whatever our environment says', async () => {
     const sessionId = randomUUID()
-    const script = `import { createProcessTable } from ${JSON.stringify(new URL('../dist/launch/process-table.js', import.meta.url))}
+    const script = `import { createProcessTable } from ${JSON.stringify(new URL('../dist/launch/local/process-table.js', import.meta.url))}
       const found = await createProcessTable().ofSession({ sessionId: ${JSON.stringify(sessionId)}, programs: [] })
       process.stdout.write(JSON.stringify({ own: process.pid, found: found.map(({ pid }) => pid) }))`
     const env = { PATH: process.env['PATH'], CLISCALE_SESSION_ID: sessionId }

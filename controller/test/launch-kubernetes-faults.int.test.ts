@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals'
-import { jobSpec } from '../src/launch/job-spec.ts'
-import type { KubernetesLauncherOptions } from '../src/launch/kubernetes.ts'
+import { jobSpec } from '../src/launch/kubernetes/job-spec.ts'
+import type { KubernetesLauncherOptions } from '../src/launch/kubernetes/kubernetes-launcher.ts'
 import type { Launched, Launcher } from '../src/launch/launcher.ts'
 import { type ApiServerProxy, createApiServerProxy } from './api-server-proxy.ts'
 import {

@@ -4,8 +4,11 @@ import os from 'node:os'
 import path from 'node:path'
 import { createLogger } from '@cliscale/service-kit'
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
-import { createKubernetesLauncher, type KubernetesLauncherOptions } from '../src/launch/kubernetes.ts'
-import { SessionTemplate } from '../src/launch/session-template.ts'
+import {
+  createKubernetesLauncher,
+  type KubernetesLauncherOptions,
+} from '../src/launch/kubernetes/kubernetes-launcher.ts'
+import { SessionTemplate } from '../src/launch/kubernetes/session-template.ts'
 import { createKubernetesSystem, createTestCluster, hasCluster, type TestCluster } from './launch-cluster.ts'
 import { describeLauncher, request } from './launch-contract.ts'
 

@@ -4,9 +4,9 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createLogger } from '@cliscale/service-kit'
 import type { Launcher } from '../src/launch/launcher.ts'
-import { createLocalLauncher, type LocalLauncherOptions } from '../src/launch/local.ts'
-import { createProcessTable } from '../src/launch/process-table.ts'
-import { type LaunchRecord, sessionFolder, type SessionFolder } from '../src/launch/session-folder.ts'
+import { createLocalLauncher, type LocalLauncherOptions } from '../src/launch/local/local-launcher.ts'
+import { createProcessTable } from '../src/launch/local/process-table.ts'
+import { type LaunchRecord, sessionFolder, type SessionFolder } from '../src/launch/local/session-folder.ts'
 import type { LauncherUnderTest } from './launch-contract.ts'
 
 const programs = fileURLToPath(new URL('launch-programs/', import.meta.url))

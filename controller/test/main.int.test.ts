@@ -280,7 +280,7 @@ test('what a composition imports does not load the client of Kubernetes', async 
     register('data:text/javascript,' + encodeURIComponent(${JSON.stringify(hook)}))
     const { createController } = await import(${JSON.stringify(pathToFileURL(dist('index.js')).href)})
     console.log(typeof createController)
-    await import(${JSON.stringify(pathToFileURL(dist('launch/kubernetes.js')).href)}).catch((error) => console.log(error.message))`
+    await import(${JSON.stringify(pathToFileURL(dist('launch/kubernetes/kubernetes-launcher.js')).href)}).catch((error) => console.log(error.message))`
   const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
   let text = ''
   child.stdout.on('data', (data: Buffer) => (text += data.toString()))

@@ -16,7 +16,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { ConfigError, EXIT_CONFIG, parseEnv } from '@cliscale/service-kit'
 import { z } from 'zod'
 import { ROTATION_ENV } from '../config.ts'
-import { openKeySecret } from '../launch/signing-key-secret.ts'
+import { openKeySecret } from '../launch/kubernetes/signing-key-secret.ts'
 import { type KeySecret, rotate } from './rotation.ts'
 
 /** How long the cluster may be away. */

@@ -1,6 +1,6 @@
 // Launches a session and is killed at one step of it: `crashing-launcher.mjs <options as JSON> <session id> <step>`.
-import { createLocalLauncher } from '../../dist/launch/local.js'
-import { createProcessTable } from '../../dist/launch/process-table.js'
+import { createLocalLauncher } from '../../dist/launch/local/local-launcher.js'
+import { createProcessTable } from '../../dist/launch/local/process-table.js'
 
 const [options, sessionId, step] = process.argv.slice(2)
 const table = createProcessTable()

@@ -12,7 +12,7 @@ import { createCertificate } from '../fetch/certificate.ts'
 const run = promisify(execFile)
 const IMAGE = process.env['E2E_RUNNER_IMAGE'] ?? 'cliscale/runner:dev'
 /** What the controller makes: the contract between the two. */
-const JOB = path.join(import.meta.dirname, '../../../controller/src/launch/job-spec-goldens/ca.json')
+const JOB = path.join(import.meta.dirname, '../../../controller/src/launch/kubernetes/job-spec-goldens/ca.json')
 
 export interface State {
   readonly events: readonly SessionEvent[]

@@ -1,6 +1,6 @@
 import type { V1Container, V1EnvVar, V1Job, V1PodSpec, V1Volume, V1VolumeMount } from '@kubernetes/client-node'
 import { CONTAINERS, jobName, sessionLabels } from './job-names.ts'
-import type { LaunchRequest } from './launcher.ts'
+import type { LaunchRequest } from '../launcher.ts'
 import { parseQuantity } from './quantity.ts'
 import type { SessionTemplate } from './session-template.ts'
 

@@ -1,6 +1,6 @@
 import { KubeConfig } from '@kubernetes/client-node'
-import type { KeySecret, StoredKeys } from '../tokens/rotation.ts'
-import { ApiRefusal, createKubernetesApi } from './kubernetes-api.ts'
+import type { KeySecret, StoredKeys } from '../../tokens/rotation.ts'
+import { ApiRefusal, createKubernetesApi } from './api.ts'
 
 /** The key of the Secret that holds the PEM, as the chart names it. */
 const DATA_KEY = 'signing-key.pem'

@@ -1,10 +1,10 @@
 import type { Logger } from '@cliscale/service-kit'
 import { CONTAINERS } from './job-names.ts'
 import { type EventObject, keepEvent } from './cluster-events.ts'
-import type { KubernetesApi } from './kubernetes-api.ts'
-import { type JobObject, keepJob, keepPod, type KubernetesObject, type PodObject } from './kubernetes-objects.ts'
-import { ResourceWatch, type WatchStats, type WatchTimings } from './kubernetes-watch.ts'
-import type { Identified, Launched } from './launcher.ts'
+import type { KubernetesApi } from './api.ts'
+import { type JobObject, keepJob, keepPod, type KubernetesObject, type PodObject } from './objects.ts'
+import { ResourceWatch, type WatchStats, type WatchTimings } from './resource-watch.ts'
+import type { Identified, Launched } from '../launcher.ts'
 import { isFinished, isPrepared, jobState, podState } from './pod-state.ts'
 
 export interface ClusterViewOptions {

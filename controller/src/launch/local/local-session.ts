@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { rm } from 'node:fs/promises'
 import { REASONS } from '@cliscale/contract'
-import type { Address, Identified } from './launcher.ts'
+import type { Address, Identified } from '../launcher.ts'
 import type { ProcessMark } from './process-table.ts'
 import {
   isHostDone,

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { TOKEN_AUDIENCE } from './job-spec.ts'
-import type { KubernetesApi } from './kubernetes-api.ts'
+import type { KubernetesApi } from './api.ts'
 
 /** The pod whose token somebody showed. */
 export interface TokenHolder {

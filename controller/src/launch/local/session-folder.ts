@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { chmod, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
-import type { Address } from './launcher.ts'
+import type { Address } from '../launcher.ts'
 import type { ProcessMark } from './process-table.ts'
 
 /** Where a session's files lie. Everything under `root` is for the owner only. */

@@ -1,5 +1,5 @@
 import type { Reason } from '@cliscale/contract'
-import type { LaunchFault } from './launcher.ts'
+import type { LaunchFault } from '../launcher.ts'
 
 const MAX_SYSTEM_WORDS = 400
 

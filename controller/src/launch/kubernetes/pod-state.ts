@@ -1,14 +1,8 @@
 import { FinalReport } from '@cliscale/contract'
 import { CONTAINERS } from './job-names.ts'
 import { TERMINAL_PORT } from './job-spec.ts'
-import {
-  containersOf,
-  type ContainerStatus,
-  type EndedContainer,
-  type JobObject,
-  type PodObject,
-} from './kubernetes-objects.ts'
-import type { Launched, LaunchFault } from './launcher.ts'
+import { containersOf, type ContainerStatus, type EndedContainer, type JobObject, type PodObject } from './objects.ts'
+import type { Launched, LaunchFault } from '../launcher.ts'
 import { findFault, isStartFault } from './pod-fault.ts'
 import { told } from './pod-words.ts'
 

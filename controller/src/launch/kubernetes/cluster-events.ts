@@ -1,5 +1,5 @@
-import type { KubernetesObject } from './kubernetes-objects.ts'
-import type { LaunchFault } from './launcher.ts'
+import type { KubernetesObject } from './objects.ts'
+import type { LaunchFault } from '../launcher.ts'
 import { told } from './pod-words.ts'
 
 /** A warning of the cluster about a Job or a pod, as far as it tells why a launch waits. */

@@ -1,9 +1,9 @@
 import type http from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '@cliscale/service-kit'
-import { ApiRefusal, askedToWaitMs, type KubernetesApi } from './kubernetes-api.ts'
-import type { KubernetesObject } from './kubernetes-objects.ts'
-import { LauncherUnavailable } from './launcher.ts'
+import { ApiRefusal, askedToWaitMs, type KubernetesApi } from './api.ts'
+import type { KubernetesObject } from './objects.ts'
+import { LauncherUnavailable } from '../launcher.ts'
 
 export interface WatchOptions<T extends KubernetesObject> {
   readonly api: KubernetesApi

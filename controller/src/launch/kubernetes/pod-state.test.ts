@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from '@jest/globals'
-import type { JobObject, PodObject } from './kubernetes-objects.ts'
+import type { JobObject, PodObject } from './objects.ts'
 import { isPrepared, jobState, podState } from './pod-state.ts'
 
 interface Capture {

@@ -1,7 +1,7 @@
 import type { Reason } from '@cliscale/contract'
 import { CONTAINERS } from './job-names.ts'
-import { containersOf, type EndedContainer, type JobObject, type PodObject } from './kubernetes-objects.ts'
-import type { LaunchFault } from './launcher.ts'
+import { containersOf, type EndedContainer, type JobObject, type PodObject } from './objects.ts'
+import type { LaunchFault } from '../launcher.ts'
 import { told } from './pod-words.ts'
 
 /** What is known of a launch when something may have been done to it. */

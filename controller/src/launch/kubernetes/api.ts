@@ -2,7 +2,7 @@ import http from 'node:http'
 import https from 'node:https'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { KubeConfig } from '@kubernetes/client-node'
-import { LauncherUnavailable } from './launcher.ts'
+import { LauncherUnavailable } from '../launcher.ts'
 
 /** An answer of the API server that is a refusal. `message` is the server's own sentence. */
 export class ApiRefusal extends Error {
