@@ -1,7 +1,7 @@
 import type { ClaimResponse, Stage, WorkOrder } from '@cliscale/contract'
 import type { Logger } from '@cliscale/service-kit'
 import { doneLine, failedLine, type LineStage, noteLine } from '../relay/stage-lines.ts'
-import type { SessionFailure } from './failure.ts'
+import { isSessionFailure } from './failure.ts'
 import { type EndedEvent, endStopped, endWithout } from './outcome.ts'
 import type { StopRequest } from './stop-request.ts'
 import type { SessionTerminal } from './terminal-types.ts'
@@ -73,9 +73,4 @@ async function fetchInStages(options: BringCodeOptions, url: string, checksumSha
   })
   finish()
   for (const note of notes) terminal.appendHost(noteLine(note))
-}
-
-/** By name: Jest loads modules in several realms. */
-function isSessionFailure(error: unknown): error is SessionFailure {
-  return error instanceof Error && error.name === 'SessionFailure'
 }

@@ -11,3 +11,8 @@ export class SessionFailure extends Error {
     this.detail = detail
   }
 }
+
+/** Whether a thrown value is a SessionFailure, from whatever realm. */
+export function isSessionFailure(error: unknown): error is SessionFailure {
+  return (error as Error | undefined)?.name === 'SessionFailure' && typeof (error as SessionFailure).reason === 'string'
+}

@@ -1,7 +1,7 @@
 /** Gets a session's code: download, checksum, rules, unpacked files. The one entry point of this folder. */
 import { type FetchPolicy, isAppError, type Stage } from '@cliscale/contract'
 import { type CodeUrl, parseCodeUrl } from '@cliscale/contract/code-url'
-import { SessionFailure } from '../failure.ts'
+import { isSessionFailure, SessionFailure } from '../failure.ts'
 import { unpackArchive } from './archive.ts'
 import { type Resolve, systemResolve } from './dial.ts'
 import { download, type DownloadOptions } from './download.ts'
@@ -11,7 +11,7 @@ import { refNotFound } from './git-refs.ts'
 import { cloneRepository } from './git.ts'
 import { resolveTree, tarballUrl, treeRoot, type TreeUrl } from './github.ts'
 import { DEFAULT_LIMITS, type FetchLimits } from './limits.ts'
-import { isSessionFailure, printable } from './refusal.ts'
+import { printable } from './refusal.ts'
 import { openStaging, type Staging } from './staging.ts'
 
 export interface FetchCodeOptions {

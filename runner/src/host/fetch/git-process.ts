@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
-import { SessionFailure } from '../failure.ts'
-import { isSessionFailure, printable } from './refusal.ts'
+import { isSessionFailure, SessionFailure } from '../failure.ts'
+import { printable } from './refusal.ts'
 
 export interface GitRun {
   readonly env: Record<string, string>

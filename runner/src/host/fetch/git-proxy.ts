@@ -8,12 +8,11 @@ import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import { checkFetchTarget, isUnsafeHost } from '@cliscale/contract/code-url'
 import { isAppError } from '@cliscale/contract/errors'
-import { SessionFailure } from '../failure.ts'
+import { isSessionFailure, SessionFailure } from '../failure.ts'
 import { checkedLookup } from './dial.ts'
 import type { DownloadOptions } from './download.ts'
 import { explainNetworkError } from './http-errors.ts'
 import { formatBytes } from './limits.ts'
-import { isSessionFailure } from './refusal.ts'
 
 export interface GitProxy extends AsyncDisposable {
   /** With a password of its own, so that no other process of this machine can use the proxy. */

@@ -1,7 +1,6 @@
 import { bareHost } from '@cliscale/contract/code-url'
 import type { Dispatcher } from 'undici'
-import { SessionFailure } from '../failure.ts'
-import { isSessionFailure } from './refusal.ts'
+import { isSessionFailure, SessionFailure } from '../failure.ts'
 
 /** What an HTTP status other than 200 means for a person; also says when GitHub's rate limit ends. */
 export function explainStatus(

@@ -54,8 +54,3 @@ export function printable(name: string): string {
   })
   return `"${safe}"`
 }
-
-/** Whether a thrown value is a SessionFailure, from whatever realm. */
-export function isSessionFailure(error: unknown): error is SessionFailure {
-  return (error as Error | undefined)?.name === 'SessionFailure' && typeof (error as SessionFailure).reason === 'string'
-}

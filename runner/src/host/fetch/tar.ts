@@ -2,10 +2,10 @@
 import { createReadStream } from 'node:fs'
 import { createGunzip } from 'node:zlib'
 import { Parser, type ReadEntry } from 'tar'
-import { SessionFailure } from '../failure.ts'
+import { isSessionFailure, SessionFailure } from '../failure.ts'
 import { type ArchiveEntry, createEntryPlan, type Plan, type PlanOptions } from './entry-plan.ts'
 import { formatBytes, type FetchLimits } from './limits.ts'
-import { isSessionFailure, refuse } from './refusal.ts'
+import { refuse } from './refusal.ts'
 import { createTreeWriter, writeLinks } from './tree-writer.ts'
 
 /**

@@ -2,9 +2,10 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import zlib from 'node:zlib'
 import yauzl from 'yauzl'
+import { isSessionFailure } from '../failure.ts'
 import { type ArchiveEntry, createEntryPlan, type Plan, type PlanOptions } from './entry-plan.ts'
 import { formatBytes, type FetchLimits } from './limits.ts'
-import { isSessionFailure, printable, refuse } from './refusal.ts'
+import { printable, refuse } from './refusal.ts'
 import { createTreeWriter, writeLinks } from './tree-writer.ts'
 import { checkExtents, findZipDirectory, readAt, type ZipExtent } from './zip-layout.ts'
 
