@@ -3,10 +3,17 @@ import { beforeAll, describe, expect, test } from '@jest/globals'
 import { parse, parseAllDocuments } from 'yaml'
 import { faultsOf, type Known, plainMetric } from './document-rules.ts'
 import { commands } from './markdown.ts'
-import { has, read, readYaml, root } from './repository.ts'
+import { at, has, read, readYaml, root } from './repository.ts'
 import { parseTerraform, terraformSources } from './terraform.ts'
 
-const DOCUMENTS = ['docs/deploy.md', 'docs/upgrades.md', 'docs/runbook.md', 'README.md', 'cliscale-chart/README.md']
+const DOCUMENTS = [
+  'docs/deploy.md',
+  'docs/upgrades.md',
+  'docs/runbook.md',
+  'docs/e2e.md',
+  'README.md',
+  'cliscale-chart/README.md',
+]
 let known: Known
 
 beforeAll(async () => {
@@ -115,6 +122,20 @@ describe('documents', () => {
         `the chart makes no ${kind}/${name}`,
       ])
     })
+
+  test('give a session the size that it has', () => {
+    const units = { m: 0.001, Mi: 1, Gi: 1024 }
+    const sum = (part: string, name: string) =>
+      ['host', 'work']
+        .map((half) => String(at(known.values, 'sessions', 'resources', half, part, name)))
+        .reduce((total, text) => {
+          const [, amount = '', unit = ''] = /^([0-9.]+)(m|Mi|Gi)?$/.exec(text) ?? []
+          return total + Number(amount) * (units[unit as keyof typeof units] ?? 1)
+        }, 0)
+    const requested = `${sum('requests', 'cpu') * 1000}m CPU, ${sum('requests', 'memory')} Mi requested`
+    const most = `${sum('limits', 'cpu')} CPU, ${sum('limits', 'memory') / 1024} Gi at most`
+    expect(read('docs/deploy.md')).toContain(`| a session              | ${requested}; ${most} `)
+  })
 
   test('have the commands that everybody knows, as they stand', () => {
     const all = new Set(DOCUMENTS.flatMap((file) => commands(read(file)).map((line) => line.replace(/\s+#.*/, ''))))
