@@ -45,7 +45,7 @@ export interface Composition {
 /**
  * Controller and gateway in one process behind one HTTP server on 127.0.0.1, and the internal API on a Unix socket.
  *
- * @throws the error of `listen`; nothing is left listening then.
+ * @throws the error of `listen`; ConfigError when the port of the metrics is taken. The process is to end then.
  */
 export async function startComposition(options: {
   settings: ServerSettings
