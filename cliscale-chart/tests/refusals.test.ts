@@ -327,6 +327,20 @@ const REFUSALS: readonly Refusal[] = [
     says: ["'/networkPolicy/apiServerPorts': minItems"],
   },
   {
+    what: 'more egress without a destination, which would be everywhere',
+    values: { networkPolicy: { extraSessionEgress: [{ ports: [{ port: 443 }] }, { to: [] }, { to: [{}] }] } },
+    says: [
+      "'/networkPolicy/extraSessionEgress/0': missing property 'to'",
+      "'/networkPolicy/extraSessionEgress/1/to': minItems",
+      "'/networkPolicy/extraSessionEgress/2/to/0': minProperties",
+    ],
+  },
+  {
+    what: 'callers by what is no peer of a policy',
+    values: { networkPolicy: { httpFrom: [{ cidr: '10.0.0.0/8' }] } },
+    says: ['/networkPolicy/httpFrom/0', "'cidr' not allowed", "'ipBlock'"],
+  },
+  {
     what: 'one login for the gateway and the owner of the tables',
     values: {
       database: { existingSecret: '', cloudSql: { instance: 'p:r:i', user: 'a@p.iam', gatewayUser: 'a@p.iam' } },
