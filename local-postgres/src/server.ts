@@ -169,11 +169,17 @@ async function initialise(parts: {
     await rename(draft, data)
   } catch (cause) {
     await rm(draft, { recursive: true, force: true }).catch(() => {})
-    const why = (cause as { stderr?: string }).stderr?.trim().split('\n').at(-1) ?? String(cause)
+    const { stderr } = cause as { stderr?: string }
+    const why = stderr === undefined ? String(cause) : initdbFault(stderr)
     throw new Error(`PostgreSQL's data could not be made in ${data}: ${why}`, { cause })
   } finally {
     await rm(passwordFile, { force: true }).catch(() => {})
   }
+}
+
+/** Why initdb failed: its first error, or that of the server it runs; its last line tells only what it removes. */
+export function initdbFault(stderr: string): string {
+  return /(?:error|FATAL|PANIC): +(.*)/.exec(stderr)?.[1] ?? stderr.trim().split('\n').at(-1)!
 }
 
 /** A Unix socket's path may have 107 bytes; a data folder deep in the tree gets its socket in the temporary folder. */
