@@ -216,6 +216,29 @@ else {
       expect(reaches(place('gateway'), { ip: '172.16.0.2' }, 6443)).toBe(false)
     })
 
+    test('`helm test` asks for what the policies say, from a pod with and one without access', () => {
+      const ports: Record<string, [to: () => Place, port: number]> = {
+        'controller:80': [() => place('controller'), 7080],
+        'controller:7082': [() => place('controller'), 7082],
+        'gateway:80': [() => place('gateway'), 7081],
+        'listener:7681': [() => sessionPlace(given), 7681],
+      }
+      const asked = ['gateway', 'stranger'].flatMap((name) => {
+        const pod = podTemplates(objectsOf(given)).find(({ owner }) => owner.endsWith(`-test-${name}`))!
+        const from = { namespace: pod.namespace, labels: pod.labels as Record<string, string> }
+        const { data } = objectsOf(given).find(({ data }) => data?.[`${name}.json`])!
+        const plan = JSON.parse(data[`${name}.json`]) as Record<'allowed' | 'refused', { address: string }[]>
+        return (['allowed', 'refused'] as const).flatMap((wanted) =>
+          (plan[wanted] ?? []).map(({ address }) => {
+            const [to, port] = ports[/-(\w+)\./.exec(address)![1] + address.slice(address.lastIndexOf(':'))]!
+            return { name, address, wanted, found: reaches(from, to(), port) ? 'allowed' : 'refused' }
+          }),
+        )
+      })
+      expect(asked.length).toBeGreaterThanOrEqual(3)
+      for (const { wanted, found, ...what } of asked) expect({ ...what, found }).toEqual({ ...what, found: wanted })
+    })
+
     test('an exception lies inside of its network, as Kubernetes wants it', () => {
       for (const block of JSON.stringify(policies()).match(/\{"cidr":[^}]*\}/g) ?? []) {
         const { cidr, except = [] } = JSON.parse(block) as { cidr: string; except?: string[] }
