@@ -2,7 +2,7 @@
 
 const NAMES = {
   fetching_code: 'code fetched',
-  verifying: 'checksum verified',
+  verifying: 'archive checked',
   installing: 'installed',
 } as const
 export type LineStage = keyof typeof NAMES
