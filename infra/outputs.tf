@@ -82,8 +82,6 @@ output "helm_values" {
       gce = { staticIpName = try(google_compute_global_address.ingress[0].name, "") }
     }
     networkPolicy = {
-      # Autopilot's DNS is Cloud DNS, which answers on the metadata server's address.
-      dnsCidrs      = ["169.254.169.254/32"]
       databaseCidrs = ["${google_compute_global_address.private_services.address}/${google_compute_global_address.private_services.prefix_length}"]
     }
   })

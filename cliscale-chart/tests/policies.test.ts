@@ -262,6 +262,21 @@ else {
       expect(reaches('140.82.112.3', 25)).toBe(false)
     })
 
+    test('on GKE every pod reaches DNS at the addresses that it has there, and nothing else at them', () => {
+      for (const name of ['staging', 'production']) {
+        const objects = objectsOf(caseNamed(name))
+        const policies = objects.filter(({ kind }) => kind === 'NetworkPolicy')
+        const session = sessionPlace(caseNamed(name))
+        const pods = podTemplates(objects)
+          .filter(({ owner }) => !owner.includes('-test'))
+          .map(({ namespace, labels }) => ({ namespace, labels: labels as Record<string, string> }))
+        for (const ip of ['169.254.20.10', '169.254.169.254']) {
+          for (const pod of [session, ...pods]) expect(isAllowed(policies, pod, { ip }, 53)).toBe(true)
+          expect(isAllowed(policies, session, { ip }, 80)).toBe(false)
+        }
+      }
+    })
+
     test('a database of the release is reached by its three users only', () => {
       const objects = objectsOf(caseNamed('trial-database'))
       const policies = objects.filter(({ kind }) => kind === 'NetworkPolicy')
