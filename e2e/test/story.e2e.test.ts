@@ -49,6 +49,21 @@ if (executablePath === undefined) {
         return saved ? saved.text() : ''
       })
 
+    test.each(['js', 'css'])('comes up although its first %s is asked of a gateway of another build', async (kind) => {
+      const page = await newTab()
+      let asked = 0
+      await page.route(`**/terminal-*.${kind}`, (route) => {
+        const other = `${system.base}/ws/assets/terminal-00000000.${kind}`
+        return route.continue(asked++ === 0 ? { url: other } : {})
+      })
+      const session = await system.create({ command: 'cat' })
+      await page.goto(session.terminalUrl)
+      await state(page, 'live')
+      expect(asked).toBe(2)
+      await system.api('DELETE', `/api/sessions/${session.sessionId}`)
+      await page.context().close()
+    })
+
     test('waits, is live, ends with 0, and shows it again after a reload; the token leaves the address bar', async () => {
       const page = await newTab()
       const session = await system.create({

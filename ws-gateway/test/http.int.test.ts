@@ -106,6 +106,13 @@ describe('the page', () => {
     expect(icon.headers.get('cache-control')).toBe('no-cache')
     await Promise.all([script.text(), icon.text()])
   })
+
+  test('is loaded again when its script is another build’s', async () => {
+    const script = await fetch(`${rig.origin}/ws/assets/terminal-00000000.js`)
+    expect(script.headers.get('cache-control')).toBe('no-store')
+    expect(script.headers.get('content-type')).toMatch(/^text\/javascript/)
+    expect(await script.text()).toContain('location.reload()')
+  })
 })
 
 describe('a link', () => {

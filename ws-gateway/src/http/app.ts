@@ -31,7 +31,7 @@ export function createApp(deps: AppDeps): Express {
   app.enable('strict routing')
   app.enable('case sensitive routing')
   app.use(requestLine(deps.logger), securityHeaders)
-  app.use('/ws/assets', assets(path.join(deps.publicDir, 'assets')), notFound)
+  app.use('/ws/assets', assets(path.join(deps.publicDir, 'assets')), scriptOfAnotherBuild, notFound)
   app.param('id', (_req, _res, next, id: string) => next(SESSION_ID_PATTERN.test(id) ? undefined : nothingHere()))
   app.route('/ws/:id').get(page(deps.publicDir)).all(only('GET, HEAD'))
   app
@@ -83,6 +83,15 @@ function assets(dir: string): RequestHandler {
       res.setHeader('Cache-Control', isHashed ? 'public, max-age=31536000, immutable' : 'no-cache')
     },
   })
+}
+
+/**
+ * While gateways are replaced, one may be asked for the script of a page that another build has served. The page is then
+ * loaded again, until page and script come from the same build; a page without its script would stay blank.
+ */
+const scriptOfAnotherBuild: RequestHandler = (req, res, next) => {
+  if (req.method !== 'GET' || !/^\/terminal-[A-Za-z0-9]{8}\.js$/.test(req.path)) return next()
+  res.set('Cache-Control', 'no-store').type('js').send('setTimeout(() => location.reload(), 1000)\n')
 }
 
 /** The same bytes for every session and query: nothing of the request is in it. */
