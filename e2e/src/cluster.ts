@@ -1,7 +1,8 @@
 /** The system that `npm run e2e:up` made: its public API, and kubectl to look at it and to break it. */
-import { execFile } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
+import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { type Api, createApi, type SessionView } from './system.ts'
@@ -10,7 +11,7 @@ const run = promisify(execFile)
 export const ROOT = path.resolve(import.meta.dirname, '../..')
 export const NAMESPACE = 'ws-cli'
 export const SESSIONS = 'ws-cli-sessions'
-const SESSION_LABEL = 'cliscale.dev/session-id'
+export const SESSION_LABEL = 'cliscale.dev/session-id'
 
 interface State {
   readonly kubeconfig: string
@@ -45,6 +46,7 @@ export interface Pod {
     readonly uid: string
     readonly labels: Readonly<Record<string, string>>
     readonly creationTimestamp: string
+    readonly deletionTimestamp?: string
   }
   readonly spec: Record<string, unknown>
   readonly status: {
@@ -81,6 +83,11 @@ export async function kubectlWith(input: string, ...args: string[]): Promise<str
   return (await running).stdout
 }
 
+/** Starts a kubectl that goes on until it is killed, such as a watch. What it prints is on its standard output. */
+export function spawnKubectl(...args: string[]): ChildProcess & { readonly stdout: Readable } {
+  return spawn('kubectl', args, { env, stdio: ['ignore', 'pipe', 'inherit'] })
+}
+
 /** Hands objects to the API server. */
 export async function apply(...objects: object[]): Promise<void> {
   await kubectlWith(JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects }), 'apply', '-f', '-')
@@ -97,8 +104,19 @@ export async function clusterProgram(name: string, ...args: string[]): Promise<s
   if (state.clusterFolder === null) throw new Error('this is not the test cluster')
   // What `up` starts stays; it must not keep a temporary folder of ours.
   const { TMPDIR: _, ...clean } = process.env
-  const { stdout } = await run(path.join(state.clusterFolder, name), args, { env: clean, timeout: 300_000 })
+  const { stdout } = await run(path.join(state.clusterFolder, name), args, {
+    env: clean,
+    maxBuffer: 1 << 28,
+    timeout: 300_000,
+  })
   return stdout
+}
+
+/** Runs psql or pg_dump on the release's database, as its owner. */
+export async function onDatabase(program: 'psql' | 'pg_dump', ...args: string[]): Promise<string> {
+  const path = 'jsonpath={.data.DATABASE_URL}'
+  const url = Buffer.from(await kubectl('get', 'secret', 'cliscale-database', '-n', NAMESPACE, '-o', path), 'base64')
+  return clusterProgram('outside', program, url.toString(), ...args)
 }
 
 /** The process id of a part of the test cluster, such as `apiserver`. */

@@ -1,0 +1,113 @@
+import { randomUUID } from 'node:crypto'
+import { expect, test } from '@jest/globals'
+import { untilReleaseReady } from '../src/cluster-faults.ts'
+import { ClusterFleet } from '../src/cluster-fleet.ts'
+import { componentPods, eventually, onDatabase, openApi, state } from '../src/cluster.ts'
+import type { Answer, Api, Created } from '../src/system.ts'
+import { CollectingViewer } from '../src/viewer.ts'
+
+/** Two controllers have ten each. */
+const CONNECTIONS = 20
+/** A creation waits for a connection twice and for a lock once, each for 5 s at most; the rest is a busy machine's. */
+const DEADLINE_MS = 20_000
+const LOCK = `(select pid from pg_locks where mode = 'AccessExclusiveLock' and granted
+  and relation = 'session_orders'::regclass)`
+
+if (state.clusterFolder === null || state.database === null) {
+  test('no table is locked: it is not the test cluster’s database', () => expect(state.database).toBeNull())
+} else {
+  test('200 requests meet a database that makes the API wait: each is answered, and no terminal notices', async () => {
+    const api = await openApi()
+    await using fleet = await ClusterFleet.start(api, 4, [api.base])
+    await fleet.untilRunning()
+    const before = await restarts()
+    const ids = fleet.members.map(({ session }) => session.sessionId)
+    const known = await sessionIds(api)
+    const tokens = await Promise.all(Array.from({ length: 40 }, (_, i) => api.token(ids[i % ids.length] as string)))
+    const keys = Array.from({ length: 80 }, randomUUID)
+    const create = (key: string) => api.api('POST', '/api/sessions', { command: 'echo 1' }, { 'idempotency-key': key })
+
+    const { answers, attachedAfterMs } = await whileOrdersAreLocked(async () => {
+      const creations = keys.map((key) => timed(create(key)))
+      await eventually('no connection of the controllers is free', async () => (await waiting()) >= CONNECTIONS, 10_000)
+      const reads = Array.from({ length: 60 }, (_, i) => timed(api.api('GET', `/api/sessions/${ids[i % ids.length]}`)))
+      const mints = ids.flatMap((id) =>
+        Array.from({ length: 5 }, () => timed(api.api('POST', `/api/sessions/${id}/token`, {}))),
+      )
+      const [attached] = await Promise.all([Promise.all(tokens.map(attach)), fleet.untilEachMoves(10_000)])
+      return { answers: await Promise.all([...creations, ...reads, ...mints]), attachedAfterMs: Math.max(...attached) }
+    })
+
+    const refused = answers.filter(({ status }) => status === 503)
+    const slowestMs = Math.max(...answers.map(({ ms }) => ms))
+    process.stderr.write(
+      `${answers.length} requests: ${refused.length} refused, the last after ${slowestMs} ms; 40 attached after ${attachedAfterMs} ms\n`,
+    )
+    expect(answers.length + tokens.length).toBe(200)
+    expect(slowestMs).toBeLessThan(DEADLINE_MS)
+    expect(answers.slice(0, keys.length).map(({ status }) => status)).toEqual(keys.map(() => 503))
+    for (const { body, headers } of refused) {
+      expect(body).toMatchObject({ code: 'store_unavailable' })
+      expect(Number(headers.get('retry-after'))).toBeGreaterThan(0)
+    }
+    expect(answers.filter(({ status }) => status >= 300 && status !== 503)).toEqual([])
+    expect(attachedAfterMs).toBeLessThan(10_000)
+    // What was refused did not happen, and the same request works now.
+    await untilReleaseReady()
+    expect(await eventually('the API answers', () => sessionIds(api))).toEqual(known)
+    const { body } = await eventually('a request is accepted again', async () => {
+      const answer = await create(keys[0] as string)
+      return answer.status === 201 && answer
+    })
+    expect(await api.ended((body as unknown as Created).sessionId)).toMatchObject({ status: 'succeeded' })
+    expect(await restarts()).toBe(before)
+    expect(await fleet.endAndCompare()).toBe(ids.length)
+  })
+}
+
+/** Locks the table that every creation writes and no terminal reads, as a long change of the schema would. */
+async function whileOrdersAreLocked<T>(task: () => Promise<T>): Promise<T> {
+  const sql = 'begin; lock table session_orders in access exclusive mode; select pg_sleep(60)'
+  // It ends when its connection is cut.
+  const locking = onDatabase('psql', '-qXc', sql).catch(() => '')
+  const count = async () => (await onDatabase('psql', '-qXAtc', `select count(*) from ${LOCK} as holders`)).trim()
+  await eventually('the table is locked', async () => (await count()) === '1')
+  try {
+    return await task()
+  } finally {
+    await onDatabase('psql', '-qXc', `select pg_terminate_backend(pid) from ${LOCK} as holders`)
+    await locking
+  }
+}
+
+/** How many connections of the release wait for somebody's lock. */
+async function waiting(): Promise<number> {
+  const sql = `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+  return Number(await onDatabase('psql', '-qXAtc', sql))
+}
+
+async function timed(request: Promise<Answer>): Promise<Answer & { readonly ms: number }> {
+  const began = Date.now()
+  return { ...(await request), ms: Date.now() - began }
+}
+
+/** How long it takes a new viewer to see output, in ms. */
+async function attach({ sessionId, sessionJWT }: Created): Promise<number> {
+  const began = Date.now()
+  await using viewer = new CollectingViewer(state.address, sessionId)
+  await viewer.start(sessionJWT)
+  await eventually(`a new viewer of ${sessionId} sees output`, async () => viewer.have > 0)
+  return Date.now() - began
+}
+
+async function sessionIds(api: Api): Promise<unknown> {
+  const { body, status } = await api.api('GET', '/api/sessions?limit=100')
+  if (status !== 200) throw new Error(`the list of sessions: ${status}`)
+  return (body['sessions'] as { sessionId: string }[]).map(({ sessionId }) => sessionId)
+}
+
+async function restarts(): Promise<number> {
+  return (await componentPods('controller'))
+    .flatMap(({ status }) => status.containerStatuses ?? [])
+    .reduce((sum, { restartCount }) => sum + restartCount, 0)
+}
