@@ -1,7 +1,18 @@
 import { POD_SECURITY_RULES, type PodShape, podSecurityFindings } from '@cliscale/test-kit'
 import { beforeAll, expect, test } from '@jest/globals'
 import WebSocket from 'ws'
-import { eventually, kubectl, NAMESPACE, openApi, podsOf, SESSIONS, state, untilStatus, view } from '../src/cluster.ts'
+import {
+  eventually,
+  kubectl,
+  NAMESPACE,
+  onDatabase,
+  openApi,
+  podsOf,
+  SESSIONS,
+  state,
+  untilStatus,
+  view,
+} from '../src/cluster.ts'
 import type { Api, Created } from '../src/system.ts'
 
 let api: Api
@@ -25,37 +36,77 @@ test('a launched pod keeps all rules of restricted pod security, and the checker
   expect(podSecurityFindings(bad as unknown as PodShape).length).toBeGreaterThan(3)
 })
 
-test('nothing of a request stands in what the cluster keeps or what our processes log', async () => {
+/** Where a text could have come to: objects of both namespaces but for Secrets, logs of all our containers, the database. */
+async function everythingKept(): Promise<Record<string, string>> {
+  const kinds = 'jobs,pods,events,configmaps,replicasets,deployments,services,serviceaccounts,ingresses'
+  const kept: Record<string, string> = {
+    sessions: await kubectl('get', kinds, '-n', SESSIONS, '-o', 'json'),
+    release: await kubectl('get', kinds, '-n', NAMESPACE, '-o', 'json'),
+  }
+  for (const namespace of [NAMESPACE, SESSIONS]) {
+    const names = (await kubectl('get', 'pods', '-n', namespace, '-o', 'name')).split('\n').filter(Boolean)
+    for (const name of names) {
+      const logs = ['logs', name, '-n', namespace, '--all-containers', '--tail=-1']
+      // Of a container that was not started, or not twice, there are none.
+      for (const more of [[], ['--previous']])
+        kept[[name, ...more].join(' ')] = await kubectl(...logs, ...more).catch(() => '')
+    }
+  }
+  // Also what a column of bytes holds is shown by its hexadecimal digits.
+  if (state.clusterFolder && state.database) kept['database'] = await onDatabase('pg_dump')
+  return kept
+}
+
+test('nothing of a request stands in what the cluster or the database keeps or what our processes log', async () => {
   const canary = (field: string): string => `canary-${field}-${Date.now()}`
-  const canaries = ['command', 'prompt', 'env', 'install', 'query', 'key'].map(canary)
-  const [command, prompt, secret, install, query, idempotency] = canaries
-  const { body } = await api.api(
-    'POST',
-    '/api/sessions',
-    {
-      command: `echo ${command} | wc -c; sleep 5`,
-      prompt,
-      env: { SECRET: secret },
-      install_cmd: `echo ${install} | wc -c`,
-      ...(state.clusterFolder ? { code_url: `https://code.example/10mb.tar.gz?signature=${query}` } : {}),
-    },
-    { 'idempotency-key': idempotency ?? '' },
-  )
+  const canaries = ['command', 'prompt', 'env', 'install', 'query', 'password'].map(canary)
+  const [command, prompt, secret, install, query, password] = canaries
+  const key = canary('key')
+  const request = {
+    command: `echo ${command} | wc -c; sleep 5`,
+    prompt,
+    env: { SECRET: secret },
+    install_cmd: `echo ${install} | wc -c`,
+  }
+  const url = `code.example/10mb.tar.gz?signature=${query}`
+  const refused = await api.api('POST', '/api/sessions', { ...request, code_url: `https://me:${password}@${url}` })
+  expect(refused.status).toBe(400)
+  const code = state.clusterFolder ? { code_url: `https://${url}` } : {}
+  const { body } = await api.api('POST', '/api/sessions', { ...request, ...code }, { 'idempotency-key': key })
   const session = body as unknown as Created
+  // Its work order waits as long as its image does.
+  const waiting = await api.create({ ...request, image: 'missing' })
   await untilStatus(api, session.sessionId, ['running'])
-  const kept = [
-    await kubectl('get', 'jobs,pods,events,configmaps', '-n', SESSIONS, '-o', 'json'),
-    await kubectl('get', 'pods,events,configmaps', '-n', NAMESPACE, '-o', 'json'),
-    await kubectl('logs', '-n', NAMESPACE, '-l', 'app.kubernetes.io/name=cliscale', '--tail=-1', '--prefix'),
-  ]
-  const label = `cliscale.dev/session-id=${session.sessionId}`
-  kept.push(await kubectl('logs', '-n', SESSIONS, '-l', label, '--all-containers', '--tail=-1'))
-  await stop(session)
-  const [proof] = kept
-  expect(proof).toContain(session.sessionId)
-  const found = canaries.concat(session.sessionJWT).filter((text) => kept.some((place) => place.includes(text ?? '')))
+  const atWork = await everythingKept()
+  await stop(waiting)
+  const ends = await Promise.all([session, waiting].map(({ sessionId }) => api.ended(sessionId)))
+  expect(ends).toMatchObject([{ status: 'succeeded' }, { status: 'stopped' }])
+  const atEnd = await everythingKept()
+
+  // Where nothing is found it was looked in the right place.
+  for (const kept of [atWork, atEnd]) {
+    for (const place of Object.keys(kept).filter((name) => /^(sessions|database)$/.test(name)))
+      expect(kept[place]).toContain(session.sessionId)
+    const logs = Object.keys(kept).filter((name) => name.startsWith('pod/cliscale-controller'))
+    expect(logs.some((name) => kept[name]?.includes(session.sessionId))).toBe(true)
+  }
+  if (atWork['database']) expect(ordersIn(atWork['database'])).toContain(waiting.sessionId)
+  if (atEnd['database']) expect(ordersIn(atEnd['database'])).not.toContain(waiting.sessionId)
+  const secrets = [...canaries, session.sessionJWT, waiting.sessionJWT]
+  const forms = secrets.flatMap((text) => [text, Buffer.from(text).toString('hex')])
+  const places = [atWork, atEnd].flatMap((kept) => Object.entries(kept))
+  const found = places.flatMap(([place, text]) =>
+    forms.filter((form) => text.includes(form)).map((form) => [place, form]),
+  )
   expect(found).toEqual([])
+  // A key is kept for as long as a request may be repeated, and is nowhere else.
+  expect(places.filter(([place, text]) => place !== 'database' && text.includes(key))).toEqual([])
 })
+
+/** The rows of `session_orders` in a dump. */
+function ordersIn(dump: string): string {
+  return /^COPY \S*session_orders .*?^\\\.$/ms.exec(dump)?.[0] ?? ''
+}
 
 test('an image of the operator with our programs in it runs the command in that image', async () => {
   const session = await api.create({ command: 'cat /etc/image-name; node --version', image: 'custom' })
