@@ -55,7 +55,7 @@ const CASES: Record<string, Case> = {
   },
   'too much memory in the installation': {
     request: { command: 'echo never', install_cmd: HUNGRY },
-    expected: { status: 'failed', reason: expect.stringMatching(/^(oom_killed|install_failed)$/), detail: SENTENCE },
+    expected: { status: 'failed', reason: 'oom_killed', detail: expect.stringMatching(/install command|memory/) },
   },
   'a full disk': {
     request: { command: 'head -c 300M /dev/zero > large; sleep 100' },
@@ -73,18 +73,18 @@ const CASES: Record<string, Case> = {
   'a pod that is deleted': {
     request: { command: 'echo here; sleep 300' },
     act: async ({ sessionId }) => kubectl('delete', 'pod', '-n', SESSIONS, await podName(sessionId), '--wait=false'),
-    expected: { status: expect.stringMatching(/^(failed|lost)$/), reason: 'evicted', detail: SENTENCE },
+    expected: { status: 'lost', reason: 'evicted', detail: SENTENCE },
   },
   'a pod that is evicted': {
     request: { command: 'echo here; sleep 300' },
     act: ({ sessionId }) => evict(sessionId),
-    expected: { status: expect.stringMatching(/^(failed|lost)$/), reason: 'evicted', detail: SENTENCE },
+    expected: { status: 'lost', reason: 'evicted', detail: SENTENCE },
   },
   'a pod that is killed without any grace': {
     request: { command: 'echo here; sleep 300' },
     act: async ({ sessionId }) =>
       kubectl('delete', 'pod', '-n', SESSIONS, await podName(sessionId), '--force', '--grace-period=0', '--wait=false'),
-    expected: { status: expect.stringMatching(/^(failed|lost)$/), reason: expect.any(String), detail: SENTENCE },
+    expected: { status: 'lost', reason: 'evicted', detail: SENTENCE },
   },
   'the deadline of its Job': {
     request: { command: 'sleep 300' },
@@ -107,6 +107,8 @@ const FETCHES: Record<string, Case> = {
   },
   'a download without an end': {
     request: { command: 'true', code_url: `${CODE}/endless.tar.gz` },
+    // The host refuses what is larger than 512 MiB. Its volume is smaller here, and the kubelet, which looks at volumes
+    // once in a while, may be first.
     expected: { status: 'failed', reason: expect.stringMatching(/^(code_too_large|disk_full)$/), detail: SENTENCE },
   },
   'a branch that does not exist': {
@@ -183,10 +185,14 @@ test('a fork bomb ends with its session, and the cluster goes on', async () => {
   started.set('a fork bomb', session)
   const ended = await api.ended(session.sessionId, 150_000)
   process.stderr.write(`a fork bomb: ${ended.status} ${ended.reason} ${ended.detail}\n`)
-  expect(ended).toMatchObject({
-    reason: expect.stringMatching(/^(deadline|oom_killed|runner_lost|killed_by_signal)$/),
-    detail: SENTENCE,
-  })
+  // The kernel chooses whom it kills for memory: what holds the command's terminal, which ends the session, or only
+  // some of the bomb, which then goes on until its time is over.
+  const ends = [
+    { status: 'failed', reason: 'oom_killed' },
+    { status: 'expired', reason: 'deadline' },
+  ]
+  expect(ends).toContainEqual({ status: ended.status, reason: ended.reason })
+  expect(ended).toMatchObject({ detail: SENTENCE })
   const after = await api.create({ command: 'echo fine' })
   expect(await api.ended(after.sessionId)).toMatchObject({ status: 'succeeded' })
 })
