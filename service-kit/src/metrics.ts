@@ -171,7 +171,7 @@ function answer(res: ServerResponse, status: number, text: string): void {
 }
 
 /** Bounds for what a person waits for: from 5 ms to a minute. */
-export const REQUEST_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60] as const
+const REQUEST_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60] as const
 
 const METHODS = ['GET', 'HEAD', 'POST', 'DELETE', OTHER] as const
 const CLASSES = ['1xx', '2xx', '3xx', '4xx', '5xx', 'aborted'] as const

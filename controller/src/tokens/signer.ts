@@ -105,7 +105,7 @@ export function publicPem(pem: string): string {
 }
 
 /** What is wrong with a PEM as a key of ours, without anything of the key; undefined when it can be used. */
-export function signingKeyFault(pem: string): string | undefined {
+function signingKeyFault(pem: string): string | undefined {
   let key: KeyObject
   try {
     key = isPublicPem(pem) ? createPublicKey(pem) : createPrivateKey(pem)
