@@ -1,9 +1,8 @@
-import { spawnSync } from 'node:child_process'
 import { beforeAll, describe, expect, test } from '@jest/globals'
 import { parse, parseAllDocuments } from 'yaml'
 import { faultsOf, type Known, plainMetric } from './document-rules.ts'
 import { commands } from './markdown.ts'
-import { at, has, read, readYaml, root } from './repository.ts'
+import { at, has, helmTemplate, read, readYaml } from './repository.ts'
 import { parseTerraform, terraformSources } from './terraform.ts'
 
 const DOCUMENTS = [
@@ -55,21 +54,10 @@ function renderedObjects(): Set<string> {
     ],
     ['-f', 'cliscale-chart/values-dev.yaml'],
   ]
-  const texts = ways.map((args) => {
-    const { stdout, stderr, status } = spawnSync(
-      'helm',
-      ['template', 'cliscale', 'cliscale-chart', '-n', 'ws-cli', ...args],
-      {
-        cwd: root,
-        encoding: 'utf8',
-        maxBuffer: 64 * 1024 * 1024,
-      },
-    )
-    expect({ status, stderr }).toMatchObject({ status: 0 })
-    return stdout
-  })
-  const objects = texts.flatMap((text) =>
-    parseAllDocuments(text).map((document) => document.toJS() as { kind: string; metadata: { name: string } } | null),
+  const objects = ways.flatMap((args) =>
+    parseAllDocuments(helmTemplate(...args)).map(
+      (document) => document.toJS() as { kind: string; metadata: { name: string } } | null,
+    ),
   )
   return new Set(
     objects.flatMap((object) => (object === null ? [] : [`${object.kind.toLowerCase()}/${object.metadata.name}`])),

@@ -45,6 +45,17 @@ export function syntaxFaults(script: string): string {
   return spawnSync('bash', ['-n'], { input: script, encoding: 'utf8' }).stderr.trim()
 }
 
+/** The objects of the chart, as every document and configuration installs it, with further arguments for Helm. */
+export function helmTemplate(...args: string[]): string {
+  const { stdout, stderr, status } = spawnSync(
+    'helm',
+    ['template', 'cliscale', 'cliscale-chart', '-n', 'ws-cli', ...args],
+    { cwd: root, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 },
+  )
+  if (status !== 0 || stderr !== '') throw new Error(`helm template: ${stderr}`)
+  return stdout
+}
+
 /** Whether a program can be started. */
 export function has(program: string, ...args: string[]): boolean {
   return spawnSync(program, args, { stdio: 'ignore', timeout: 30_000 }).status === 0

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test } from '@jest/globals'
 import { parse } from 'yaml'
-import { at, has, read, readYaml, root, syntaxFaults } from './repository.ts'
+import { at, has, helmTemplate, read, readYaml, root, syntaxFaults } from './repository.ts'
 
 interface Release {
   readonly name: string
@@ -148,14 +148,8 @@ if (has('helm', 'version'))
         ...Object.entries(release.setValueTemplates).map(([key, template]) => [key, reference(template)] as const),
         ...(profile === 'dev' ? [] : SITE),
       ].flatMap(([key, value]) => ['--set', `${key}=${value}`])
-      const files = release.valuesFiles.flatMap((file) => ['-f', path.join(root, plainFile(file))])
-      const args = ['template', release.name, path.join(root, release.chartPath), '-n', release.namespace]
-      const { stdout, stderr, status } = spawnSync('helm', [...args, ...files, ...sets], {
-        encoding: 'utf8',
-        maxBuffer: 64 * 1024 * 1024,
-      })
-      expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
-      return stdout
+      const files = release.valuesFiles.flatMap((file) => ['-f', plainFile(file)])
+      return helmTemplate(...files, ...sets)
     }
 
     const SITE = [

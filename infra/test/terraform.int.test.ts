@@ -4,7 +4,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { beforeAll, describe, expect, test } from '@jest/globals'
 import { parse as parseHcl } from '@cdktf/hcl2json'
-import { at, has, leaves, readYaml, root } from './repository.ts'
+import { at, has, helmTemplate, leaves, readYaml, root } from './repository.ts'
 import { faultsOf } from './terraform-rules.ts'
 import { type Configuration, parseTerraform, type Sources, terraformSources } from './terraform.ts'
 
@@ -221,20 +221,8 @@ describe('what Terraform and the chart say to each other', () => {
   }
 
   function serviceAccounts(valuesFile: string): Record<string, string> {
-    const args = [
-      'template',
-      'cliscale',
-      path.join(root, 'cliscale-chart'),
-      '-n',
-      'ws-cli',
-      '-f',
-      path.join(root, 'cliscale-chart/values-staging.yaml'),
-      '-f',
-      valuesFile,
-    ]
-    const { stdout, stderr, status } = spawnSync('helm', args, { encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 })
-    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
-    const found = stdout.matchAll(/^kind: ServiceAccount\nmetadata:\n {2}name: (\S+)[\s\S]*?(?=^---)/gm)
+    const objects = helmTemplate('-f', 'cliscale-chart/values-staging.yaml', '-f', valuesFile)
+    const found = objects.matchAll(/^kind: ServiceAccount\nmetadata:\n {2}name: (\S+)[\s\S]*?(?=^---)/gm)
     return Object.fromEntries(
       [...found].flatMap(([text, name]) => {
         const account = /iam\.gke\.io\/gcp-service-account: (\S+)/.exec(text)?.[1]
