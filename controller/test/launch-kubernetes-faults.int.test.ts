@@ -241,6 +241,17 @@ function describeFaults(): void {
       expect(await find(launcher, id)).toBeUndefined()
     })
 
+    test('one whose Job was deleted without it goes with its session', async () => {
+      const { launcher } = system()
+      const id = randomUUID()
+      await launcher.launch(request(id))
+      await address(launcher, id)
+      await cluster.kubectl('-n', cluster.namespace, 'delete', 'job', `cliscale-${id}`, '--cascade=orphan')
+      await expectEventually(async () => (await cluster.pods(id))[0]?.metadata.ownerReferences === undefined)
+      await launcher.remove(id)
+      await expectEventually(async () => (await cluster.pods(id)).length === 0)
+    })
+
     test('a twin made by hand is a launch of its own, and goes alone', async () => {
       const first = system()
       const { launcher } = first

@@ -231,7 +231,8 @@ class JobLauncher implements KubernetesLauncher {
     const pods = this.#view.podsOf(sessionId)
     // The cluster's garbage collector takes the Job's own; what else there is was made by hand, or its Job is gone.
     const left = pods.filter(
-      (pod) => this.#view.ownerOf(pod) !== jobUid && pod.metadata.deletionTimestamp === undefined,
+      (pod) =>
+        (jobUid === undefined || this.#view.ownerOf(pod) !== jobUid) && pod.metadata.deletionTimestamp === undefined,
     )
     await Promise.all(left.map((pod) => this.#deletePod(pod)))
     this.#view.markRemoved(pods)
