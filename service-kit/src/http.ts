@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { createServer, type IncomingMessage, type RequestListener, type Server, STATUS_CODES } from 'node:http'
-import type { Socket } from 'node:net'
+import { Socket } from 'node:net'
 import { AppError, toProblem } from '@cliscale/contract'
 
 /** Longer than the 600 s after which Google's load balancer gives up an idle connection, so that it closes first. */
@@ -18,6 +18,7 @@ const LINGER_MS = 2_000
  */
 export function createHttpServer(listener: RequestListener): Server {
   const onRequest: RequestListener = (req, res) => {
+    lingerForBody(req)
     const fault = headFault(req)
     if (fault === undefined) return listener(req, res)
     req.resume()
@@ -97,6 +98,23 @@ function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
   const { body, headers } = problemParts(fault, randomUUID())
   const lines = Object.entries({ ...headers, Connection: 'close' }).map(([name, value]) => `${name}: ${value}\r\n`)
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`)
+  linger(socket)
+}
+
+/**
+ * Node closes a connection with its last answer (`destroySoon`), also when the body has not all arrived. What arrives
+ * then is answered by a reset, and a client that sends all before it reads never sees why it was refused.
+ */
+function lingerForBody(req: IncomingMessage): void {
+  const { socket } = req
+  socket.destroySoon = () => {
+    if (req.complete) return Socket.prototype.destroySoon.call(socket)
+    socket.end()
+    linger(socket)
+  }
+}
+
+function linger(socket: Socket): void {
   const timer = setTimeout(() => socket.destroy(), LINGER_MS)
   socket.once('close', () => clearTimeout(timer))
 }
