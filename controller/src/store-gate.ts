@@ -1,7 +1,7 @@
-import type { IncomingMessage, RequestListener } from 'node:http'
+import type { RequestListener } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { AppError, toProblem } from '@cliscale/contract'
-import { ConfigError, isStoreUnavailable, type Logger, requestIdOf } from '@cliscale/service-kit'
+import { AppError } from '@cliscale/contract'
+import { answerProblem, ConfigError, isStoreUnavailable, type Logger } from '@cliscale/service-kit'
 import type pg from 'pg'
 import { findSchemaFault } from './db/schema-version.ts'
 
@@ -50,7 +50,8 @@ export function createStoreGate({ pool, logger, isChecked, everyMs = 1_000 }: St
     guard: (listener) => (req, res) => {
       const path = (req.url ?? '').split('?', 1)[0]!
       if (waitsFor === undefined || WITHOUT_STORE.includes(path)) return listener(req, res)
-      refuse(req, res, waitsFor)
+      const detail = `The server is starting: ${waitsFor}.`
+      answerProblem(req, res, new AppError('store_unavailable', { detail, headers: { 'Retry-After': '2' } }))
     },
     opened: () => opened,
     close: () => abort.abort(),
@@ -74,19 +75,4 @@ async function findFault(pool: pg.Pool): Promise<string | undefined> {
     if (!isStoreUnavailable(error) && !/^[0-9A-Z]{5}$/.test(code) && code !== 'no answer') throw error
     return `the database of CLISCALE_DATABASE_URL cannot be used (${code})`
   }
-}
-
-function refuse(req: IncomingMessage, res: Parameters<RequestListener>[1], waitsFor: string): void {
-  const fault = new AppError('store_unavailable', { detail: `The server is starting: ${waitsFor}.` })
-  const requestId = requestIdOf(req)
-  req.resume()
-  res
-    .writeHead(503, {
-      'Content-Type': 'application/problem+json',
-      'Retry-After': '2',
-      'Cache-Control': 'no-store',
-      'X-Request-Id': requestId,
-      Connection: 'close',
-    })
-    .end(JSON.stringify(toProblem(fault, requestId)))
 }

@@ -1,5 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { createServer, type IncomingMessage, type RequestListener, type Server, STATUS_CODES } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http'
 import { Socket } from 'node:net'
 import { AppError, toProblem } from '@cliscale/contract'
 
@@ -21,9 +28,7 @@ export function createHttpServer(listener: RequestListener): Server {
     lingerForBody(req)
     const fault = headFault(req)
     if (fault === undefined) return listener(req, res)
-    req.resume()
-    const { body, headers } = problemParts(fault, requestIdOf(req))
-    res.writeHead(toProblem(fault, '').status, { ...headers, Connection: 'close' }).end(body)
+    answerProblem(req, res, fault)
   }
   const server = createServer(
     {
@@ -54,6 +59,13 @@ export async function closeServer(server: Server, limitMs: number): Promise<void
   await closed
   clearInterval(idle)
   clearTimeout(limit)
+}
+
+/** Answers a request with a problem document and ends its connection. */
+export function answerProblem(req: IncomingMessage, res: ServerResponse, fault: AppError): void {
+  const { body, headers, status } = problemParts(fault, requestIdOf(req))
+  req.resume()
+  res.writeHead(status, headers).end(body)
 }
 
 /** The caller's request id where it is short and plain, else a fresh one. */
@@ -93,10 +105,8 @@ function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
   // In the middle of an answer there is nothing that can still be said.
   const answering = (socket as Socket & { _httpMessage?: { headersSent: boolean } })._httpMessage?.headersSent === true
   if (error.code === 'ECONNRESET' || !socket.writable || answering) return void socket.destroy()
-  const fault = clientFault(error.code ?? '')
-  const { status } = toProblem(fault, '')
-  const { body, headers } = problemParts(fault, randomUUID())
-  const lines = Object.entries({ ...headers, Connection: 'close' }).map(([name, value]) => `${name}: ${value}\r\n`)
+  const { body, headers, status } = problemParts(clientFault(error.code ?? ''), randomUUID())
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`)
   linger(socket)
 }
@@ -131,14 +141,21 @@ function clientFault(code: string): AppError {
   return new AppError('bad_request', { detail: `The request is not valid HTTP/1.1 (${code || 'unreadable'}).` })
 }
 
-function problemParts(error: AppError, requestId: string): { body: string; headers: Record<string, string> } {
-  const body = JSON.stringify(toProblem(error, requestId))
+/** A problem document as the last answer of its connection. */
+function problemParts(
+  error: AppError,
+  requestId: string,
+): { status: number; body: string; headers: Record<string, string> } {
+  const problem = toProblem(error, requestId)
+  const body = JSON.stringify(problem)
   const headers = {
     'Content-Type': 'application/problem+json',
     'Content-Length': String(Buffer.byteLength(body)),
     'Cache-Control': 'no-store',
     'X-Content-Type-Options': 'nosniff',
     'X-Request-Id': requestId,
+    ...error.headers,
+    Connection: 'close',
   }
-  return { body, headers }
+  return { status: problem.status, body, headers }
 }

@@ -16,6 +16,7 @@ import {
   type Launcher,
 } from '@cliscale/controller'
 import {
+  answerProblem,
   answerWithoutUpgrade,
   closeServer,
   createHttpServer,
@@ -27,7 +28,7 @@ import { expressRoute, requestMetrics, startMetrics } from '@cliscale/service-ki
 import { createGateway, type Gateway, GATEWAY_ROUTES, gatewaySettings } from '@cliscale/ws-gateway'
 import type { ServerStart } from '../server-messages.ts'
 import type { ServerSettings } from '../settings.ts'
-import { answerProblem, answerUpgradeProblem } from './problem.ts'
+import { answerUpgradeProblem } from './problem.ts'
 import { createHostCheck } from './host-check.ts'
 import { packageDir, sessionPlaces } from './places.ts'
 
