@@ -52,6 +52,16 @@ describe('a local folder', () => {
     expect(tree).toEqual({})
   })
 
+  // Elsewhere file systems take no such name.
+  if (process.platform === 'linux')
+    test('with a name that is not UTF-8 is refused with what is wrong', async () => {
+      await using source = await createFolder()
+      await writeFile(Buffer.concat([Buffer.from(`${source.path}/`), Buffer.from([0x61, 0xff])]), '')
+      const { failure } = await runFetch(source.path, local)
+      expect(failure).toMatchObject({ reason: 'bad_code_url' })
+      expect(failure?.detail).toContain('its name is not UTF-8')
+    })
+
   test('over the limits is refused', async () => {
     await using source = await createFolder()
     for (const name of ['a', 'b', 'c']) await writeFile(path.join(source.path, name), name.repeat(1000))

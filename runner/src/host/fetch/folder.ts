@@ -60,6 +60,7 @@ async function copyInto(
 ): Promise<void> {
   let children: Dirent[]
   try {
+    if (below !== '') await mkdir(path.join(target, below))
     children = await readdir(path.join(source, below), { withFileTypes: true })
   } catch (error) {
     throw unreadable(error, below)
@@ -73,10 +74,8 @@ async function copyInto(
         'code_too_large',
         `The folder holds more than ${options.limits.entries} entries. Use a smaller one.`,
       )
-    if (child.isDirectory()) {
-      await mkdir(path.join(target, relative))
-      await copyInto(source, target, relative, state, options)
-    } else await copyOne(child, path.join(source, relative), path.join(target, relative), state, options.limits)
+    if (child.isDirectory()) await copyInto(source, target, relative, state, options)
+    else await copyOne(child, path.join(source, relative), path.join(target, relative), state, options.limits)
   }
 }
 
@@ -106,11 +105,14 @@ async function copyOne(
   }
 }
 
+const WHY: Partial<Record<string, string>> = {
+  EACCES: 'cannot be read (EACCES). Give the user of CLI Scale access.',
+  EPERM: 'cannot be read (EPERM). Give the user of CLI Scale access.',
+  ENOENT: 'cannot be copied (ENOENT): it was removed meanwhile, or its name is not UTF-8.',
+  ENAMETOOLONG: 'cannot be copied (ENAMETOOLONG): its path is too long.',
+}
+
 function unreadable(error: unknown, what: string): unknown {
-  const code = (error as NodeJS.ErrnoException).code
-  if (code !== 'EACCES' && code !== 'EPERM') return error
-  return new SessionFailure(
-    'bad_code_url',
-    `${printable(what)} cannot be read (${code}). Give the user of CLI Scale access.`,
-  )
+  const why = WHY[(error as NodeJS.ErrnoException).code ?? '']
+  return why === undefined ? error : new SessionFailure('bad_code_url', `${printable(what)} ${why}`, { cause: error })
 }
