@@ -488,6 +488,15 @@ describe('a request that is not well-formed HTTP', () => {
     }
   })
 
+  test('CONNECT, as to a proxy', async () => {
+    const { text, closed } = await exchange(
+      api.port,
+      'CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n',
+    )
+    const { status, problem } = readProblem(text)
+    expect([status, problem.code, closed]).toEqual([405, 'method_not_allowed', true])
+  })
+
   test('A24 a block of headers of 64 KiB', async () => {
     const { text, closed } = await exchange(
       api.port,

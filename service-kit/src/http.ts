@@ -45,6 +45,12 @@ export function createHttpServer(listener: RequestListener): Server {
   // An Expect of something else than 100-continue may be passed over (RFC 9110 section 10.1.1).
   server.on('checkExpectation', onRequest)
   server.on('clientError', answerClientError)
+  // Nobody listening, Node closes the connection without a word.
+  server.on('connect', (_req, socket: Socket) => {
+    socket.on('error', () => {})
+    const detail = 'CONNECT is not allowed: this is no proxy.'
+    answerSocket(socket, new AppError('method_not_allowed', { detail, headers: { Allow: '' } }))
+  })
   return server
 }
 
@@ -105,7 +111,11 @@ function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
   // In the middle of an answer there is nothing that can still be said.
   const answering = (socket as Socket & { _httpMessage?: { headersSent: boolean } })._httpMessage?.headersSent === true
   if (error.code === 'ECONNRESET' || !socket.writable || answering) return void socket.destroy()
-  const { body, headers, status } = problemParts(clientFault(error.code ?? ''), randomUUID())
+  answerSocket(socket, clientFault(error.code ?? ''))
+}
+
+function answerSocket(socket: Socket, fault: AppError): void {
+  const { body, headers, status } = problemParts(fault, randomUUID())
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`)
   linger(socket)
