@@ -36,8 +36,8 @@ export interface WatchTimings {
 }
 
 const TIMINGS: WatchTimings = { silenceMs: 75_000, relistMs: 300_000, firstWaitMs: 500, longestWaitMs: 10_000 }
-/** Rights are granted by hand, and seldom. */
-const FORBIDDEN_WAIT_MS = 600_000
+/** Rights are granted seldom, but a release's own may come a moment after its processes. */
+const FORBIDDEN_WAIT_MS = 60_000
 const PAGE = '500'
 const MAX_LINE_BYTES = 16 * 2 ** 20
 
