@@ -83,6 +83,22 @@ test('a data folder that cannot be made is one sentence', async () => {
   )
 })
 
+test.each([
+  ['api-key', 'not a key', /^ must hold only letters/],
+  ['secrets/data-key', 'hunter2', /^ must be 32 bytes/],
+  ['secrets/signing-key.pem', '', /^ is empty/],
+])('a damaged %s is named, and nothing of it is shown', async (name, text, why) => {
+  await mkdir(path.join(dataDir, 'secrets'), { recursive: true })
+  await writeFile(path.join(dataDir, 'cliscale-data.json'), '')
+  await writeFile(path.join(dataDir, name), text)
+  const { code, output } = await failure({})
+  expect(code).toBe(1)
+  expect(output).toMatch(/\. Restore it, or remove it to have a new one made\.\n$/)
+  expect(output.slice(path.join(dataDir, name).length)).toMatch(why)
+  expect(output).not.toContain('hunter2')
+  expect(await readdir(dataDir)).not.toContain('postgres')
+})
+
 test('a database that cannot be reached is one sentence without its password', async () => {
   const { code, output } = await failure({ CLISCALE_DATABASE_URL: 'postgres://me:hunter2@127.0.0.1:1/x' })
   expect(code).toBe(1)
