@@ -55,7 +55,12 @@ export const UP_ENV = {
 } as const
 
 export const serverSchema = z.object(SERVER_ENV)
-export const upSchema = z.object(UP_ENV)
+export const upSchema = z
+  .object(UP_ENV)
+  .refine(({ CLISCALE_PORT: port, CLISCALE_METRICS_PORT: metrics }) => port === 0 || port !== metrics, {
+    path: ['CLISCALE_METRICS_PORT'],
+    error: 'must be another port than CLISCALE_PORT',
+  })
 export type ServerSettings = z.infer<typeof serverSchema>
 export type UpSettings = z.infer<typeof upSchema>
 

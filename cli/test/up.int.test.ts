@@ -47,6 +47,12 @@ test('all faults of a configuration are said together, with exit code 78', async
   expect(output).not.toContain('hunter2')
 })
 
+test('one port for two purposes is a fault', async () => {
+  const { code, output } = await failure({ CLISCALE_PORT: '7080', CLISCALE_METRICS_PORT: '7080' })
+  expect(code).toBe(78)
+  expect(output).toContain('  - CLISCALE_METRICS_PORT must be another port than CLISCALE_PORT\n')
+})
+
 test('a port that is in use is one sentence, before anything is started', async () => {
   const other = createServer().listen(0, '127.0.0.1')
   await once(other, 'listening')
