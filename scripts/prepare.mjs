@@ -115,14 +115,11 @@ async function quietly(command, args) {
 }
 
 /** Installing twice at once in one folder breaks both; a lock of a process that has gone is taken over. */
-async function oneAtATime(run) {
-  mkdirSync(at('.cache'), { recursive: true })
-  const file = at('.cache/prepare.lock')
+export async function oneAtATime(run, folder = at('.cache')) {
+  const file = path.join(folder, 'prepare.lock')
   let told = false
   for (;;) {
-    const handle = await open(file, 'wx').catch((error) => {
-      if (error.code !== 'EEXIST') throw error
-    })
+    const handle = await createLock(file)
     if (handle) {
       await handle.writeFile(String(process.pid))
       await handle.close()
@@ -137,6 +134,17 @@ async function oneAtATime(run) {
     await run()
   } finally {
     await rm(file, { force: true })
+  }
+}
+
+/** Undefined when it is there. @throws Unready in a clone of somebody else. */
+async function createLock(file) {
+  try {
+    mkdirSync(path.dirname(file), { recursive: true })
+    return await open(file, 'wx')
+  } catch (error) {
+    if (error.code === 'EEXIST' && error.syscall === 'open') return undefined
+    throw new Unready(`This clone cannot be written to (${error.message}). Start it as the user whom it belongs to.`)
   }
 }
 

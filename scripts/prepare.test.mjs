@@ -1,5 +1,6 @@
+import { fileURLToPath } from 'node:url'
 import { expect, test } from '@jest/globals'
-import { compareVersions, lockMismatch, requireNode } from './prepare.mjs'
+import { compareVersions, lockMismatch, oneAtATime, requireNode } from './prepare.mjs'
 
 const LOCK = {
   packages: {
@@ -36,4 +37,12 @@ test('a Node that is too old is refused with a sentence, before anything is inst
   expect(() => requireNode('20.19.0')).not.toThrow()
   expect(() => requireNode('24.0.0')).not.toThrow()
   expect(compareVersions('20.19.0', '20.9.9')).toBeGreaterThan(0)
+})
+
+test('a clone that cannot be written to is refused with a sentence', async () => {
+  // A file in the place of the folder: root may write to every folder.
+  const folder = fileURLToPath(import.meta.url)
+  await expect(oneAtATime(() => {}, folder)).rejects.toThrow(
+    /^This clone cannot be written to \(EEXIST.*\)\. Start it as/,
+  )
 })
