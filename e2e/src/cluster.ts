@@ -102,10 +102,9 @@ export async function helm(args: string[], timeoutMs = 300_000): Promise<string>
 /** Runs a program of the test cluster's folder: `up`, `outside`, `database`. */
 export async function clusterProgram(name: string, ...args: string[]): Promise<string> {
   if (state.clusterFolder === null) throw new Error('this is not the test cluster')
-  // What `up` starts stays; it must not keep a temporary folder of ours.
-  const { TMPDIR: _, ...clean } = process.env
+  // What `up` starts stays, and must not keep anything of ours: by its environment it would be taken for a leftover.
   const { stdout } = await run(path.join(state.clusterFolder, name), args, {
-    env: clean,
+    env: { PATH: process.env['PATH'] },
     maxBuffer: 1 << 28,
     timeout: 300_000,
   })
