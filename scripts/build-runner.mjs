@@ -16,7 +16,7 @@ export async function buildRunner() {
   await mkdir(path.dirname(target), { recursive: true })
   await build({
     absWorkingDir: root,
-    entryPoints: ['host', 'work'].map((program) => ({ in: `runner/src/${program}/main.ts`, out: program })),
+    entryPoints: { host: 'runner/src/host/main.ts', work: 'runner/src/worker/main.ts' },
     outdir: draft,
     bundle: true,
     platform: 'node',

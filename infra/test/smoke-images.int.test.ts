@@ -104,7 +104,7 @@ describe('infra/smoke-images.sh', () => {
   })
 
   test.each(['host', 'work'])('rightly takes exit code 78 for a sign of life of the runner’s %s', (name) => {
-    const { status, stderr } = spawnSync(process.execPath, [program(`runner/dist/${name}/main.js`)], {
+    const { status, stderr } = spawnSync(process.execPath, [program(`runner/dist/programs/${name}.js`)], {
       encoding: 'utf8',
       env: {},
     })

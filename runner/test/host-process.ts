@@ -4,9 +4,10 @@ import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ControllerDouble } from './controller-double.ts'
-import { endSessionProcesses, findSessionProcesses } from '../src/work/session-processes.ts'
+import { endSessionProcesses, findSessionProcesses } from '../src/worker/session-processes.ts'
 
 const dist = path.join(import.meta.dirname, '../dist')
+const PROGRAMS = { host: 'host/main.js', work: 'worker/main.js' }
 
 /** host and work of one session as processes of their own, as a launcher runs them. */
 export class HostUnderTest implements AsyncDisposable {
@@ -123,7 +124,7 @@ export class HostUnderTest implements AsyncDisposable {
   }
 
   private spawn(program: 'host' | 'work', env: Record<string, string>): ChildProcess {
-    const child = spawn(process.execPath, [path.join(dist, program, 'main.js'), this.controller.sessionId], {
+    const child = spawn(process.execPath, [path.join(dist, PROGRAMS[program]), this.controller.sessionId], {
       env: {
         PATH: process.env['PATH'],
         CLISCALE_SESSION_ID: this.controller.sessionId,

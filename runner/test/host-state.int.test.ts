@@ -3,9 +3,9 @@ import os from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { HostState } from '../src/host/host-state.ts'
-import { chooseInstall } from '../src/work/install.ts'
-import { findBash, runFailure } from '../src/work/launch-check.ts'
-import { listenOnSocket } from '../src/work/listen.ts'
+import { chooseInstall } from '../src/worker/install.ts'
+import { findBash, runFailure } from '../src/worker/launch-check.ts'
+import { listenOnSocket } from '../src/worker/listen.ts'
 
 let dir: string
 beforeEach(() => void (dir = mkdtempSync(path.join(os.tmpdir(), 'cs-state-'))))

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { expect, test } from '@jest/globals'
-import { countOomKills } from '../src/work/oom.ts'
+import { countOomKills } from '../src/worker/oom.ts'
 
 const POD = '/kubepods/burstable/pod1/2f8e'
 

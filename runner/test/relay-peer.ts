@@ -29,7 +29,7 @@ export function startWork(env: Record<string, string> = {}): WorkProcess {
   const homeDir = path.join(dir, 'home')
   const socketPath = path.join(dir, 'work.sock')
   for (const folder of [workspaceDir, homeDir]) mkdirp(folder)
-  const child = spawn(process.execPath, [path.join(dist, 'work/main.js')], {
+  const child = spawn(process.execPath, [path.join(dist, 'worker/main.js')], {
     env: {
       PATH: process.env['PATH'],
       CLISCALE_WORK_SOCKET: socketPath,

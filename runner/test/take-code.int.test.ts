@@ -19,7 +19,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { createLogger } from '@cliscale/service-kit'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { dropCode } from '../src/host/drop-code.ts'
-import { takeCode } from '../src/work/take-code.ts'
+import { takeCode } from '../src/worker/take-code.ts'
 import { createControllerDouble } from './controller-double.ts'
 import { HostUnderTest } from './host-process.ts'
 

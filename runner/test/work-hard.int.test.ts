@@ -3,7 +3,7 @@ import net from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from '@jest/globals'
-import { findSessionProcesses } from '../src/work/session-processes.ts'
+import { findSessionProcesses } from '../src/worker/session-processes.ts'
 import { order, runOnce, runOrder, startWork } from './relay-peer.ts'
 
 describe('what a command leaves behind', () => {

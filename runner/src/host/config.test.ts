@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals'
 import { readHostConfig } from './config.ts'
-import { readWorkConfig } from '../work/config.ts'
+import { readWorkConfig } from '../worker/config.ts'
 
 const host = {
   CLISCALE_CONTROLLER_URL: 'unix:/run/x.sock',

@@ -1,7 +1,7 @@
 import type { ClaimResponse, WorkOrder } from '@cliscale/contract'
 import type { Logger } from '@cliscale/service-kit'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { endSessionProcesses } from '../work/session-processes.ts'
+import { endSessionProcesses } from '../worker/session-processes.ts'
 import type { StopCause, WorkStage } from '../relay/messages.ts'
 import { dropCode } from './drop-code.ts'
 import { bringCode, type FetchCode } from './bring-code.ts'
