@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { startTestPostgres, type TestPostgres } from '@cliscale/test-kit'
 import pg from 'pg'
-import { call } from './internal-system.ts'
+import { call } from './host-api-system.ts'
 import { expectEventually } from './launch-contract.ts'
 import { claimRunning, createReconcileSystem, type ReconcileSystem, TIMINGS } from './reconcile-system.ts'
 

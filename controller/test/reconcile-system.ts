@@ -10,7 +10,7 @@ import {
   logger,
   NONCE,
   type Store,
-} from './internal-system.ts'
+} from './host-api-system.ts'
 import { expectEventually } from './launch-contract.ts'
 import { createLocalSystem, type LocalSystem } from './launch-local-system.ts'
 

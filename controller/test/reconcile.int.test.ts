@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import type { Launched } from '../src/launch/launcher.ts'
-import { call } from './internal-system.ts'
+import { call } from './host-api-system.ts'
 import { expectEventually, request } from './launch-contract.ts'
 import {
   claimRunning,

@@ -66,14 +66,8 @@ export interface Store {
   readOutput(sessionId: string, offset: number, limit: number): Promise<readonly OutputRow[]>
 }
 
-// While a session is open its reason is what it waits for, if anything; once it has ended, why it did.
-const STATE_COLUMNS = `s.id, s.kind, s.status, s.stage, s.stages,
-  case when s.ended_at is null then coalesce(s.wait_reason, s.reason) else s.reason end as reason,
-  case when s.ended_at is null and s.wait_reason is not null then s.wait_detail else s.detail end as detail,
-  s.exit_code, s.signal, s.pod_uid, s.created_at, s.updated_at, s.started_at, s.ended_at, e.pod_ip, e.port`
-// The endpoint of a pod that does not hold the claim is not the session's.
-const ENDPOINT_JOIN = `left join session_endpoints e
-  on e.session_id = s.id and e.pod_uid = s.pod_uid`
+const STATE_COLUMNS = `s.id, s.kind, s.status, s.stage, s.stages, s.reason, s.detail, s.exit_code, s.signal, s.pod_uid,
+  s.created_at, s.updated_at, s.started_at, s.ended_at, s.pod_ip, s.port`
 
 const CONSUME = `
   with used as (
@@ -81,7 +75,7 @@ const CONSUME = `
     returning session_id, mode, viewer_id, assertion, expires_at > now() as live
   )
   select used.viewer_id as viewer, used.mode, used.assertion, used.live, ${STATE_COLUMNS}
-  from used left join sessions s on s.id = used.session_id ${ENDPOINT_JOIN}`
+  from used left join session_states s on s.id = used.session_id`
 
 const REDEEM = `
   with used as (
@@ -90,14 +84,14 @@ const REDEEM = `
   ), made as (
     insert into session_viewers (id, session_id, mode, secret_hash, assertion, expires_at)
     select used.viewer_id, s.id, used.mode, $3, used.assertion, now() + make_interval(secs => $4)
-    from used join sessions s on s.id = used.session_id where used.live
+    from used join session_states s on s.id = used.session_id where used.live
   )
   select used.viewer_id as viewer, used.mode, used.assertion, used.live, ${STATE_COLUMNS}
-  from used left join sessions s on s.id = used.session_id ${ENDPOINT_JOIN}`
+  from used left join session_states s on s.id = used.session_id`
 
 const VIEWERS = `
   select v.id as viewer, v.mode, v.assertion, v.secret_hash, ${STATE_COLUMNS}
-  from session_viewers v join sessions s on s.id = v.session_id ${ENDPOINT_JOIN}
+  from session_viewers v join session_states s on s.id = v.session_id
   where v.session_id = $1 and v.id = any($2::uuid[]) and v.revoked_at is null and v.expires_at > now()
   order by v.created_at desc`
 
@@ -122,7 +116,7 @@ export function createStore(pool: Pool): Store {
       return rows.map((row) => ({ ...toGrant(row), secretHash: row.secret_hash }))
     },
     findSessions: async (ids) => {
-      const sql = `select ${STATE_COLUMNS} from sessions s ${ENDPOINT_JOIN} where s.id = any($1::uuid[])`
+      const sql = `select ${STATE_COLUMNS} from session_states s where s.id = any($1::uuid[])`
       return new Map((await query<StateRow>(sql, [ids])).map((row) => [row.id, toState(row)]))
     },
     outputEnd: async (id) =>

@@ -6,7 +6,7 @@ import type { Queryable } from './database.ts'
  */
 export async function dumpSchema(db: Queryable): Promise<string> {
   const parts: string[] = []
-  for (const query of [TABLES, INDEXES, FUNCTIONS, TRIGGERS, GRANTS]) parts.push(...(await lines(db, query)))
+  for (const query of [TABLES, VIEWS, INDEXES, FUNCTIONS, TRIGGERS, GRANTS]) parts.push(...(await lines(db, query)))
   return `${parts.join('\n\n')}\n`
 }
 
@@ -32,6 +32,11 @@ const TABLES = `
     ))) as line
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where ${OURS} and c.relkind = 'r' order by c.relname`
+
+const VIEWS = `
+  select format(E'create view %I as\\n%s', c.relname, pg_get_viewdef(c.oid)) as line
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  where ${OURS} and c.relkind = 'v' order by c.relname`
 
 const INDEXES = `
   select pg_get_indexdef(i.indexrelid) || ';' as line

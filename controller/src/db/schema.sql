@@ -104,6 +104,35 @@ create unlogged table token_jti (
   constraint token_jti_pkey PRIMARY KEY (jti)
 );
 
+create view session_states as
+ SELECT s.id,
+    s.owner,
+    s.kind,
+    s.status,
+    s.stage,
+    s.stages,
+        CASE
+            WHEN (s.ended_at IS NULL) THEN COALESCE(s.wait_reason, s.reason)
+            ELSE s.reason
+        END AS reason,
+        CASE
+            WHEN ((s.ended_at IS NULL) AND (s.wait_reason IS NOT NULL)) THEN s.wait_detail
+            ELSE s.detail
+        END AS detail,
+    s.exit_code,
+    s.signal,
+    s.pod_uid,
+    s.output_bytes,
+    s.created_at,
+    s.updated_at,
+    s.started_at,
+    s.ended_at,
+    s.expires_at,
+    e.pod_ip,
+    e.port
+   FROM (sessions s
+     LEFT JOIN session_endpoints e ON (((e.session_id = s.id) AND (e.pod_uid = s.pod_uid))));
+
 CREATE INDEX idempotency_keys_by_age ON public.idempotency_keys USING btree (created_at);
 
 CREATE INDEX idempotency_keys_by_session ON public.idempotency_keys USING btree (session_id);
@@ -138,6 +167,8 @@ CREATE TRIGGER sessions_notify AFTER UPDATE OF status, stage, stop_requested_at,
 grant delete, select on token_jti to cliscale_gateway;
 
 grant insert, select on session_viewers to cliscale_gateway;
+
+grant select (created_at, detail, ended_at, exit_code, id, kind, output_bytes, pod_ip, pod_uid, port, reason, signal, stage, stages, started_at, status, updated_at) on session_states to cliscale_gateway;
 
 grant select (created_at, detail, ended_at, exit_code, id, kind, output_bytes, pod_uid, reason, signal, stage, stages, started_at, status, updated_at, wait_detail, wait_reason) on sessions to cliscale_gateway;
 

@@ -1,6 +1,6 @@
 import { type FinalReport, type FinalStatus, type Reason, REASONS } from '@cliscale/contract'
 import type { Launched, LaunchFault } from '../launch/launcher.ts'
-import { correctReport, statusOfFault } from '../internal/correct-end.ts'
+import { correctReport, statusOfFault } from '../host-api/correct-end.ts'
 
 /**
  * How a session ends whose launch is over, when its host did not say so itself: by the launch's own word, else as was

@@ -3,10 +3,11 @@ import { isStoreUnavailable, type Logger } from '@cliscale/service-kit'
 import type pg from 'pg'
 import type { Launched, Launcher, LaunchRequest } from '../launch/launcher.ts'
 import { type ControllerMetrics, NO_METRICS } from '../metrics.ts'
+import { takeQueued } from '../sessions/lifecycle.ts'
+import { findEndAges, findOpenSessions, type OpenSession } from '../sessions/open-sessions.ts'
 import { LaunchAttempts } from './launch-attempts.ts'
 import { type CheckTimings, SessionChecks } from './session-checks.ts'
 import { stopAll } from './stop-all.ts'
-import { findEndAges, findOpenSessions, type OpenSession, takeQueued } from './store.ts'
 
 export interface ReconcilerDeps {
   readonly pool: pg.Pool

@@ -1,23 +1,15 @@
 import type { Reason } from '@cliscale/contract'
 import type { Logger } from '@cliscale/service-kit'
 import type pg from 'pg'
-import { isOfThePlace, statusOfFault } from '../internal/correct-end.ts'
-import { upsertEndpoint } from '../internal/store.ts'
+import { isOfThePlace, statusOfFault } from '../host-api/correct-end.ts'
 import type { Identified, Launched, Launcher, LaunchFault, LaunchRequest } from '../launch/launcher.ts'
 import type { ControllerMetrics } from '../metrics.ts'
+import { deleteEndpoint, upsertEndpoint } from '../sessions/endpoints.ts'
+import { type Ending, endSession, noteProgress, startWithoutClaim, takeRelaunch } from '../sessions/lifecycle.ts'
+import { launchRequest, type OpenSession } from '../sessions/open-sessions.ts'
 import type { LaunchAttempts } from './launch-attempts.ts'
 import { endOfLaunch, furthest } from './launch-end.ts'
 import { Observations } from './observations.ts'
-import {
-  deleteEndpoint,
-  type Ending,
-  endSession,
-  launchRequest,
-  noteProgress,
-  type OpenSession,
-  startWithoutClaim,
-  takeRelaunch,
-} from './store.ts'
 
 /** Times of the rules for one session. */
 export interface CheckTimings {

@@ -3,7 +3,8 @@ import type { Reason } from '@cliscale/contract'
 import type { Logger } from '@cliscale/service-kit'
 import type pg from 'pg'
 import type { Launcher } from '../launch/launcher.ts'
-import { endSession, findOpenSessions, requestStopOfAll } from './store.ts'
+import { endSession, requestStopOfAll } from '../sessions/lifecycle.ts'
+import { findOpenSessions } from '../sessions/open-sessions.ts'
 
 /** Part of the limit that hosts have to end their sessions; the rest is for killing. */
 const GRACE_SHARE = 0.6

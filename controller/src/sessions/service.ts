@@ -20,6 +20,9 @@ import { terminalLinks } from './links.ts'
 import { sealOrder } from './order-box.ts'
 import { type NewSession, parseNewSession, parseNewToken, refuseReadOnly } from './request.ts'
 import { SingleFlight } from './single-flight.ts'
+import { findKeyHolder, type KeyHolder, takeKey } from './idempotency.ts'
+import { requestStop } from './lifecycle.ts'
+import { findOutput } from './output.ts'
 import * as store from './store.ts'
 
 export interface SessionsDeps {
@@ -70,8 +73,8 @@ export function createSessions(deps: SessionsDeps): Sessions {
       return { sessions, nextCursor: next === undefined ? null : encodeCursor(next) }
     },
     stop: async (owner, id) => {
-      const session = isId(id) ? await store.requestStop(deps.pool, owner, id) : undefined
-      if (session === undefined) throw notFound()
+      if (isId(id)) await requestStop(deps.pool, owner, id)
+      const session = await find(deps, owner, id)
       deps.kick()
       return session
     },
@@ -116,7 +119,7 @@ async function createOrReplay(
   const bodyHmac = fingerprint(deps.settings.dataKey, session.request)
   // The second round is for a key whose holder was rolled back or pruned between two looks at it.
   for (let round = 0; round < 3; round += 1) {
-    const holder = await store.findKeyHolder(deps.pool, caller.owner, key)
+    const holder = await findKeyHolder(deps.pool, caller.owner, key)
     if (holder !== undefined) return replay(deps, caller, holder, bodyHmac)
     const created = await insert(deps, caller, session, { key, bodyHmac })
     if (created !== undefined) return created
@@ -124,7 +127,7 @@ async function createOrReplay(
   throw new AppError('store_unavailable', { detail: 'The request met too many equal ones. Try again.' })
 }
 
-async function replay(deps: SessionsDeps, caller: Caller, holder: store.KeyHolder, bodyHmac: Buffer): Promise<Created> {
+async function replay(deps: SessionsDeps, caller: Caller, holder: KeyHolder, bodyHmac: Buffer): Promise<Created> {
   if (!holder.bodyHmac.equals(bodyHmac))
     throw new AppError('idempotency_key_reused', {
       detail: 'This Idempotency-Key was used in the last 24 hours with another body. Use a new key for a new request.',
@@ -152,7 +155,7 @@ async function insert(
     // In the same order everywhere, so that no two transactions wait for one another: key, address, owner.
     if (idempotency !== undefined) {
       const holder = { sessionId: id, bodyHmac: idempotency.bodyHmac }
-      if (!(await store.takeKey(trx, owner, idempotency.key, holder))) return false
+      if (!(await takeKey(trx, owner, idempotency.key, holder))) return false
     }
     await countCreation(trx, caller.address, settings.sessionsPerMinute)
     refuseOverQuota(await store.countOpenSessions(trx, owner), settings.maxActiveSessions)
@@ -195,7 +198,7 @@ const OUTPUT_PAGE = 16
 async function* readOutput(pool: pg.Pool, id: string): AsyncGenerator<Buffer> {
   let behind = '-1'
   for (;;) {
-    const chunks = await store.findOutput(pool, id, { behind, limit: OUTPUT_PAGE })
+    const chunks = await findOutput(pool, id, { behind, limit: OUTPUT_PAGE })
     for (const chunk of chunks) yield chunk.data
     const last = chunks.at(-1)
     if (last === undefined || chunks.length < OUTPUT_PAGE) return

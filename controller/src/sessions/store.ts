@@ -10,7 +10,6 @@ import {
 import type { Queryable } from '../db/database.ts'
 import type { ImageKind } from './images.ts'
 
-const IDEMPOTENCY_HOURS = 24
 const OPEN = `('${OPEN_STATUSES.join("', '")}')`
 
 interface SessionRow {
@@ -27,9 +26,7 @@ interface SessionRow {
   readonly expires_at: Date | null
 }
 
-// While a session is open its reason is what it waits for, if anything; once it has ended, why it did.
-const COLUMNS = `id, status, case when ended_at is null then coalesce(wait_reason, reason) else reason end as reason,
-  case when ended_at is null and wait_reason is not null then wait_detail else detail end as detail, exit_code, signal, stages, created_at, started_at, ended_at, expires_at`
+const COLUMNS = 'id, status, reason, detail, exit_code, signal, stages, created_at, started_at, ended_at, expires_at'
 
 export interface SessionInsert {
   readonly id: string
@@ -67,38 +64,6 @@ export async function insertSession(trx: Queryable, session: SessionInsert): Pro
   )
 }
 
-/** What an owner's idempotency key stands for. */
-export interface KeyHolder {
-  readonly sessionId: string
-  readonly bodyHmac: Buffer
-}
-
-/** Who holds a key that was used in the last 24 hours, by a transaction that is committed. */
-export async function findKeyHolder(db: Queryable, owner: string, key: string): Promise<KeyHolder | undefined> {
-  const { rows } = await db.query<{ session_id: string; body_hmac: Buffer }>(
-    `select session_id, body_hmac from idempotency_keys
-     where owner = $1 and key = $2 and created_at > now() - make_interval(hours => $3)`,
-    [owner, key, IDEMPOTENCY_HOURS],
-  )
-  const row = rows[0]
-  return row && { sessionId: row.session_id, bodyHmac: row.body_hmac }
-}
-
-/**
- * Takes an idempotency key for a session that this transaction is about to write. Waits for another transaction that
- * is doing the same. Returns whether it is taken; if not, `findKeyHolder` tells by whom.
- */
-export async function takeKey(trx: Queryable, owner: string, key: string, holder: KeyHolder): Promise<boolean> {
-  const { rowCount } = await trx.query(
-    `insert into idempotency_keys as held (owner, key, body_hmac, session_id) values ($1, $2, $3, $4)
-     on conflict (owner, key) do update
-       set body_hmac = excluded.body_hmac, session_id = excluded.session_id, created_at = now()
-       where held.created_at <= now() - make_interval(hours => $5)`,
-    [owner, key, holder.bodyHmac, holder.sessionId, IDEMPOTENCY_HOURS],
-  )
-  return rowCount === 1
-}
-
 /** How many sessions of an owner are open. Holds off other creations of the owner until the transaction ends. */
 export async function countOpenSessions(trx: Queryable, owner: string): Promise<number> {
   await trx.query("select pg_advisory_xact_lock(hashtext('cliscale quota'), hashtext($1))", [owner])
@@ -111,7 +76,7 @@ export async function countOpenSessions(trx: Queryable, owner: string): Promise<
 
 /** A session of this owner; somebody else's is as good as none. */
 export async function findSession(db: Queryable, owner: string, id: string): Promise<SessionView | undefined> {
-  const { rows } = await db.query<SessionRow>(`select ${COLUMNS} from sessions where id = $1 and owner = $2`, [
+  const { rows } = await db.query<SessionRow>(`select ${COLUMNS} from session_states where id = $1 and owner = $2`, [
     id,
     owner,
   ])
@@ -141,7 +106,7 @@ export async function listSessions(
 ): Promise<{ sessions: SessionView[]; next: ListPosition | undefined }> {
   const { rows } = await db.query<SessionRow & { position: string }>(
     `select ${COLUMNS}, to_char(created_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as position
-     from sessions where owner = $1 and ($2::timestamptz is null or (created_at, id) < ($2::timestamptz, $3::uuid))
+     from session_states where owner = $1 and ($2::timestamptz is null or (created_at, id) < ($2::timestamptz, $3::uuid))
      order by created_at desc, id desc limit $4`,
     [owner, options.after?.createdAt ?? null, options.after?.id ?? null, options.limit + 1],
   )
@@ -149,30 +114,6 @@ export async function listSessions(
   const last = page.at(-1)
   const next = rows.length > page.length && last ? { createdAt: last.position, id: last.id } : undefined
   return { sessions: page.map(view), next }
-}
-
-/** Asks for the end of a session, once; one that has ended stays as it is. Returns it as it now stands. */
-export async function requestStop(db: Queryable, owner: string, id: string): Promise<SessionView | undefined> {
-  const { rows } = await db.query<SessionRow>(
-    `update sessions set stop_requested_at = now(), updated_at = now()
-     where id = $1 and owner = $2 and stop_requested_at is null and status in ${OPEN} returning ${COLUMNS}`,
-    [id, owner],
-  )
-  return rows[0] ? view(rows[0]) : findSession(db, owner, id)
-}
-
-/** Chunks of output behind an offset, in order; fewer than `limit` when there are no more yet. */
-export async function findOutput(
-  db: Queryable,
-  sessionId: string,
-  options: { readonly behind: string; readonly limit: number },
-): Promise<{ offset: string; data: Buffer }[]> {
-  const { rows } = await db.query<{ start_offset: string; data: Buffer }>(
-    `select start_offset, data from session_output where session_id = $1 and start_offset > $2
-     order by start_offset limit $3`,
-    [sessionId, options.behind, options.limit],
-  )
-  return rows.map((row) => ({ offset: row.start_offset, data: row.data }))
 }
 
 function view(row: SessionRow): SessionView {

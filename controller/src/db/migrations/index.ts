@@ -1,6 +1,7 @@
 import type { Knex } from 'knex'
 import * as m0001 from './0001-sessions.ts'
 import * as m0002 from './0002-launches.ts'
+import * as m0003 from './0003-session-states.ts'
 
 /** A step of the schema. `breaking`: the previous release cannot work with it, and refuses to. */
 export interface Migration {
@@ -16,4 +17,5 @@ export interface Migration {
 export const MIGRATIONS: readonly Migration[] = [
   { name: '0001-sessions', breaking: m0001.breaking, up: m0001.up, down: m0001.down },
   { name: '0002-launches', breaking: m0002.breaking, up: m0002.up, down: m0002.down },
+  { name: '0003-session-states', breaking: m0003.breaking, up: m0003.up, down: m0003.down },
 ]

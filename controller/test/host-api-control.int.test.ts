@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import type { ControlMessage } from '@cliscale/contract'
 import { expectEventually } from './launch-contract.ts'
-import { call, claimed, createInternalServer, createInternalSystem, type InternalSystem } from './internal-system.ts'
+import { call, claimed, createInternalServer, createInternalSystem, type InternalSystem } from './host-api-system.ts'
 
 let system: InternalSystem
 beforeAll(async () => {

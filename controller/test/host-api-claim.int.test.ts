@@ -10,7 +10,7 @@ import {
   type InternalSystem,
   NONCE,
   ORDER,
-} from './internal-system.ts'
+} from './host-api-system.ts'
 
 let system: InternalSystem
 let claimUrl: string

@@ -12,12 +12,15 @@ import type { Logger } from '@cliscale/service-kit'
 import type pg from 'pg'
 import type { Identified, Launcher } from '../launch/launcher.ts'
 import type { ControllerMetrics } from '../metrics.ts'
+import { claimSession, markStarted } from '../sessions/claim.ts'
+import { applyReport } from '../sessions/lifecycle.ts'
+import { appendOutput } from '../sessions/output.ts'
+import { findRow, type SessionRow } from '../sessions/row.ts'
+import type { SessionSignals } from '../sessions/signals.ts'
 import { type ControlStreams, createControlStreams } from './control.ts'
 import { createReportCredential, matchesCredential, sessionOfCredential, sha256 } from './credential.ts'
 import { correctEnd } from './correct-end.ts'
 import { bearer, outputHeaders, readBody, readJson, sendEmpty, sendJson, sendProblem } from './http.ts'
-import type { SessionSignals } from './signals.ts'
-import { appendOutput, applyReport, claimSession, findSession, markStarted, type SessionRow } from './store.ts'
 
 export interface InternalAppDeps {
   readonly pool: pg.Pool
@@ -179,7 +182,7 @@ async function authenticate(deps: InternalAppDeps, request: IncomingMessage, exp
   const refused = unauthorized('The report credential does not open this session.')
   if (sessionId === undefined || !SESSION_ID_PATTERN.test(sessionId)) throw refused
   if (expected !== undefined && sessionId !== expected) throw refused
-  const row = await findSession(deps.pool, sessionId)
+  const row = await findRow(deps.pool, sessionId)
   if (row === undefined || !matchesCredential(credential, row.report_credential_hash)) throw refused
   return row
 }

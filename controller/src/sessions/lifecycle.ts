@@ -1,3 +1,7 @@
+/**
+ * Everything that moves a session through its life after it was created: launches, progress, reports, stops and ends.
+ * Each decides under the lock of the session's row, by the rules of `state.ts`; a claim is in `claim.ts`.
+ */
 import {
   type FinalReport,
   type FinalStatus,
@@ -5,101 +9,64 @@ import {
   OPEN_STATUSES,
   type Reason,
   REASONS,
-  type SessionStatus,
+  type SessionEvent,
 } from '@cliscale/contract'
 import type pg from 'pg'
-import { withTransaction } from '../db/database.ts'
+import { type Queryable, withTransaction } from '../db/database.ts'
 import type { Identified, LaunchFault, LaunchRequest } from '../launch/launcher.ts'
-import { advance, applyEvent } from '../internal/session-state.ts'
-import { finishSession, lockSession, stateOf, upsertEndpoint } from '../internal/store.ts'
+import { upsertEndpoint } from './endpoints.ts'
+import { launchRequest, type OpenSession } from './open-sessions.ts'
+import { lockRow, stateOf } from './row.ts'
+import { advance, applyEvent, type SessionEnd, type StateChange, type TimelineEntry } from './state.ts'
 
-/** What the reconciler reads of an open session. */
-export interface OpenSession {
-  readonly id: string
-  readonly kind: 'runner' | 'ttyd'
-  readonly status: SessionStatus
-  readonly podUid: string | null
-  /** Names the last launch that was tried: its time, as the database writes it. */
-  readonly launchedAt: string | null
-  readonly stopRequestedAt: Date | null
-  /** By the database's clock, in seconds. */
-  readonly ageSeconds: number
-  readonly stopAgeSeconds: number | null
-  readonly launchAgeSeconds: number | null
-  /** Since it was claimed; null: it was not. */
-  readonly claimAgeSeconds: number | null
-  readonly timeoutSeconds: number
-  readonly image: string | null
-  readonly wait: LaunchFault | null
-  readonly endpoint: { readonly host: string; readonly port: number; readonly podUid: string } | null
+/** What a report made of a session. */
+export interface Applied {
+  /** It began to run: this long after it was created. */
+  readonly startedAfterSeconds?: number
+  readonly ended?: { readonly status: FinalStatus; readonly reason: Reason | null }
 }
 
-interface OpenRow {
-  id: string
-  kind: 'runner' | 'ttyd'
-  status: SessionStatus
-  pod_uid: string | null
-  launched_at: string | null
-  stop_requested_at: Date | null
-  age: number
-  stop_age: number | null
-  launch_age: number | null
-  claim_age: number | null
-  timeout_seconds: number
-  image: string | null
-  wait_reason: Reason | null
-  wait_detail: string | null
-  pod_ip: string | null
-  port: number | null
-  endpoint_uid: string | null
-}
-
-/** All open sessions with what is written down about where they listen. */
-export async function findOpenSessions(pool: pg.Pool): Promise<OpenSession[]> {
-  const { rows } = await pool.query<OpenRow>(
-    `select s.id, s.kind, s.status, s.pod_uid, s.launched_at::text, s.stop_requested_at,
-       extract(epoch from now() - s.created_at)::float8 as age,
-       extract(epoch from now() - s.stop_requested_at)::float8 as stop_age,
-       extract(epoch from now() - s.launched_at)::float8 as launch_age,
-       extract(epoch from now() - s.claimed_at)::float8 as claim_age, s.timeout_seconds, s.image,
-       s.wait_reason, s.wait_detail, e.pod_ip, e.port, e.pod_uid as endpoint_uid
-     from sessions s left join session_endpoints e on e.session_id = s.id
-     where s.status = any($1) order by s.created_at`,
-    [OPEN_STATUSES],
-  )
-  return rows.map((row) => ({
-    id: row.id,
-    kind: row.kind,
-    status: row.status,
-    podUid: row.pod_uid,
-    launchedAt: row.launched_at,
-    stopRequestedAt: row.stop_requested_at,
-    ageSeconds: row.age,
-    stopAgeSeconds: row.stop_age,
-    launchAgeSeconds: row.launch_age,
-    claimAgeSeconds: row.claim_age,
-    timeoutSeconds: row.timeout_seconds,
-    image: row.image,
-    wait: row.wait_reason === null ? null : { reason: row.wait_reason, detail: row.wait_detail ?? '' },
-    endpoint: row.pod_ip === null ? null : { host: row.pod_ip, port: row.port ?? 0, podUid: row.endpoint_uid ?? '' },
-  }))
-}
-
-/**
- * What is known of sessions that run but were not open: seconds since their end. A row that is absent is not in it; one
- * that has no end is open again, or still, and has the age 0.
- */
-export async function findEndAges(
+/** Applies a host's report; one that changes nothing any more is fine. */
+export async function applyReport(
   pool: pg.Pool,
-  ids: readonly string[],
-): Promise<Map<string, { readonly isFinal: boolean; readonly seconds: number }>> {
-  if (ids.length === 0) return new Map()
-  const { rows } = await pool.query<{ id: string; final: boolean; age: number }>(
-    `select id, ended_at is not null as final, coalesce(extract(epoch from now() - ended_at)::float8, 0) as age
-     from sessions where id = any($1)`,
-    [ids],
+  id: string,
+  event: SessionEvent,
+  options: { readonly retentionSeconds: number; readonly now: Date },
+): Promise<Applied> {
+  return withTransaction(pool, async (trx) => {
+    const row = await lockRow(trx, id)
+    if (row === undefined) return {}
+    const change = applyEvent(stateOf(row), event, options.now)
+    if (change === undefined) return {}
+    if (change.end !== undefined) {
+      await finish(trx, id, { ...change, end: change.end }, options.retentionSeconds)
+      return { ended: { status: change.status as FinalStatus, reason: change.end.reason } }
+    }
+    await trx.query(
+      `update sessions set status = $2, stage = $3, stages = $4, started_at = coalesce(started_at, $5),
+         wait_reason = null, wait_detail = null, updated_at = now() where id = $1`,
+      [id, change.status, change.stage, JSON.stringify(change.stages), change.startedAt ?? null],
+    )
+    const { startedAt } = change
+    return startedAt ? { startedAfterSeconds: (startedAt.getTime() - row.created_at.getTime()) / 1000 } : {}
+  })
+}
+
+/** Ends a session whose row is locked: its state, and what must not outlive it (its order, where it listens). */
+async function finish(
+  trx: pg.PoolClient,
+  id: string,
+  change: StateChange & { readonly end: SessionEnd },
+  retentionSeconds: number,
+): Promise<void> {
+  const { end, status, stages } = change
+  await trx.query(
+    `update sessions set status = $2, stages = $3, reason = $4, detail = $5, exit_code = $6, signal = $7, ended_at = $8,
+       wait_reason = null, wait_detail = null, expires_at = now() + make_interval(secs => $9), updated_at = now() where id = $1`,
+    [id, status, JSON.stringify(stages), end.reason, end.detail, end.exitCode, end.signal, end.at, retentionSeconds],
   )
-  return new Map(rows.map((row) => [row.id, { isFinal: row.final, seconds: row.age }]))
+  await trx.query('delete from session_orders where session_id = $1', [id])
+  await trx.query('delete from session_endpoints where session_id = $1', [id])
 }
 
 /**
@@ -113,7 +80,7 @@ export async function takeQueued(
   return withTransaction(pool, async (trx) => {
     const { rows } = await trx.query<{
       id: string
-      stages: Parameters<typeof advance>[0]
+      stages: TimelineEntry[]
       timeout_seconds: number
       image: string | null
     }>(
@@ -156,7 +123,7 @@ export async function noteProgress(
   progress: { readonly pulling: boolean; readonly wait: LaunchFault | undefined },
 ): Promise<void> {
   await withTransaction(pool, async (trx) => {
-    const row = await lockSession(trx, id)
+    const row = await lockRow(trx, id)
     if (row === undefined || isFinal(row.status)) return
     const now = new Date()
     const report = { type: 'stage', name: 'pulling_image', at: now.toISOString() } as const
@@ -180,7 +147,7 @@ export async function noteProgress(
  */
 export async function startWithoutClaim(pool: pg.Pool, launched: Identified): Promise<void> {
   await withTransaction(pool, async (trx) => {
-    const row = await lockSession(trx, launched.sessionId)
+    const row = await lockRow(trx, launched.sessionId)
     if (row === undefined || row.kind !== 'ttyd' || row.pod_uid !== null || row.stop_requested_at !== null) return
     const now = new Date()
     const change = applyEvent(stateOf(row), { type: 'running', at: now.toISOString() }, now)
@@ -194,12 +161,7 @@ export async function startWithoutClaim(pool: pg.Pool, launched: Identified): Pr
   })
 }
 
-/** What a launcher is told of a session. */
-export function launchRequest(session: Pick<OpenSession, 'id' | 'timeoutSeconds' | 'image'>): LaunchRequest {
-  const { id: sessionId, timeoutSeconds, image } = session
-  return { sessionId, timeoutSeconds, ...(image !== null && { image }) }
-}
-
+/** How a session ends that its host did not end. */
 export interface Ending extends Partial<FinalReport> {
   readonly status: FinalStatus
   readonly reason: Reason | null
@@ -215,24 +177,27 @@ export async function endSession(
   retentionSeconds: number,
 ): Promise<boolean> {
   return withTransaction(pool, async (trx) => {
-    const row = await lockSession(trx, id)
-    if (row === undefined || isFinal(row.status)) return false
-    if (ending.unclaimedOnly === true && row.pod_uid !== null) return false
-    const at = new Date()
-    const known = ending.status === 'stopped' ? row.reason : null
-    const reason = ending.status === 'succeeded' ? null : (known ?? ending.reason ?? 'internal')
-    // Whoever asked for the stop knows why; what others say of it would not fit.
-    const detail = known === null && ending.detail ? ending.detail : reason && REASONS[reason].hint
-    const { exitCode = null, signal = null } = ending
-    const stages = advance(row.stages, at)
-    await finishSession(
-      trx,
-      id,
-      { status: ending.status, stages, end: { at, reason, detail, exitCode, signal } },
-      retentionSeconds,
-    )
+    const row = await lockRow(trx, id)
+    if (row === undefined || (ending.unclaimedOnly === true && row.pod_uid !== null)) return false
+    const now = new Date()
+    const { status, exitCode = null, signal = null } = ending
+    const reason = ending.reason ?? 'internal'
+    const detail = ending.detail || (status === 'succeeded' ? null : REASONS[reason].hint)
+    const event = { type: 'ended', at: now.toISOString(), status, reason, detail, exitCode, signal } as const
+    const change = applyEvent(stateOf(row), event, now)
+    if (change?.end === undefined) return false
+    await finish(trx, id, { ...change, end: change.end }, retentionSeconds)
     return true
   })
+}
+
+/** Asks for the end of a session, once; one that has ended stays as it is. */
+export async function requestStop(db: Queryable, owner: string, id: string): Promise<void> {
+  await db.query(
+    `update sessions set stop_requested_at = now(), updated_at = now()
+     where id = $1 and owner = $2 and stop_requested_at is null and status = any($3)`,
+    [id, owner, OPEN_STATUSES],
+  )
 }
 
 /** Asks all open sessions to stop, and notes why: their hosts only know that they are to stop. */
@@ -243,12 +208,4 @@ export async function requestStopOfAll(pool: pg.Pool, reason: Reason): Promise<v
      where status = any($1)`,
     [OPEN_STATUSES, reason],
   )
-}
-
-/** Forgets where a launch listens: it does not, just now. A row that another launch wrote stays. */
-export async function deleteEndpoint(
-  pool: pg.Pool,
-  { sessionId, podUid }: Pick<Identified, 'sessionId' | 'podUid'>,
-): Promise<void> {
-  await pool.query('delete from session_endpoints where session_id = $1 and pod_uid = $2', [sessionId, podUid])
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import { REASONS, type SessionEvent } from '@cliscale/contract'
-import { advance, applyEvent, type SessionState, type TimelineEntry } from './session-state.ts'
+import { advance, applyEvent, type SessionState, type TimelineEntry } from './state.ts'
 
 const T0 = '2026-01-01T00:00:00.000Z'
 const at = (seconds: number): string => new Date(Date.parse(T0) + seconds * 1000).toISOString()

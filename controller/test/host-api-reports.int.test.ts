@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import net from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { OUTPUT_HEADERS, type SessionEvent } from '@cliscale/contract'
-import { call, claimed, createInternalServer, createInternalSystem, type InternalSystem } from './internal-system.ts'
+import { call, claimed, createInternalServer, createInternalSystem, type InternalSystem } from './host-api-system.ts'
 
 const CAP = 100_000
 let system: InternalSystem

@@ -2,8 +2,8 @@ import type { ServerResponse } from 'node:http'
 import { CONTROL_PING_SECONDS, type ControlMessage, isFinal } from '@cliscale/contract'
 import { isStoreUnavailable, type Logger } from '@cliscale/service-kit'
 import type pg from 'pg'
-import type { SessionSignals } from './signals.ts'
-import { findControlStates } from './store.ts'
+import { findControlStates } from '../sessions/open-sessions.ts'
+import type { SessionSignals } from '../sessions/signals.ts'
 
 /** A host that has not read this much is not reading: it will come back. */
 const MAX_UNREAD_BYTES = 64 * 1024
