@@ -70,7 +70,16 @@ export type ClaimResponse = z.infer<typeof ClaimResponse>
 /** How a session ended: in its host's last report, and in the termination message of the host's container. */
 export const FinalReport = z.object({
   status: z.enum(FINAL_STATUSES),
-  reason: z.enum(REASON_NAMES).nullable(),
+  /** One that a newer host knows and we do not counts as `internal`; its detail still says what happened. */
+  reason: z
+    .enum(REASON_NAMES)
+    .or(
+      z
+        .string()
+        .regex(/^[a-z_]{1,64}$/)
+        .transform(() => 'internal' as const),
+    )
+    .nullable(),
   detail: z.string().max(2000).nullable(),
   exitCode: z.int().nullable(),
   signal: z.string().max(20).nullable(),

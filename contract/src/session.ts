@@ -29,14 +29,21 @@ export const STAGES = [
 ] as const
 export type Stage = (typeof STAGES)[number]
 
-interface ReasonText {
+interface ReasonFacts {
   /** Whether starting the same session again can help. */
   readonly retryable: boolean
   /** One sentence for a person: what went wrong and what to do. */
   readonly hint: string
+  /** How a session ends to whose launch this was done; `failed` when absent. */
+  readonly status?: FinalStatus
+  /** The place is the cause: a session that has not begun may be launched again, elsewhere or later. */
+  readonly ofPlace?: true
 }
 
-/** The closed list of reasons. A success has none. */
+/**
+ * The closed list of reasons, with all that depends on one. A success has none. A newer part may send one that is not
+ * in it: `factsOf` knows what to make of that.
+ */
 export const REASONS = {
   bad_code_url: { retryable: false, hint: 'The code_url cannot be used. Check the address and try again.' },
   code_host_refused: {
@@ -68,17 +75,36 @@ export const REASONS = {
   },
   queue_deadline: { retryable: true, hint: 'The session waited too long to start. Try again.' },
   launch_failed: { retryable: true, hint: 'The session could not be started. Try again.' },
-  deadline: { retryable: false, hint: 'The command ran longer than timeout_seconds and was ended.' },
-  evicted: { retryable: true, hint: 'The cluster took the machine away. Start the session again.' },
-  node_lost: { retryable: true, hint: 'The machine that ran the session disappeared. Start the session again.' },
+  deadline: { status: 'expired', retryable: false, hint: 'The command ran longer than timeout_seconds and was ended.' },
+  evicted: {
+    status: 'lost',
+    ofPlace: true,
+    retryable: true,
+    hint: 'The cluster took the machine away. Start the session again.',
+  },
+  node_lost: {
+    status: 'lost',
+    ofPlace: true,
+    retryable: true,
+    hint: 'The machine that ran the session disappeared. Start the session again.',
+  },
   runner_lost: {
+    status: 'lost',
+    ofPlace: true,
     retryable: true,
     hint: 'The processes that ran the session disappeared. Its log is kept up to that point. Start it again.',
   },
   stopped_by_user: { retryable: false, hint: 'The session was stopped on request.' },
   server_stopped: { retryable: true, hint: 'The server was shut down while the session was open. Start it again.' },
   internal: { retryable: true, hint: 'Something failed inside CLI Scale. Try again.' },
-} as const satisfies Record<string, ReasonText>
+} as const satisfies Record<string, ReasonFacts>
 export type Reason = keyof typeof REASONS
 /** All reasons as a list, for schemas. */
 export const REASON_NAMES = Object.keys(REASONS) as [Reason, ...Reason[]]
+
+const UNKNOWN_REASON: ReasonFacts = { retryable: true, hint: 'This version of CLI Scale does not know the reason.' }
+
+/** What depends on a reason, also on one that only a newer part knows. */
+export function factsOf(reason: string): ReasonFacts {
+  return Object.hasOwn(REASONS, reason) ? REASONS[reason as Reason] : UNKNOWN_REASON
+}

@@ -1,13 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { FinalReport, FinalStatus, Reason, SessionEvent } from '@cliscale/contract'
+import { factsOf, type FinalReport, type FinalStatus, type SessionEvent } from '@cliscale/contract'
 import type { Launcher, LaunchFault } from '../launch/launcher.ts'
 
 type Ended = SessionEvent & { type: 'ended' }
 
 /** 128 + SIGKILL and 128 + SIGTERM, as shells report a child that was killed. */
 const KILLED_EXIT_CODES = [137, 143]
-/** Of these the place is the cause: the same launch elsewhere, or later, may work. */
-const OF_THE_PLACE: readonly Reason[] = ['evicted', 'node_lost', 'runner_lost']
 const LOOK_EVERY_MS = 200
 /** How long the first word of a fault may be followed by a surer one: a pod is deleted, and then the Job says why. */
 const SETTLE_MS = 600
@@ -16,13 +14,12 @@ const LOST_PATIENCE = 3
 
 /** Whether a session that has not begun may be launched again after this happened to its launch. */
 export function isOfThePlace({ reason }: LaunchFault): boolean {
-  return OF_THE_PLACE.includes(reason)
+  return factsOf(reason).ofPlace === true
 }
 
 /** The status of a session that ended for something that was done to its launch. */
 export function statusOfFault({ reason }: LaunchFault): FinalStatus {
-  if (OF_THE_PLACE.includes(reason)) return 'lost'
-  return reason === 'deadline' ? 'expired' : 'failed'
+  return factsOf(reason).status ?? 'failed'
 }
 
 /** Whether something was killed that may not have been killed by the command's own doing. */

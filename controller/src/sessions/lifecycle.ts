@@ -3,12 +3,12 @@
  * Each decides under the lock of the session's row, by the rules of `state.ts`; a claim is in `claim.ts`.
  */
 import {
+  factsOf,
   type FinalReport,
   type FinalStatus,
   isFinal,
   OPEN_STATUSES,
   type Reason,
-  REASONS,
   type SessionEvent,
 } from '@cliscale/contract'
 import type pg from 'pg'
@@ -182,7 +182,7 @@ export async function endSession(
     const now = new Date()
     const { status, exitCode = null, signal = null } = ending
     const reason = ending.reason ?? 'internal'
-    const detail = ending.detail || (status === 'succeeded' ? null : REASONS[reason].hint)
+    const detail = ending.detail || (status === 'succeeded' ? null : factsOf(reason).hint)
     const event = { type: 'ended', at: now.toISOString(), status, reason, detail, exitCode, signal } as const
     const change = applyEvent(stateOf(row), event, now)
     if (change?.end === undefined) return false

@@ -1,7 +1,7 @@
 import {
+  factsOf,
   isFinal,
   type Reason,
-  REASONS,
   type SessionEvent,
   type SessionStatus,
   type Stage,
@@ -86,7 +86,7 @@ export function applyEvent(state: SessionState, event: SessionEvent, now: Date):
     end: {
       at: latestEnd(stages, at),
       reason: known ?? reason,
-      detail: known === null ? event.detail : REASONS[known].hint,
+      detail: known === null ? event.detail : factsOf(known).hint,
       exitCode: event.exitCode,
       signal: event.signal,
     },

@@ -1,7 +1,7 @@
 import {
+  factsOf,
   isFinal,
   OPEN_STATUSES,
-  REASONS,
   type Reason,
   type SessionStatus,
   type SessionView,
@@ -117,7 +117,7 @@ export async function listSessions(
 }
 
 function view(row: SessionRow): SessionView {
-  const reason = row.reason === null ? undefined : REASONS[row.reason]
+  const reason = row.reason === null ? undefined : factsOf(row.reason)
   return {
     sessionId: row.id,
     status: row.status,

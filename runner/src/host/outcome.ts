@@ -1,4 +1,4 @@
-import { type Exit, REASONS, type Reason, type SessionEvent } from '@cliscale/contract'
+import { type Exit, factsOf, type Reason, type SessionEvent } from '@cliscale/contract'
 import type { EndCause, WorkExit } from '../relay/messages.ts'
 import type { StopReason } from './stop-request.ts'
 
@@ -74,7 +74,7 @@ export function exitMessage(ended: EndedEvent, runningAt: string | undefined): E
     status: ended.status,
     reason: ended.reason,
     detail: ended.detail,
-    hint: ended.reason === null ? null : REASONS[ended.reason].hint,
+    hint: ended.reason === null ? null : factsOf(ended.reason).hint,
     exitCode: ended.exitCode,
     signal: ended.signal,
     durationMs: runningAt === undefined ? null : Math.max(0, Date.parse(ended.at) - Date.parse(runningAt)),

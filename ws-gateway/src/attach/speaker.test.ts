@@ -60,4 +60,10 @@ describe('an exit', () => {
     expect(decodeServerMessage(body(exitFrame('cliscale.v1', exit)))).toEqual({ type: 'exit', exit })
     expect(body(exitFrame('tty', exit)).toString()).toContain('failed (exit code 3): The command ended with')
   })
+
+  test('for a reason that only a newer controller knows still says how it ended', () => {
+    const newer = { ...failed, reason: 'budget_spent' as 'internal', detail: null }
+    expect(exitOf(newer).hint).toContain('does not know the reason')
+    expect(statusOf({ ...newer, endedAt: null }).hint).toContain('does not know the reason')
+  })
 })

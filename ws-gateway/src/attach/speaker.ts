@@ -3,8 +3,8 @@ import {
   encodeBytes,
   encodeJson,
   type Exit,
+  factsOf,
   isFinal,
-  REASONS,
   ServerType,
   type StatusMessage,
   TTY_PROTOCOL,
@@ -32,7 +32,7 @@ export function statusOf(state: SessionState, dial?: DialHint): StatusMessage {
 }
 
 function hintOf(state: SessionState, dial: DialHint | undefined): string | null {
-  if (state.reason !== null) return state.detail ?? REASONS[state.reason].hint
+  if (state.reason !== null) return state.detail ?? factsOf(state.reason).hint
   if (dial === 'full') return 'The session has as many viewers as it takes. This one gets in when another leaves.'
   if (dial === 'silent') return 'The terminal does not answer yet; it is tried again.'
   return state.status === 'running' ? 'The command runs; its terminal is being looked for.' : null
@@ -45,7 +45,7 @@ export function exitOf(state: SessionState): Exit {
     status: state.status,
     reason,
     detail: state.detail,
-    hint: reason === null ? null : REASONS[reason].hint,
+    hint: reason === null ? null : factsOf(reason).hint,
     exitCode: state.exitCode,
     signal: state.signal,
     durationMs: startedAt && endedAt ? endedAt.getTime() - startedAt.getTime() : null,

@@ -252,7 +252,7 @@ describe('a report is believed only when it is one', () => {
     '{',
     JSON.stringify(report).slice(0, -1),
     JSON.stringify({ ...report, status: 'running' }),
-    JSON.stringify({ ...report, reason: 'because' }),
+    JSON.stringify({ ...report, reason: 'Because of this' }),
     JSON.stringify({ ...report, detail: 'x'.repeat(2001) }),
     JSON.stringify({ ...report, exitCode: '0' }),
     JSON.stringify({ ...report, signal: 'x'.repeat(21) }),

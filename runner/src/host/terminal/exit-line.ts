@@ -1,4 +1,4 @@
-import { type Exit, REASONS } from '@cliscale/contract'
+import { type Exit, factsOf } from '@cliscale/contract'
 
 /** C0 and C1: a detail may quote what somebody else sent. */
 // oxlint-disable-next-line no-control-regex
@@ -12,7 +12,7 @@ export function exitLine(exit: Exit): string {
       ? `ended as ${exit.status}`
       : `exit code ${exit.exitCode}`
   const told = exit.reason === null || exit.reason === 'exit_nonzero' || exit.reason === 'killed_by_signal'
-  const why = told ? '' : `: ${exit.detail ?? exit.hint ?? REASONS[exit.reason].hint}`.replace(CONTROLS, ' ')
+  const why = told ? '' : `: ${exit.detail ?? exit.hint ?? factsOf(exit.reason).hint}`.replace(CONTROLS, ' ')
   const colour = exit.status === 'succeeded' ? 32 : 31
   return `\r\n\x1b[0;${colour}m[cliscale] ${how}${why}\x1b[0m\r\n`
 }
