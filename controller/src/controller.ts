@@ -1,6 +1,6 @@
 import type { RequestListener } from 'node:http'
 import { AppError, type Reason } from '@cliscale/contract'
-import { createFront, type Logger } from '@cliscale/service-kit'
+import { createFront, type Logger, withDeadline } from '@cliscale/service-kit'
 import type { Metrics } from '@cliscale/service-kit/metrics'
 import type { JSONWebKeySet, JWTVerifyGetKey } from 'jose'
 import type pg from 'pg'
@@ -118,17 +118,9 @@ export function createController(deps: ControllerDeps): Controller {
   }
 }
 
-/** @throws when the database does not answer in time. */
+/** @throws AppError store_unavailable when the database does not answer in time. */
 async function ping(pool: pg.Pool): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const deadline = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      const detail = `The database did not answer within ${PING_MS / 1000} s.`
-      reject(new AppError('store_unavailable', { detail, headers: { 'Retry-After': '5' } }))
-    }, PING_MS)
-  })
-  const answer = pool.query('select 1')
-  // When the deadline wins, the query's own failure has nobody else to hear it.
-  answer.catch(() => {})
-  await Promise.race([answer, deadline]).finally(() => clearTimeout(timer))
+  const detail = `The database did not answer within ${PING_MS / 1000} s.`
+  const late = (): AppError => new AppError('store_unavailable', { detail, headers: { 'Retry-After': '5' } })
+  await withDeadline(pool.query('select 1'), PING_MS, late)
 }

@@ -8,7 +8,8 @@ import {
   STATUS_CODES,
 } from 'node:http'
 import { Socket } from 'node:net'
-import { AppError, toProblem } from '@cliscale/contract'
+import type { Duplex } from 'node:stream'
+import { AppError, isAppError, MAX_TOKEN_CHARS, type Problem, toProblem } from '@cliscale/contract'
 
 /** Longer than the 600 s after which Google's load balancer gives up an idle connection, so that it closes first. */
 const KEEP_ALIVE_MS = 620_000
@@ -49,7 +50,7 @@ export function createHttpServer(listener: RequestListener): Server {
   server.on('connect', (_req, socket: Socket) => {
     socket.on('error', () => {})
     const detail = 'CONNECT is not allowed: this is no proxy.'
-    answerSocket(socket, new AppError('method_not_allowed', { detail, headers: { Allow: '' } }))
+    answerSocket(socket, new AppError('method_not_allowed', { detail, headers: { Allow: '' } }), randomUUID())
   })
   return server
 }
@@ -69,9 +70,9 @@ export async function closeServer(server: Server, limitMs: number): Promise<void
 
 /** Answers a request with a problem document and ends its connection. */
 export function answerProblem(req: IncomingMessage, res: ServerResponse, fault: AppError): void {
-  const { body, headers, status } = problemParts(fault, requestIdOf(req))
+  const { body, headers, problem } = problemParts(fault, requestIdOf(req))
   req.resume()
-  res.writeHead(status, headers).end(body)
+  res.writeHead(problem.status, headers).end(body)
 }
 
 /** The caller's request id where it is short and plain, else a fresh one. */
@@ -111,14 +112,27 @@ function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
   // In the middle of an answer there is nothing that can still be said.
   const answering = (socket as Socket & { _httpMessage?: { headersSent: boolean } })._httpMessage?.headersSent === true
   if (error.code === 'ECONNRESET' || !socket.writable || answering) return void socket.destroy()
-  answerSocket(socket, clientFault(error.code ?? ''))
+  answerSocket(socket, clientFault(error.code ?? ''), randomUUID())
 }
 
-function answerSocket(socket: Socket, fault: AppError): void {
-  const { body, headers, status } = problemParts(fault, randomUUID())
+/**
+ * Answers on a bare socket (an upgrade that is refused, say) with a problem document, and closes it. What the client
+ * still sends is read and dropped: unread bytes would make the kernel reset the connection, and the answer be lost.
+ */
+export function answerSocket(socket: Duplex, error: unknown, requestId: string): Problem {
+  const { body, headers, problem } = problemParts(error, requestId)
+  if (socket.destroyed) return problem
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`)
+  socket.end(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\n${lines.join('')}\r\n${body}`)
+  socket.resume()
   linger(socket)
+  return problem
+}
+
+/** The bearer credential of a request (RFC 6750); undefined when it has none, or none that we would read. */
+export function bearerOf(req: IncomingMessage): string | undefined {
+  const credential = /^bearer ([\x21-\x7e]+)$/i.exec(req.headers.authorization ?? '')?.[1]
+  return credential !== undefined && credential.length <= MAX_TOKEN_CHARS ? credential : undefined
 }
 
 /**
@@ -134,7 +148,7 @@ function lingerForBody(req: IncomingMessage): void {
   }
 }
 
-function linger(socket: Socket): void {
+function linger(socket: Duplex): void {
   const timer = setTimeout(() => socket.destroy(), LINGER_MS)
   socket.once('close', () => clearTimeout(timer))
 }
@@ -153,9 +167,9 @@ function clientFault(code: string): AppError {
 
 /** A problem document as the last answer of its connection. */
 function problemParts(
-  error: AppError,
+  error: unknown,
   requestId: string,
-): { status: number; body: string; headers: Record<string, string> } {
+): { problem: Problem; body: string; headers: Record<string, string> } {
   const problem = toProblem(error, requestId)
   const body = JSON.stringify(problem)
   const headers = {
@@ -164,8 +178,8 @@ function problemParts(
     'Cache-Control': 'no-store',
     'X-Content-Type-Options': 'nosniff',
     'X-Request-Id': requestId,
-    ...error.headers,
+    ...(isAppError(error) ? error.headers : {}),
     Connection: 'close',
   }
-  return { status: problem.status, body, headers }
+  return { problem, body, headers }
 }

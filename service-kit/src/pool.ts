@@ -1,3 +1,4 @@
+import { AppError } from '@cliscale/contract'
 import pg from 'pg'
 import type { Logger } from './logger.ts'
 
@@ -60,4 +61,14 @@ export function isStoreUnavailable(error: unknown): boolean {
   return /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Timeout acquiring a connection|Query read timeout|Client was closed and is not queryable/.test(
     message,
   )
+}
+
+/** An error as it is answered: one that says that the database is not there becomes `store_unavailable`; others stay. */
+export function toFault(error: unknown): unknown {
+  if (!isStoreUnavailable(error)) return error
+  return new AppError('store_unavailable', {
+    detail: 'The database does not answer right now. Nothing was lost; try again in a few seconds.',
+    headers: { 'Retry-After': '5' },
+    cause: error,
+  })
 }

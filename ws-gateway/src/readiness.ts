@@ -1,3 +1,4 @@
+import { withDeadline } from '@cliscale/service-kit'
 import type { Gateway } from './gateway.ts'
 
 /** How long readiness waits for all of its checks, in milliseconds: less than a prober does. */
@@ -13,13 +14,7 @@ export function createReadiness(options: {
 }): () => Promise<void> {
   return async () => {
     if (options.gateway.isLeaving) throw new Error('leaving')
-    let timer: NodeJS.Timeout | undefined
-    const deadline = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(new Error('no answer in time')), CHECK_MS)
-    })
-    // When the deadline wins, what is still to fail has nobody else to hear it.
     const checks = Promise.all(options.checks.map((check) => check()))
-    checks.catch(() => {})
-    await Promise.race([checks, deadline]).finally(() => clearTimeout(timer))
+    await withDeadline(checks, CHECK_MS, () => new Error('no answer in time'))
   }
 }

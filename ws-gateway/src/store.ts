@@ -1,6 +1,6 @@
 /** Everything the gateway says to PostgreSQL. Each statement fits the grants of the role `cliscale_gateway`. */
-import { AppError, type Mode, type Reason, type SessionStatus, type Stage, type StageEntry } from '@cliscale/contract'
-import { isStoreUnavailable } from '@cliscale/service-kit'
+import type { Mode, Reason, SessionStatus, Stage, StageEntry } from '@cliscale/contract'
+import { toFault } from '@cliscale/service-kit'
 import type { Pool, QueryResultRow } from 'pg'
 
 export interface Endpoint {
@@ -100,7 +100,7 @@ export function createStore(pool: Pool): Store {
     try {
       return (await pool.query<R>(sql, values)).rows
     } catch (error) {
-      throw isStoreUnavailable(error) ? storeUnavailable(error) : error
+      throw toFault(error)
     }
   }
   const offsetOf = async (sql: string, values: unknown[]): Promise<number | undefined> => {
@@ -151,14 +151,6 @@ export function createStore(pool: Pool): Store {
       }))
     },
   }
-}
-
-function storeUnavailable(cause: unknown): AppError {
-  return new AppError('store_unavailable', {
-    detail: 'The database cannot be reached just now. Try again in a moment.',
-    headers: { 'Retry-After': '5' },
-    cause,
-  })
 }
 
 interface StateRow {

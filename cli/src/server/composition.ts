@@ -17,18 +17,19 @@ import {
 } from '@cliscale/controller'
 import {
   answerProblem,
+  answerSocket,
   answerWithoutUpgrade,
   closeServer,
   createHttpServer,
   createPool,
   type Logger,
   offersWebSocket,
+  requestIdOf,
 } from '@cliscale/service-kit'
 import { expressRoute, requestMetrics, startMetrics } from '@cliscale/service-kit/metrics'
 import { createGateway, type Gateway, GATEWAY_ROUTES, gatewaySettings } from '@cliscale/ws-gateway'
 import type { ServerStart } from '../server-messages.ts'
 import type { ServerSettings } from '../settings.ts'
-import { answerUpgradeProblem } from './problem.ts'
 import { createHostCheck } from './host-check.ts'
 import { packageDir, sessionPlaces } from './places.ts'
 
@@ -164,7 +165,7 @@ class FrontDoor {
       if (!isGatewayPath(req.url) && !offersWebSocket(req)) return answerWithoutUpgrade(this.#server, req, socket, head)
       const fault = this.#faultOf(req)
       if (fault === undefined) this.#gateway.handleUpgrade(req, socket, head)
-      else answerUpgradeProblem(req, socket, fault)
+      else answerSocket(socket, fault, requestIdOf(req))
     })
   }
 

@@ -1,15 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import {
-  AppError,
-  clampSize,
-  DEFAULT_SIZE,
-  isAppError,
-  MAX_TOKEN_CHARS,
-  OUTPUT_HEADERS,
-  toProblem,
-} from '@cliscale/contract'
-import { isExpectedNetworkError, isStoreUnavailable, type Logger } from '@cliscale/service-kit'
+import { AppError, clampSize, DEFAULT_SIZE, isAppError, OUTPUT_HEADERS, toProblem } from '@cliscale/contract'
+import { bearerOf, isExpectedNetworkError, type Logger, toFault } from '@cliscale/service-kit'
 import type { z } from 'zod'
 
 /** Longest time for a body to arrive, in milliseconds. */
@@ -17,13 +9,10 @@ const BODY_TIMEOUT_MS = 20_000
 
 /** The bearer credential. @throws AppError unauthorized when there is none that we would read. */
 export function bearer(request: IncomingMessage): string {
-  const match = /^Bearer ([\x21-\x7e]+)$/i.exec(request.headers.authorization ?? '')
-  if (match === null || match[1]!.length > MAX_TOKEN_CHARS)
-    throw new AppError('unauthorized', {
-      detail: 'A bearer credential is required.',
-      headers: { 'www-authenticate': 'Bearer' },
-    })
-  return match[1]!
+  const credential = bearerOf(request)
+  if (credential !== undefined) return credential
+  const headers = { 'www-authenticate': 'Bearer' }
+  throw new AppError('unauthorized', { detail: 'A bearer credential is required.', headers })
 }
 
 /** The whole body. @throws AppError body_too_large, or bad_request when it did not arrive in time. */
@@ -90,7 +79,7 @@ export function sendEmpty(response: ServerResponse): void {
 /** Answers with a problem document; what is not the caller's fault is logged. */
 export function sendProblem(logger: Logger, request: IncomingMessage, response: ServerResponse, error: unknown): void {
   if (request.destroyed && !request.complete) return void response.destroy()
-  const known = isStoreUnavailable(error) ? storeUnavailable(error) : error
+  const known = toFault(error)
   const requestId = randomUUID()
   const problem = toProblem(known, requestId)
   const line = { requestId, method: request.method, path: (request.url ?? '').split('?', 1)[0], code: problem.code }
@@ -102,12 +91,4 @@ export function sendProblem(logger: Logger, request: IncomingMessage, response: 
   const rest = request.complete ? {} : { connection: 'close' }
   const headers = { 'content-type': 'application/problem+json', ...(isAppError(known) ? known.headers : {}), ...rest }
   response.writeHead(problem.status, headers).end(JSON.stringify(problem))
-}
-
-function storeUnavailable(cause: unknown): AppError {
-  return new AppError('store_unavailable', {
-    detail: 'The database cannot be reached just now. Try again.',
-    headers: { 'retry-after': '1' },
-    cause,
-  })
 }

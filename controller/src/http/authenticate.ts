@@ -1,5 +1,5 @@
 import { AppError } from '@cliscale/contract'
-import { findDuplicateHeader } from '@cliscale/service-kit'
+import { bearerOf, findDuplicateHeader } from '@cliscale/service-kit'
 import type { RequestHandler } from 'express'
 import { type ApiKey, findOwner } from '../identity/api-keys.ts'
 import { contextOf } from './context.ts'
@@ -7,11 +7,9 @@ import { contextOf } from './context.ts'
 /** Lets a request through whose `Authorization: Bearer` is an API key (RFC 6750), and notes whose it is. */
 export function authenticate(keys: readonly ApiKey[]): RequestHandler {
   return (req, res, next) => {
-    const { authorization } = req.headers
-    // RFC 6750 names no second space, and none is needed: what is odd here is a mistake, or somebody's probe.
-    const presented = authorization === undefined ? undefined : /^bearer ([^\s]+)$/i.exec(authorization)?.[1]
+    const presented = bearerOf(req)
     const owner = presented === undefined ? undefined : findOwner(keys, presented)
-    if (owner === undefined) throw unauthorized(authorization !== undefined)
+    if (owner === undefined) throw unauthorized(req.headers.authorization !== undefined)
     contextOf(res).owner = owner
     next()
   }

@@ -1,5 +1,5 @@
 import { AppError, isAppError, toProblem } from '@cliscale/contract'
-import { isStoreUnavailable, type Logger } from '@cliscale/service-kit'
+import { type Logger, toFault } from '@cliscale/service-kit'
 import type { ErrorRequestHandler, RequestHandler } from 'express'
 import { contextOf } from './context.ts'
 
@@ -39,13 +39,8 @@ export function onlyMethods(allow: string): RequestHandler {
 }
 
 function toAppError(error: unknown): unknown {
-  if (isAppError(error)) return error
-  if (isStoreUnavailable(error))
-    return new AppError('store_unavailable', {
-      detail: 'The database does not answer just now. Nothing was lost; try again in a few seconds.',
-      headers: { 'Retry-After': '5' },
-      cause: error,
-    })
+  const fault = toFault(error)
+  if (isAppError(fault)) return fault
   // Express throws errors with a status for a path whose percent signs encode nothing.
   const { status } = (error ?? {}) as { status?: unknown }
   if (status === 400)

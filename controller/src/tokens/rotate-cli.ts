@@ -12,8 +12,7 @@
  * exit      0 done; 1 the cluster refuses or is away for long: run it again; 78 settings
  */
 import { hostname } from 'node:os'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { ConfigError, EXIT_CONFIG, parseEnv } from '@cliscale/service-kit'
+import { Backoff, ConfigError, EXIT_CONFIG, parseEnv } from '@cliscale/service-kit'
 import { z } from 'zod'
 import { ROTATION_ENV } from '../config.ts'
 import { openKeySecret } from '../launch/kubernetes/signing-key-secret.ts'
@@ -26,13 +25,14 @@ const AWAY_LIMIT_MS = 600_000
 function patient(secret: KeySecret, say: (sentence: string) => void): KeySecret {
   const persist = async <T>(call: () => Promise<T>): Promise<T> => {
     const until = Date.now() + AWAY_LIMIT_MS
-    for (let waitMs = 500; ; waitMs = Math.min(waitMs * 2, 15_000)) {
+    const backoff = new Backoff(500, 15_000)
+    for (;;) {
       try {
         return await call()
       } catch (error) {
         if ((error as Error).name !== 'LauncherUnavailable' || Date.now() > until) throw error
         say(`Waiting: ${(error as Error).message}.`)
-        await sleep(waitMs)
+        await backoff.wait()
       }
     }
   }

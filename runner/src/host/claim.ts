@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { ClaimResponse } from '@cliscale/contract'
-import type { Logger } from '@cliscale/service-kit'
-import { Backoff } from './backoff.ts'
+import { Backoff, type Logger } from '@cliscale/service-kit'
 import type { ControllerClient } from './controller-client.ts'
 import type { Credential } from './credential.ts'
 

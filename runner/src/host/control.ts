@@ -1,6 +1,5 @@
 import { CONTROL_PING_SECONDS, ControlMessage } from '@cliscale/contract'
-import type { Logger } from '@cliscale/service-kit'
-import { Backoff } from './backoff.ts'
+import { Backoff, type Logger } from '@cliscale/service-kit'
 import { type ControllerClient, StatusError } from './controller-client.ts'
 
 export interface ControlOptions {

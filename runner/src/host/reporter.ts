@@ -1,7 +1,6 @@
 import { MAX_OUTPUT_REPORT_BYTES, OUTPUT_HEADERS, OutputResponse, type SessionEvent } from '@cliscale/contract'
-import type { Logger } from '@cliscale/service-kit'
+import { Backoff, type Logger } from '@cliscale/service-kit'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Backoff } from './backoff.ts'
 import type { Answer, Call, ControllerClient } from './controller-client.ts'
 import type { SessionTerminal } from './terminal-types.ts'
 

@@ -1,8 +1,7 @@
 /** Faults as problem documents (RFC 9457), for Express and for a bare socket. */
-import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { AppError, isAppError, type Problem, toProblem } from '@cliscale/contract'
-import { type Logger, requestIdOf } from '@cliscale/service-kit'
+import { answerSocket, type Logger, requestIdOf } from '@cliscale/service-kit'
 import type { ErrorRequestHandler } from 'express'
 
 /** Faults of Express and its body parser, by their `type` or status. */
@@ -43,39 +42,14 @@ function logFault(logger: Logger, fault: unknown, problem: Problem): void {
   )
 }
 
-/** How long a refused client may take to read its answer and leave, in milliseconds. */
-const REFUSAL_LINGER_MS = 2_000
-
-/**
- * Answers an upgrade with a problem document instead of a 101, and closes. What the client still sends is read and
- * dropped, because unread bytes would make the kernel reset the connection and lose the answer.
- *
- * @returns the code that was answered.
- */
+/** Answers an upgrade with a problem document instead of a 101. Returns the code that was answered. */
 export function refuseUpgrade(options: {
   socket: Socket
   error: unknown
   requestId: string
   logger: Logger
 }): Problem['code'] {
-  const { socket } = options
-  const problem = toProblem(options.error, options.requestId)
+  const problem = answerSocket(options.socket, options.error, options.requestId)
   logFault(options.logger, options.error, problem)
-  if (socket.destroyed) return problem.code
-  const body = JSON.stringify(problem)
-  const headers = {
-    'Content-Type': 'application/problem+json',
-    'Content-Length': String(Buffer.byteLength(body)),
-    'Cache-Control': 'no-store',
-    'X-Content-Type-Options': 'nosniff',
-    'X-Request-Id': options.requestId,
-    ...(isAppError(options.error) ? options.error.headers : {}),
-    Connection: 'close',
-  }
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-  socket.end(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\n${lines.join('')}\r\n${body}`)
-  socket.resume()
-  const timer = setTimeout(() => socket.destroy(), REFUSAL_LINGER_MS)
-  socket.once('close', () => clearTimeout(timer))
   return problem.code
 }

@@ -1,6 +1,6 @@
 import type http from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Logger } from '@cliscale/service-kit'
+import { type Logger, withDeadline } from '@cliscale/service-kit'
 import { ApiRefusal, askedToWaitMs, type KubernetesApi } from './api.ts'
 import type { KubernetesObject } from './objects.ts'
 import { LauncherUnavailable } from '../launcher.ts'
@@ -108,12 +108,9 @@ export class ResourceWatch<T extends KubernetesObject> {
    */
   async listedSince(since: number, limitMs: number): Promise<void> {
     if (this.#lists > 0 && this.#listBeganAt >= since) return
-    const timeout = new AbortController()
-    const listed = new Promise<void>((resolve) => this.#waiters.push({ since, resolve })).then(() => true)
-    const late = sleep(limitMs, false, { signal: timeout.signal }).catch(() => false)
-    const inTime = await Promise.race([listed, late])
-    timeout.abort()
-    if (!inTime) throw new LauncherUnavailable(`the cluster’s ${this.#options.resource} could not be listed in time`)
+    const listed = new Promise<void>((resolve) => this.#waiters.push({ since, resolve }))
+    const sentence = `the cluster’s ${this.#options.resource} could not be listed in time`
+    await withDeadline(listed, limitMs, () => new LauncherUnavailable(sentence))
   }
 
   /** Lists everything again, now. */

@@ -2,7 +2,7 @@ import type { IncomingMessage, Server } from 'node:http'
 import { type AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { AppError, type AttachClaims, isAppError, MAX_CLIENT_MESSAGE_BYTES } from '@cliscale/contract'
-import { createHttpServer } from '@cliscale/service-kit'
+import { createHttpServer, withDeadline } from '@cliscale/service-kit'
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws'
 import type { TerminalLimits } from './limits.ts'
 import { assertionOf, chooseProtocol, holdSocket, refuse, upgradeFault } from './upgrade.ts'
@@ -94,17 +94,9 @@ async function attach(
 }
 
 async function verified(options: TerminalServerOptions, req: IncomingMessage): Promise<AttachClaims> {
-  const assertion = assertionOf(req)
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    const error = new AppError('keys_unavailable', { detail: 'The assertion could not be checked in time. Try again.' })
-    timer = setTimeout(() => reject(error), options.limits.verifyMs)
-  })
-  try {
-    return await Promise.race([options.verify(assertion), late])
-  } finally {
-    clearTimeout(timer)
-  }
+  const detail = 'The assertion could not be checked in time. Try again.'
+  const late = (): AppError => new AppError('keys_unavailable', { detail })
+  return withDeadline(options.verify(assertionOf(req)), options.limits.verifyMs, late)
 }
 
 function asAppError(error: unknown): AppError {

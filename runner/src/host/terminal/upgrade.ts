@@ -1,32 +1,14 @@
 import type { IncomingMessage } from 'node:http'
-import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { AppError, isAppError, MAX_TOKEN_CHARS, toProblem, TTY_PROTOCOL, V1_PROTOCOL } from '@cliscale/contract'
-import { requestIdOf } from '@cliscale/service-kit'
+import { AppError, TTY_PROTOCOL, V1_PROTOCOL } from '@cliscale/contract'
+import { answerSocket, bearerOf, requestIdOf } from '@cliscale/service-kit'
 
 /** What a client may send before its assertion is checked. */
 const MAX_EARLY_BYTES = 64 * 1024
-const LINGER_MS = 2_000
 
 /** Answers an upgrade by a problem document instead of 101 and closes. */
 export function refuse(req: IncomingMessage, socket: Duplex, error: unknown): void {
-  if (socket.destroyed) return
-  const problem = toProblem(error, requestIdOf(req))
-  const body = JSON.stringify(problem)
-  const own = isAppError(error) ? (error.headers ?? {}) : {}
-  const headers = {
-    'Content-Type': 'application/problem+json',
-    'Content-Length': String(Buffer.byteLength(body)),
-    Connection: 'close',
-    ...own,
-  }
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-  socket.end(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\n${lines.join('')}\r\n${body}`)
-  // What the client still sends is dropped, so that its FIN is seen; one that stays is cut off.
-  socket.resume()
-  const timer = setTimeout(() => socket.destroy(), LINGER_MS)
-  socket.once('close', () => clearTimeout(timer))
-  socket.once('end', () => socket.destroy())
+  answerSocket(socket, error, requestIdOf(req))
 }
 
 /** What is wrong with an upgrade's head, before anybody asks who it is. */
@@ -58,9 +40,8 @@ export function chooseProtocol(offer: Iterable<string>): string | undefined {
 
 /** The assertion of an upgrade. @throws AppError `unauthorized` when there is none. */
 export function assertionOf(req: IncomingMessage): string {
-  const match = /^Bearer ([A-Za-z0-9._~+/=-]+)$/i.exec(req.headers.authorization ?? '')
-  const assertion = match?.[1]
-  if (assertion !== undefined && assertion.length <= MAX_TOKEN_CHARS) return assertion
+  const assertion = bearerOf(req)
+  if (assertion !== undefined) return assertion
   throw new AppError('unauthorized', {
     detail: 'Send the attach assertion as "Authorization: Bearer".',
     headers: { 'WWW-Authenticate': 'Bearer' },
