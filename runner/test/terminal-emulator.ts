@@ -15,6 +15,7 @@ export class TestEmulator implements Disposable {
       rows: size.rows,
       scrollback: 5000,
       allowProposedApi: true,
+      logLevel: 'off',
     })
     this.terminal.loadAddon(new Unicode11Addon())
     this.terminal.unicode.activeVersion = '11'

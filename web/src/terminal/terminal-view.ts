@@ -2,6 +2,7 @@ import { FitAddon } from '@xterm/addon-fit'
 import { SearchAddon } from '@xterm/addon-search'
 import { Unicode11Addon } from '@xterm/addon-unicode11'
 import { Terminal } from '@xterm/xterm'
+import { guardTerminal } from '@cliscale/contract/terminal-guard'
 import { DEFAULT_SIZE, type Mode, type TerminalSize } from '@cliscale/contract/terminal'
 import { encodeBinary, encodeText } from '../input.ts'
 import { cleanPaste } from '../paste.ts'
@@ -18,6 +19,8 @@ export const SCROLLBACK_LINES = 10_000
 const RESIZE_PAUSE_MS = 100
 /** A session of another size than the window is shrunk or framed when no new size came for this long, in ms. */
 const SETTLE_PAUSE_MS = 500
+/** How long the terminal may parse in one go before the browser may draw, in milliseconds. */
+const YIELD_MS = 12
 const FONTS =
   'ui-monospace, "SF Mono", "Cascadia Mono", "JetBrains Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace'
 
@@ -64,6 +67,7 @@ export class TerminalView {
     this.terminal.loadAddon(new Unicode11Addon())
     this.terminal.unicode.activeVersion = '11'
     const filter = swallowQueries(this.terminal, () => !this.#answersQueries)
+    guardTerminal(this.terminal, { yieldMs: YIELD_MS })
     const send = (data: string, encode: (data: string) => Uint8Array): void => {
       if (filter.allows(data)) options.onInput(encode(data))
     }

@@ -3,6 +3,7 @@ import { Unicode11Addon } from '@xterm/addon-unicode11'
 // Node's lexer does not find the names of this CommonJS bundle: only the default import has them.
 import headless, { type IDisposable, type Terminal } from '@xterm/headless'
 import type { TerminalSize } from '@cliscale/contract'
+import { guardTerminal } from '@cliscale/contract/terminal-guard'
 import { loadCheckpoint, saveCheckpoint, type Snapshot } from './checkpoint.ts'
 import type { OutputLog } from './output-log.ts'
 import { addAnswers } from './screen-answers.ts'
@@ -71,6 +72,7 @@ export class Screen implements Disposable {
       if (this.#answering) options.onAnswer(text)
     }
     this.#disposables.push(this.#terminal.onData(answer), ...addAnswers(this.#terminal, answer))
+    guardTerminal(this.#terminal, { onFault: (error) => options.onFault(error as Error) })
     if (start) this.#restore(start)
     else this.poke()
   }
