@@ -1,6 +1,6 @@
 /**
  * Which IP addresses sessions may fetch from. A list of what is private is never complete, so this asks the other way
- * round: what is public (research/hardening.md finding 6).
+ * round: what is public.
  */
 import ipaddr from 'ipaddr.js'
 

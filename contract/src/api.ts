@@ -1,4 +1,4 @@
-/** Requests and responses of the public API (DESIGN section 3). Requests are snake_case, responses camelCase. */
+/** Requests and responses of the public API. Requests are snake_case, responses camelCase. */
 import { z } from 'zod'
 import { REASON_NAMES, SESSION_STATUSES, STAGES } from './session.ts'
 

@@ -1,5 +1,5 @@
 /**
- * The error catalogue: one row per stable `code` (RFC 9457 problem documents, CONVENTIONS section 6).
+ * The error catalogue: one row per stable `code` (RFC 9457 problem documents).
  * docs/errors.md and the OpenAPI document are generated from it.
  */
 interface CatalogueRow {

@@ -1,5 +1,5 @@
 /**
- * The internal API between a session's host and the controller (DESIGN section 4). It has a listener of its own:
+ * The internal API between a session's host and the controller (docs/design.md). It has a listener of its own:
  * a port on Kubernetes, a Unix socket of mode 0600 on one machine; it is never routed from outside.
  *
  * | call | credential | body | answer |

@@ -1,6 +1,6 @@
 /**
  * The words for a session's life: statuses, stages and reasons. The API, the terminal, the CLI and the metrics
- * print from these lists and from nothing else (DESIGN section 4).
+ * print from these lists and from nothing else (docs/design.md).
  */
 
 /** Statuses of sessions that go on, in the order of their life. */

@@ -1,7 +1,7 @@
 /**
  * The terminal's wire protocols, as bytes (no I/O; loads in a browser).
  *
- * `tty` is ttyd 1.7.7's protocol (research/terminal.md section 1). `cliscale.v1` is a superset: the same type bytes
+ * `tty` is ttyd 1.7.7's protocol. `cliscale.v1` is a superset: the same type bytes
  * 0-3 and `{`, and the further messages below. Each WebSocket message is binary: one ASCII type byte, then the body.
  *
  * Offsets (`seq`, `have`) count the bytes of the session's output from 0. DATA carries the bytes from the viewer's

@@ -1,4 +1,4 @@
-/** Names that the parties to our tokens must agree on (DESIGN section 5). Both kinds are RS256 with a `kid`. */
+/** Names that the parties to our tokens must agree on (docs/design.md). Both kinds are RS256 with a `kid`. */
 
 export const TOKEN_ISSUER = 'cliscale'
 /** The session JWT: opens one terminal once. Claims: iss, aud, sub, sid, jti, mode, iat, exp. */

@@ -21,7 +21,7 @@ export interface ContractSubject {
 
 const SIZE = { columns: 91, rows: 31 }
 
-/** The wire protocol `tty` as a viewer finds it (research/terminal.md section 1). */
+/** The wire protocol `tty` as a viewer finds it. */
 export function describeTtyContract(subject: ContractSubject): void {
   const viewer = (target: ContractTarget, protocols = ['tty'], path = '/ws'): TestViewer =>
     new TestViewer({

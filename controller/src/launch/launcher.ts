@@ -39,7 +39,7 @@ export interface Launched {
 /** A launch that is there: it has a name of its own. */
 export type Identified = Launched & { readonly podUid: string }
 
-/** What a launcher needs to know of a session; everything else the session's host asks for (DESIGN section 4). */
+/** What a launcher needs to know of a session; everything else the session's host asks for (docs/design.md). */
 export interface LaunchRequest {
   readonly sessionId: string
   /** How long the command may run, for launchers that keep a backstop of their own. */

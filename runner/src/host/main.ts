@@ -1,4 +1,4 @@
-/** host: the trusted process of a session, which claims it, keeps its output and serves it (DESIGN section 2). */
+/** host: the trusted process of a session, which claims it, keeps its output and serves it (docs/design.md). */
 import { ConfigError, createLogger, EXIT_CONFIG, installDrain } from '@cliscale/service-kit'
 import { readHostConfig } from './config.ts'
 import { fetchCode } from './fetch/fetch-code.ts'

@@ -1,5 +1,5 @@
 /**
- * What host and work say to each other (DESIGN sections 4 and 6). work listens; host connects, says hello and gets a
+ * What host and work say to each other (docs/design.md). work listens; host connects, says hello and gets a
  * welcome. Then: prepare → prepared → go → stage … exit → quit. Output flows from the offset that hello names, and
  * is kept by work until it is acknowledged. Each side checks what it reads: work shares its container with the command.
  */

@@ -1,4 +1,4 @@
-/** work: the process that holds a session's terminal and runs its command (DESIGN section 2). It holds no token. */
+/** work: the process that holds a session's terminal and runs its command (docs/design.md). It holds no token. */
 import { ConfigError, createLogger, EXIT_CONFIG } from '@cliscale/service-kit'
 import { readWorkConfig } from './config.ts'
 import { isAbandoned } from './hostless.ts'

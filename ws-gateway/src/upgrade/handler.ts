@@ -32,8 +32,7 @@ export interface UpgradeDeps {
 export type UpgradeHandler = (req: IncomingMessage, socket: Duplex, head: Buffer) => void
 
 /**
- * Answers upgrade requests, each with a 101 or with a problem document. The order is the point (research/terminal.md
- * 8b): handlers on the socket first, then what costs nothing, then the Origin, and only then what uses a token up.
+ * Answers upgrade requests, each with a 101 or with a problem document. The order is the point: handlers on the socket first, then what costs nothing, then the Origin, and only then what uses a token up.
  */
 export function createUpgradeHandler(deps: UpgradeDeps): UpgradeHandler {
   return (req, duplex, head) => {

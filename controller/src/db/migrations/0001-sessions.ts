@@ -3,7 +3,7 @@ import type { Knex } from 'knex'
 export const breaking = false
 
 /**
- * Sessions and what belongs to them (DESIGN section 4). UNLOGGED tables are emptied when one database backend crashes:
+ * Sessions and what belongs to them (docs/design.md). UNLOGGED tables are emptied when one database backend crashes:
  * a missing `token_jti` row means "used or expired", a missing `session_endpoints` row means "wait".
  */
 export async function up(trx: Knex): Promise<void> {

@@ -38,7 +38,7 @@ const MI = 2 ** 20
 
 /**
  * The Job of a session. It depends on its arguments only, and holds nothing of what the session's owner sent but the id
- * and the time limit (DESIGN section 4).
+ * and the time limit (docs/design.md).
  *
  * @throws Error when the request names an image that the operator does not list.
  */

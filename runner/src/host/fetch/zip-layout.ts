@@ -1,7 +1,6 @@
 /**
  * Where the parts of a zip file lie. yauzl (3.4.0) finds the last end record and believes its offsets; it does not
- * notice bytes before the first entry, a second end record, or entries that share their bytes (research/hardening.md
- * finding 5). All of a zip must be accounted for here before an entry of it is believed.
+ * notice bytes before the first entry, a second end record, or entries that share their bytes. All of a zip must be accounted for here before an entry of it is believed.
  */
 import { readSync } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
