@@ -46,6 +46,7 @@ function once(child) {
 
 async function runRow(row) {
   const { openSessionTerminal } = await import('../runner/dist/host/terminal/session-terminal.js')
+  const { Typing } = await import('../runner/dist/host/typing.js')
   const dir = await mkdtemp(path.join(os.tmpdir(), 'cliscale-bench-'))
   const open = () =>
     openSessionTerminal({
@@ -53,7 +54,8 @@ async function runRow(row) {
       spoolMaxBytes: 1024 ** 3,
       listen: { host: '127.0.0.1', port: 0 },
       verify: async () => ({ sid: 'bench', mode: 'rw', viewer: 'bench' }),
-      onInput: () => {},
+      typing: new Typing({ isFirstLife: true }),
+      onAnswer: () => {},
       onResize: () => {},
     })
   let terminal = await open()

@@ -7,6 +7,11 @@
  * Offsets (`seq`, `have`) count the bytes of the session's output from 0. DATA carries the bytes from the viewer's
  * position on; HELLO and SNAPSHOT set that position. STATUS, SIZE, TITLE and EXIT lie outside the offsets.
  * An `epoch` names one life of the output; offsets of another epoch mean nothing.
+ *
+ * What a viewer types is a stream of bytes with offsets of its own, which outlives its connections: TYPED carries bytes
+ * from an offset on, and PROGRESS tells how far they came. A viewer keeps what the program has not taken, has at most
+ * INPUT_WINDOW_BYTES of it on the way, and on a new connection goes on at `received`: nothing is lost or doubled. INPUT
+ * (as of ttyd) has no offsets; a viewer that sends more of it than is taken is not read on.
  */
 import type { Reason, SessionStatus, Stage } from './session.ts'
 
@@ -22,6 +27,8 @@ export const MAX_REPLAY_BYTES = 4 * 1024 * 1024
 export const VIEWER_WINDOW_BYTES = 512 * 1024
 /** A `cliscale.v1` viewer acknowledges at least each time it has processed this many bytes. */
 export const ACK_EVERY_BYTES = 64 * 1024
+/** Input that a viewer may have sent and the program not taken, in bytes; a single message may go beyond. */
+export const INPUT_WINDOW_BYTES = 64 * 1024
 export const DEFAULT_SIZE: TerminalSize = { columns: 120, rows: 40 }
 export const MAX_COLUMNS = 1000
 export const MAX_ROWS = 500
@@ -36,6 +43,7 @@ export const ServerType = {
   exit: 0x37, // '7' JSON Exit
   heartbeat: 0x38, // '8' empty, every 15 s
   status: 0x39, // '9' JSON Status
+  progress: 0x3a, // ':' JSON InputProgress, of the stream that ClientHello names; first when HELLO has `input`
 } as const
 
 export const ClientType = {
@@ -43,7 +51,8 @@ export const ClientType = {
   resize: 0x31, // '1' JSON {columns, rows}
   pause: 0x32, // '2'
   resume: 0x33, // '3'
-  ack: 0x34, // '4' JSON {seq}; v1 only
+  ack: 0x34, // '4' JSON {seq}; v1 only, as the next
+  typed: 0x35, // '5' JSON TypedHead, LF, bytes; only after the connection's first PROGRESS
   first: 0x7b, // '{' JSON ClientHello, must be the first message; nothing is sent before it but STATUS
 } as const
 
@@ -58,6 +67,8 @@ export interface ClientHello extends Partial<TerminalSize> {
   readonly AuthToken?: string
   readonly epoch?: string
   readonly have?: number
+  /** Names the stream of what this viewer types: 1 to 64 characters of A-Z, a-z, 0-9 and "-". */
+  readonly input?: string
 }
 
 /** Answer to ClientHello. When `epoch` or `seq` differ from what the client has, it resets its terminal first. */
@@ -66,6 +77,28 @@ export interface Hello extends TerminalSize {
   readonly seq: number
   readonly role: Mode
   readonly viewer: string
+  /** PROGRESS will come for the stream that ClientHello named, and TYPED is understood. */
+  readonly input?: boolean
+}
+
+/** How far a viewer's input came, in bytes of its stream. */
+export interface InputProgress {
+  /** It is kept by the session up to here. */
+  readonly received: number
+  /** The program's terminal took it up to here, or it was dropped. */
+  readonly taken: number
+  /** So many of the bytes before `taken` were dropped since the last PROGRESS, because a key interrupted the program. */
+  readonly dropped?: number
+}
+
+export interface TypedHead {
+  /** Offset of the first byte. */
+  readonly at: number
+  /**
+   * The byte lies beyond what was sent. Where the terminal makes a signal of it (Ctrl-C), all before it is dropped, as
+   * a terminal flushes its input; else this message counts for nothing, and the byte comes again in its turn.
+   */
+  readonly ahead?: true
 }
 
 /** How a session ended. `exitCode` is null when a signal ended it or it never ran. */
@@ -111,11 +144,20 @@ export function encodeClientHello(hello: ClientHello): Uint8Array<ArrayBuffer> {
 
 /** SNAPSHOT: `{seq}` LF bytes. */
 export function encodeSnapshot(seq: number, bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  const head = encoder.encode(`${JSON.stringify({ seq })}\n`)
+  return encodeBytes(ServerType.snapshot, withHead({ seq }, bytes))
+}
+
+/** TYPED: its head, LF, bytes. */
+export function encodeTyped(head: TypedHead, bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  return encodeBytes(ClientType.typed, withHead(head, bytes))
+}
+
+function withHead(value: unknown, bytes: Uint8Array): Uint8Array {
+  const head = encoder.encode(`${JSON.stringify(value)}\n`)
   const body = new Uint8Array(head.length + bytes.length)
   body.set(head)
   body.set(bytes, head.length)
-  return encodeBytes(ServerType.snapshot, body)
+  return body
 }
 
 export type ServerMessage =
@@ -128,6 +170,7 @@ export type ServerMessage =
   | { readonly type: 'exit'; readonly exit: Exit }
   | { readonly type: 'heartbeat' }
   | { readonly type: 'status'; readonly status: StatusMessage }
+  | { readonly type: 'progress'; readonly progress: InputProgress }
   | { readonly type: 'unknown'; readonly code: number }
 
 function json<T>(bytes: Uint8Array): T {
@@ -159,6 +202,8 @@ export function decodeServerMessage(message: Uint8Array): ServerMessage {
       return { type: 'heartbeat' }
     case ServerType.status:
       return { type: 'status', status: json<StatusMessage>(body) }
+    case ServerType.progress:
+      return { type: 'progress', progress: json<InputProgress>(body) }
     default:
       return { type: 'unknown', code: message[0] ?? -1 }
   }

@@ -1,4 +1,4 @@
-import { CLOSE, V1_PROTOCOL } from '@cliscale/contract'
+import { CLOSE, encodeTyped, V1_PROTOCOL } from '@cliscale/contract'
 import { describe, expect, test } from '@jest/globals'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
@@ -36,6 +36,31 @@ describe('viewers of a host', () => {
     expect(reader.exit).toMatchObject({ status: 'stopped', reason: 'stopped_by_user' })
     expect(reader.closed!.code).toBe(CLOSE.normal)
   })
+
+  test('type before the command runs, also to a host that is killed meanwhile: it gets each byte once', async () => {
+    await using controller = await createControllerDouble({
+      command: 'read -r a; read -r b; echo "<$a> <$b>"',
+      installCmd: 'echo installing; sleep 1.5',
+    })
+    await using session = new HostUnderTest(controller).start()
+    const assertion = await controller.assertion('rw')
+    const open = async (): Promise<TestViewer> => {
+      const viewer = new TestViewer({ port: await session.port(), protocols, assertion })
+      await viewer.open({ ...SIZE, input: 'page' })
+      await viewer.until(() => viewer.messages.some(({ type }) => type === 'progress'), 'progress')
+      return viewer
+    }
+    const first = await open()
+    first.ws.send(encodeTyped({ at: 0 }, Buffer.from('first\nsec')))
+    await first.untilText('installing')
+    await session.killHost()
+    session.forgetPort()
+    session.startHost()
+    await first.untilClosed()
+    await using second = await open()
+    second.ws.send(encodeTyped({ at: 0 }, Buffer.from('first\nsecond\n')))
+    expect(await second.untilText('<first> <second>')).not.toContain('<first> <first>')
+  }, 20_000)
 
   test('are let in by a key that came after the host began, and not by another session’s assertion', async () => {
     await using controller = await createControllerDouble({ command: 'sleep 30' })

@@ -4,7 +4,8 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { WorkLink } from '../src/host/work-link.ts'
+import { INPUT_WINDOW_BYTES } from '@cliscale/contract'
+import { type WorkEvent, WorkLink } from '../src/host/work-link.ts'
 import type { PreparedOrder, WorkExit, WorkStage } from '../src/relay/messages.ts'
 
 const dist = path.join(import.meta.dirname, '../dist')
@@ -76,6 +77,58 @@ async function connectSoon(socketPath: string, from: number, secret: string): Pr
   }
 }
 
+let streams = 0
+
+/** Types into work as one viewer does: keeps what was not taken, and has a window of it on the way. */
+export class Typist {
+  readonly stream = `viewer-${++streams}`
+  link: WorkLink
+  progress = { received: 0, taken: 0 }
+  dropped = 0
+  private bytes = Buffer.alloc(0)
+  private sent = 0
+
+  constructor(link: WorkLink) {
+    this.link = link
+  }
+
+  type(text: string | Buffer): void {
+    this.bytes = Buffer.concat([this.bytes, Buffer.from(text)])
+    this.fill()
+  }
+
+  /** A key that goes ahead of all that was not sent. */
+  interrupt(key: string): void {
+    this.link.typed({ stream: this.stream, at: this.bytes.length, bytes: Buffer.from(key), ahead: true })
+    this.bytes = Buffer.concat([this.bytes, Buffer.from(key)])
+  }
+
+  /** After a new connection: goes on where work is. */
+  goOn(link: WorkLink): void {
+    this.link = link
+    const known = link.welcome.typed?.find(({ stream }) => stream === this.stream)
+    this.progress = known ?? { received: 0, taken: 0 }
+    this.sent = this.progress.received
+    this.fill()
+  }
+
+  hear(event: WorkEvent): void {
+    if (event.type !== 'typed' || event.progress.stream !== this.stream) return
+    this.progress = event.progress
+    this.sent = Math.max(this.sent, event.progress.received)
+    this.dropped += event.progress.dropped
+    this.fill()
+  }
+
+  private fill(): void {
+    while (this.sent < this.bytes.length && this.sent - this.progress.taken < INPUT_WINDOW_BYTES) {
+      const bytes = this.bytes.subarray(this.sent, this.sent + 16 * 1024)
+      this.link.typed({ stream: this.stream, at: this.sent, bytes, ahead: false })
+      this.sent += bytes.length
+    }
+  }
+}
+
 /** An order as a host hands it over. */
 export function order(command: string, rest: Partial<PreparedOrder> = {}): PreparedOrder {
   return { sessionId: randomUUID(), command, prompt: null, installCmd: '', env: {}, ...rest }
@@ -93,12 +146,14 @@ export async function runOrder(
   toRun: PreparedOrder,
   onOutput: (all: () => Buffer) => void = () => {},
   onRunning: () => void = () => {},
+  onEvent: (event: WorkEvent) => void = () => {},
 ): Promise<Result> {
   link.send({ type: 'prepare', order: toRun })
   const parts: Buffer[] = []
   const stages: WorkStage[] = []
   let offset = 0
   for await (const event of link.events()) {
+    onEvent(event)
     if (event.type === 'prepared') link.send({ type: 'go', size: { columns: 120, rows: 40 } })
     if (event.type === 'stage') {
       stages.push(event.stage)

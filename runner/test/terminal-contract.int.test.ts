@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { expect, test } from '@jest/globals'
 import { type Exit, REASONS } from '@cliscale/contract'
 import { PtyRun } from '../src/worker/pty-run.ts'
+import { TypedInput } from '../src/worker/typed-input.ts'
 import { TestViewer } from './terminal-client.ts'
 import { type ContractTarget, describeTtyContract } from './terminal-contract.ts'
 import { type Fixture, openFixture } from './terminal-fixture.ts'
@@ -13,8 +14,13 @@ import { type Fixture, openFixture } from './terminal-fixture.ts'
 /** Our host with a real terminal behind it, without the processes in between. */
 async function startHost(command: string): Promise<ContractTarget & { fixture: Fixture }> {
   let run: PtyRun | undefined
+  const typed = new TypedInput(() => {})
+  let at = 0
   const fixture = await openFixture({
-    onInput: (bytes) => void run?.write(Buffer.from(bytes)),
+    onInput: (bytes) => {
+      typed.push({ stream: 'all', at, bytes, ahead: false })
+      at += bytes.length
+    },
     onResize: (size) => run?.resize(size),
   })
   const sessionId = randomUUID()
@@ -33,6 +39,8 @@ async function startHost(command: string): Promise<ContractTarget & { fixture: F
       void fixture.terminal.ready().then(() => run?.resume())
     },
   })
+  typed.connect(run.input, 'command')
+  void run.exit.then(() => typed[Symbol.dispose]())
   const ended = run.exit.then((exit) => fixture.terminal.end(toExit(exit)))
   return {
     fixture,

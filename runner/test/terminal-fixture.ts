@@ -2,7 +2,9 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import type { AttachClaims, Exit, Mode, TerminalSize } from '@cliscale/contract'
+import type { TypedPiece } from '../src/relay/frames.ts'
 import type { SessionTerminal, SessionTerminalOptions, ViewerEvent } from '../src/host/terminal-types.ts'
+import { Typing } from '../src/host/typing.ts'
 import { openSessionTerminal } from '../src/host/terminal/session-terminal.ts'
 
 export const EXIT_OK: Exit = {
@@ -37,21 +39,35 @@ export interface Fixture extends AsyncDisposable {
   restart(options?: Partial<SessionTerminalOptions>): Promise<void>
 }
 
+/** What viewers type reaches `onInput` at once, as if a program read it. */
+export function typingInto(onInput: (bytes: Buffer) => void): Typing {
+  const typing = new Typing({ isFirstLife: true })
+  const typed = ({ stream, at, bytes }: TypedPiece): void => {
+    onInput(Buffer.from(bytes))
+    const end = at + bytes.length
+    typing.onProgress({ stream, received: end, taken: end, dropped: 0 })
+  }
+  typing.connect({ typed }, [])
+  return typing
+}
+
 export async function openFixture(
-  options: Partial<SessionTerminalOptions> & { epoch?: string | null } = {},
+  options: Partial<SessionTerminalOptions> & { epoch?: string | null; onInput?: (bytes: Buffer) => void } = {},
 ): Promise<Fixture> {
   const dir = await mkdtemp(path.join(os.tmpdir(), 'cliscale-terminal-'))
   const input: Buffer[] = []
   const sizes: TerminalSize[] = []
   const left: ViewerEvent[] = []
   const faults: Error[] = []
+  const onInput = options.onInput ?? ((bytes) => void input.push(bytes))
   const open = (more: Partial<SessionTerminalOptions>): Promise<SessionTerminal> =>
     openSessionTerminal({
       spoolDir: dir,
       spoolMaxBytes: 1024 ** 3,
       listen: { host: '127.0.0.1', port: 0 },
       verify: verifyForTest,
-      onInput: (bytes) => input.push(Buffer.from(bytes)),
+      typing: typingInto(onInput),
+      onAnswer: (bytes) => onInput(Buffer.from(bytes)),
       onResize: (size) => sizes.push(size),
       onViewerLeft: (event) => left.push(event),
       onFault: (error) => faults.push(error),

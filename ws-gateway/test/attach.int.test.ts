@@ -410,6 +410,26 @@ describe('a viewer', () => {
     await until(() => stuck.gateway.stats().open.spliced === 0)
   })
 
+  test('that pastes into a pod which does not read waits as long as the pod speaks', async () => {
+    await using stuck = await Rig.start(database, keys, { limits: { ...FAST, stallMs: 300 } })
+    await using pod = await rawPod((socket) => {
+      socket.once('data', (head) => {
+        socket.pause()
+        socket.write(podAnswer(head.toString()))
+        const heartbeat = setInterval(() => socket.write(Buffer.from([0x82, 1, 0x38])), 50)
+        socket.once('close', () => clearInterval(heartbeat))
+      })
+    })
+    const sid = await stuck.seed({ port: pod.port })
+    const inbox = await attach(stuck, sid)
+    await until(() => stuck.gateway.stats().open.spliced === 1)
+    for (let i = 0; i < 400; i += 1) inbox.socket.send(Buffer.alloc(60_000, '0'))
+    await new Promise((resolve) => setTimeout(resolve, 800))
+    expect(stuck.gateway.stats().open.spliced).toBe(1)
+    inbox.socket.terminate()
+    await until(() => stuck.gateway.stats().open.spliced === 0)
+  })
+
   test('with a cookie is put out of a session it is revoked from', async () => {
     const sid = await rig.seed({ status: 'queued' })
     const { cookie, viewer } = await rig.cookie(sid)

@@ -8,6 +8,7 @@ import { ATTACH_ASSERTION, type AttachClaims, type Hello, TOKEN_ISSUER } from '@
 import type { TestDatabase } from '@cliscale/test-kit'
 import { createLocalJWKSet, jwtVerify } from 'jose'
 import type { SessionTerminal } from '../../runner/src/host/terminal-types.ts'
+import { typingInto } from '../../runner/test/terminal-fixture.ts'
 import { openSessionTerminal } from '../../runner/src/host/terminal/session-terminal.ts'
 import { createDatabase, createKeys, Inbox, type Keys, Rig, until } from './support.ts'
 
@@ -52,7 +53,8 @@ async function startHost(): Promise<SessionTerminal> {
       if (payload.sid !== sid) throw new Error('another session')
       return payload
     },
-    onInput: (bytes) => void typed.push(Buffer.from(bytes).toString()),
+    typing: typingInto((bytes) => void typed.push(bytes.toString())),
+    onAnswer: () => undefined,
     onResize: () => undefined,
   })
   terminal.setEpoch('pod-1')

@@ -16,6 +16,7 @@ import { Session } from './session.ts'
 import { StopRequest } from './stop-request.ts'
 import type { SessionTerminal, SessionTerminalOptions } from './terminal-types.ts'
 import { Timeline } from './timeline.ts'
+import { Typing } from './typing.ts'
 import { dismiss } from './work-link.ts'
 
 /** How long viewers that are still reading are waited for after the end. */
@@ -45,6 +46,7 @@ export async function runHost(deps: HostDeps): Promise<void> {
   const state = new HostState(config.spoolDir)
   await using client = new ControllerClient(config.controllerUrl)
   const viewers: { session?: Session } = {}
+  const typing = new Typing({ isFirstLife: !state.workSeen })
   // A viewer that comes back to a host that was just started waits for the claim, within the terminal's limit.
   let claimed: (verify: SessionTerminalOptions['verify']) => void = () => {}
   const verifier = new Promise<SessionTerminalOptions['verify']>((resolve) => (claimed = resolve))
@@ -53,7 +55,8 @@ export async function runHost(deps: HostDeps): Promise<void> {
     spoolMaxBytes: config.spoolMaxBytes,
     listen: config.listen,
     verify: async (assertion) => (await verifier)(assertion),
-    onInput: (bytes) => viewers.session?.input(bytes),
+    typing,
+    onAnswer: (bytes) => viewers.session?.answer(bytes),
     onResize: (size) => viewers.session?.resize(size),
     onFault: (err) => logger.error({ err }, 'the spool has a fault'),
     onViewerLeft: (event) => logger.info(event, 'a viewer left'),
@@ -68,7 +71,7 @@ export async function runHost(deps: HostDeps): Promise<void> {
   terminal.setEpoch(claim.podUid)
   claimed(createAssertionVerifier({ sessionId: claim.sessionId, fetchKeys: () => fetchKeys(client) }))
   const credential = new Credential(claim.reportCredential, () => askForClaim(() => false))
-  await runClaimed(deps, { claim, credential, client, state, terminal, viewers, ending })
+  await runClaimed(deps, { claim, credential, client, state, terminal, typing, viewers, ending })
 }
 
 interface Claimed {
@@ -77,13 +80,14 @@ interface Claimed {
   readonly client: ControllerClient
   readonly state: HostState
   readonly terminal: SessionTerminal
-  /** Where what viewers type goes. */
+  readonly typing: Typing
+  /** Whom answers and sizes go to. */
   readonly viewers: { session?: Session }
   readonly ending: Ending
 }
 
 async function runClaimed(deps: HostDeps, claimed: Claimed): Promise<void> {
-  const { claim, credential, client, state, terminal, viewers, ending } = claimed
+  const { claim, credential, client, state, terminal, typing, viewers, ending } = claimed
   const { sessionId } = claim
   const logger = deps.logger.child({ sessionId })
   logger.info({ started: claim.started }, 'claimed')
@@ -103,6 +107,7 @@ async function runClaimed(deps: HostDeps, claimed: Claimed): Promise<void> {
     claim,
     terminal,
     timeline,
+    typing,
     state,
     stop,
     workSocket: deps.config.workSocket,

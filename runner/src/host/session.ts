@@ -2,6 +2,7 @@ import type { ClaimResponse, WorkOrder } from '@cliscale/contract'
 import type { Logger } from '@cliscale/service-kit'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { endSessionProcesses } from '../worker/session-processes.ts'
+import type { TypedPiece } from '../relay/frames.ts'
 import type { StopCause, WorkStage } from '../relay/messages.ts'
 import { dropCode } from './drop-code.ts'
 import { bringCode, type FetchCode } from './bring-code.ts'
@@ -10,6 +11,7 @@ import { endOf, endStopped, endWithout, type EndedEvent } from './outcome.ts'
 import type { StopRequest } from './stop-request.ts'
 import type { SessionTerminal } from './terminal-types.ts'
 import type { Timeline } from './timeline.ts'
+import type { Typing } from './typing.ts'
 import { dismiss, quit, type Unreachable, WorkLink, WorkUnreachable } from './work-link.ts'
 
 /** Between SIGTERM and SIGKILL when a session is stopped. */
@@ -27,6 +29,7 @@ export interface SessionOptions {
   readonly claim: ClaimResponse
   readonly terminal: SessionTerminal
   readonly timeline: Timeline
+  readonly typing: Typing
   readonly state: HostState
   readonly workSocket: string
   readonly workspaceDir: string
@@ -62,9 +65,9 @@ export class Session {
     options.signal.addEventListener('abort', () => this.close(), { once: true })
   }
 
-  /** What a viewer typed; dropped while no command is there to read it. */
-  input(bytes: Uint8Array): void {
-    this.link?.input(bytes)
+  /** The terminal's answer to a query of the program. */
+  answer(bytes: Uint8Array): void {
+    this.link?.answer(bytes)
   }
 
   resize(size: { columns: number; rows: number }): void {
@@ -81,13 +84,31 @@ export class Session {
         const link = Date.now() > this.giveUpAtMs ? undefined : await this.connect()
         if (link === undefined) return await this.withoutWork()
         this.link = link
+        this.connectTyping(link)
         const ended = await this.drive(link).catch((error: unknown) => this.afterFault(error))
+        this.options.typing.disconnect()
         if (ended !== undefined) return ended
         link.close()
       }
     } finally {
       clearTimeout(this.deadline)
     }
+  }
+
+  private connectTyping(link: WorkLink): void {
+    const { typing } = this.options
+    const { typed } = link.welcome
+    if (typed !== undefined) return typing.connect(link, typed)
+    // A work of an earlier version: it takes bytes without offsets, and tells nothing of them.
+    const receiver = {
+      typed: ({ stream, at, bytes, ahead }: TypedPiece) => {
+        if (ahead) return
+        link.answer(bytes)
+        const end = at + bytes.length
+        typing.onProgress({ stream, received: end, taken: end, dropped: 0 })
+      },
+    }
+    typing.connect(receiver, [])
   }
 
   /** What work says is not trusted: the command may have it in its hands. When it stays nonsense, that is the end. */
@@ -190,6 +211,9 @@ export class Session {
           break
         case 'stage':
           this.onStage(event.stage)
+          break
+        case 'typed':
+          this.options.typing.onProgress(event.progress)
           break
         case 'exit':
           if (event.exit.offset === terminal.workOffset) {

@@ -1,5 +1,6 @@
 import type { AttachClaims, Exit, Mode, StatusMessage, TerminalSize } from '@cliscale/contract'
 import type { TerminalLimits } from './terminal/limits.ts'
+import type { Typing } from './typing.ts'
 
 export interface SessionTerminalOptions {
   /** Folder of the journal; what an earlier life of this host wrote there is read back first. */
@@ -9,8 +10,10 @@ export interface SessionTerminalOptions {
   readonly listen: { readonly host: string; readonly port: number }
   /** Checks the assertion of an upgrade; rejects when it does not open this session. */
   readonly verify: (assertion: string) => Promise<AttachClaims>
-  /** What read-write viewers type, and the answers to terminal queries. */
-  readonly onInput: (bytes: Uint8Array) => void
+  /** Takes what read-write viewers type. */
+  readonly typing: Typing
+  /** The answers to the program's queries of its terminal. */
+  readonly onAnswer: (bytes: Uint8Array) => void
   /** The size that rules now changed. */
   readonly onResize: (size: TerminalSize) => void
   /** Told of a fault of the disk, once for each kind. The session goes on with what can be kept. */

@@ -1,6 +1,6 @@
 import net, { type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { decodeOutput, encodeFrame, FrameDecoder, FrameType } from '../relay/frames.ts'
+import { decodeOutput, encodeFrame, encodeTyped, FrameDecoder, FrameType, type TypedPiece } from '../relay/frames.ts'
 import { decodeWorkMessage, encodeMessage, type HostMessage, type WorkMessage } from '../relay/messages.ts'
 
 export type WorkEvent = WorkMessage | { readonly type: 'output'; readonly offset: number; readonly bytes: Buffer }
@@ -32,8 +32,8 @@ export class WorkUnreachable extends Error {
 }
 
 const WELCOME_LIMIT_MS = 5000
-/** Input that work has not read; more is dropped, as a terminal does whose program does not read. */
-const MAX_UNREAD_INPUT_BYTES = 1024 * 1024
+/** Beyond so much that work has not read, answers to a program's queries are dropped; work reads always. */
+const MAX_UNREAD_BYTES = 1024 * 1024
 
 /** One connection to work. What it says is read only as fast as `events` is consumed. */
 export class WorkLink {
@@ -88,9 +88,14 @@ export class WorkLink {
     if (!this.socket.destroyed) this.socket.write(encodeMessage(message))
   }
 
-  input(bytes: Uint8Array): void {
-    if (this.socket.destroyed || this.socket.writableLength > MAX_UNREAD_INPUT_BYTES) return
+  answer(bytes: Uint8Array): void {
+    if (this.socket.destroyed || this.socket.writableLength > MAX_UNREAD_BYTES) return
     this.socket.write(encodeFrame(FrameType.input, bytes))
+  }
+
+  /** What waits here is bounded by the windows of those who type. */
+  typed(piece: TypedPiece): void {
+    if (!this.socket.destroyed) this.socket.write(encodeTyped(piece))
   }
 
   close(): void {

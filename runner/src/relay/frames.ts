@@ -1,3 +1,5 @@
+import { z } from 'zod'
+
 /**
  * Frames on the socket between host and work: a length (u32, big endian) of what follows, a type byte, a body.
  */
@@ -8,11 +10,26 @@ const HEAD_BYTES = 5
 
 export const FrameType = {
   json: 0,
-  /** host → work: bytes for the terminal's input. */
+  /** host → work: the terminal's answer to a query of the program. */
   input: 1,
   /** work → host: offset of the first byte (u48, big endian), then bytes of the terminal's output. */
   output: 2,
+  /** host → work: TypedHead as JSON, LF, what a viewer typed. */
+  typed: 3,
 } as const
+
+const TypedHead = z.object({
+  /** Whose it is: one page's input, over all of its connections. */
+  stream: z.string().min(1).max(200),
+  /** Offset of the first byte in the stream. */
+  at: z.int().min(0),
+  /** See TypedHead of the contract. */
+  ahead: z.boolean(),
+})
+/** Bytes that a viewer typed. */
+export interface TypedPiece extends z.infer<typeof TypedHead> {
+  readonly bytes: Uint8Array
+}
 
 export interface Frame {
   readonly type: number
@@ -39,6 +56,18 @@ export function encodeOutput(offset: number, bytes: Uint8Array): Buffer {
 /** What `encodeOutput` made. Throws RangeError on a body that is too short. */
 export function decodeOutput(body: Buffer): { offset: number; bytes: Buffer } {
   return { offset: body.readUIntBE(0, 6), bytes: body.subarray(6) }
+}
+
+/** A frame of what a viewer typed. */
+export function encodeTyped({ bytes, ...head }: TypedPiece): Buffer {
+  return encodeFrame(FrameType.typed, Buffer.from(`${JSON.stringify(head)}\n`), bytes)
+}
+
+/** What `encodeTyped` made. Throws SyntaxError or ZodError. */
+export function decodeTyped(body: Buffer): TypedPiece {
+  const end = body.indexOf(0x0a)
+  // A copy: the frame is a part of a larger read buffer that would stay alive for as long as these bytes wait.
+  return { ...TypedHead.parse(JSON.parse(body.toString('utf8', 0, end))), bytes: Buffer.from(body.subarray(end + 1)) }
 }
 
 /** Cuts a stream of bytes into frames, however it was split. */

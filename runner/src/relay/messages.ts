@@ -58,6 +58,15 @@ export const WorkExit = z.object({
 })
 export type WorkExit = z.infer<typeof WorkExit>
 
+/** How far the input of one stream came (InputProgress of the contract). */
+export const TypedProgress = z.object({
+  stream: z.string().max(200),
+  received: offset,
+  taken: offset,
+  dropped: z.int().min(0).default(0),
+})
+export type TypedProgress = z.infer<typeof TypedProgress>
+
 export const WORK_STATES = ['waiting', 'prepared', 'running', 'ended'] as const
 export type WorkState = (typeof WORK_STATES)[number]
 
@@ -69,12 +78,15 @@ export const WorkMessage = z.discriminatedUnion('type', [
     base: offset,
     stages: z.array(stage).max(2),
     codeTaken: z.boolean().default(false),
+    /** Input that came so far. A work of an earlier version leaves it out, and understands no typed frames. */
+    typed: z.array(TypedProgress).optional(),
   }),
   z.object({ type: z.literal('refused'), why: z.string().max(200) }),
   z.object({ type: z.literal('prepared') }),
   /** work has a copy of the code of its own: where the host unpacked it may be emptied. Said before any stage. */
   z.object({ type: z.literal('code_taken') }),
   z.object({ type: z.literal('stage'), stage }),
+  z.object({ type: z.literal('typed'), progress: TypedProgress }),
   /** Sent after the last byte of output. */
   z.object({ type: z.literal('exit'), exit: WorkExit }),
 ])

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { encodeOutput, FrameDecoder, FrameType } from '../relay/frames.ts'
+import { decodeTyped, encodeOutput, FrameDecoder, FrameType, type TypedPiece } from '../relay/frames.ts'
 import { decodeHostMessage, encodeMessage, type HostMessage, type WorkMessage } from '../relay/messages.ts'
 import type { OutputBuffer } from './output-buffer.ts'
 
@@ -7,7 +7,8 @@ const OUTPUT_FRAME_BYTES = 64 * 1024
 
 export interface HostConnectionEvents {
   readonly onMessage: (message: HostMessage, connection: HostConnection) => void
-  readonly onInput: (bytes: Buffer) => void
+  readonly onAnswer: (bytes: Buffer) => void
+  readonly onTyped: (piece: TypedPiece) => void
   readonly onClose: () => void
 }
 
@@ -27,9 +28,11 @@ export class HostConnection {
     socket.on('data', (chunk) => {
       try {
         for (const frame of this.decoder.push(chunk as Buffer)) {
-          if (frame.type === FrameType.input) {
-            if (this.next !== undefined) events.onInput(frame.body)
-          } else if (frame.type === FrameType.json) events.onMessage(decodeHostMessage(frame.body), this)
+          if (frame.type === FrameType.json) events.onMessage(decodeHostMessage(frame.body), this)
+          else if (this.next === undefined)
+            continue // it has not shown the secret
+          else if (frame.type === FrameType.input) events.onAnswer(frame.body)
+          else if (frame.type === FrameType.typed) events.onTyped(decodeTyped(frame.body))
         }
       } catch {
         this.close() // not our protocol; a host that is ours connects again

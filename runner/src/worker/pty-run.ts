@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { TerminalSize } from '@cliscale/contract'
 import { createEndMarker, MarkerScanner } from './end-marker.ts'
 import { inheritedDescriptors, Pty } from './pty.ts'
-import { PtyInput } from './pty-input.ts'
+import type { InputSink } from './typed-input.ts'
 import { askSessionToEnd, endSessionProcesses, type SessionProcesses } from './session-processes.ts'
 
 export interface RunOptions {
@@ -33,7 +33,6 @@ export class PtyRun {
   readonly exit: Promise<RunExit>
   private readonly options: RunOptions
   private readonly pty: Pty
-  private readonly input: PtyInput
   private readonly child: ChildProcess
   private scanner: MarkerScanner | undefined
   private foundMarker = false
@@ -44,14 +43,10 @@ export class PtyRun {
   private constructor(options: RunOptions, pty: Pty) {
     this.options = options
     this.pty = pty
-    this.input = new PtyInput(pty.master)
     pty.reader.on('data', (chunk: Buffer) => this.onRead(chunk))
     pty.reader.on('error', () => {}) // EIO after a hang-up; the quiet limit ends the run
     this.child = spawnIn(pty, options)
-    this.exit = this.run().finally(() => {
-      this.input[Symbol.dispose]()
-      pty[Symbol.dispose]()
-    })
+    this.exit = this.run().finally(() => pty[Symbol.dispose]())
   }
 
   /** Starts it. What cannot be started throws, or is an `exit` with an error, as the system tells it. */
@@ -67,8 +62,9 @@ export class PtyRun {
     }
   }
 
-  write(bytes: Buffer): boolean {
-    return this.input.write(bytes)
+  /** Where what is typed goes. */
+  get input(): InputSink {
+    return this.pty
   }
 
   resize(size: TerminalSize): void {

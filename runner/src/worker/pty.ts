@@ -1,8 +1,10 @@
 import { execFile } from 'node:child_process'
-import { closeSync, readdirSync } from 'node:fs'
+import { closeSync, readdirSync, readSync, writeSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import tty from 'node:tty'
 import type { TerminalSize } from '@cliscale/contract'
+import type { InputSink } from './typed-input.ts'
+import { parseModes, type TtyModes, UNKNOWN_MODES } from './tty-modes.ts'
 
 interface NativePty {
   open(columns: number, rows: number): { master: number; slave: number; pty: string }
@@ -24,7 +26,7 @@ function binding(): NativePty {
  * A pseudo terminal. Its slave stays open here, so that reading never meets a hang-up while output is left in it.
  * Both ends are non-blocking. The owner closes it.
  */
-export class Pty implements Disposable {
+export class Pty implements Disposable, InputSink {
   readonly master: number
   readonly slave: number
   /** Path of the slave. */
@@ -45,13 +47,37 @@ export class Pty implements Disposable {
     if (!this.closed) binding().resize(this.master, size.columns, size.rows)
   }
 
-  /** Runs stty on it; resolves also when stty is missing or fails, after at most 2 s. */
-  stty(...args: string[]): Promise<void> {
+  /** Runs stty on it and resolves to what it prints: '' also when stty is missing or fails; after at most 2 s. */
+  stty(...args: string[]): Promise<string> {
     const file = process.platform === 'darwin' ? '-f' : '-F'
+    const options = { timeout: 2000, env: { ...process.env, LC_ALL: 'C' } }
     return new Promise((resolve) => {
-      const done = (): void => resolve()
-      execFile('stty', [file, this.path, ...args], { timeout: 2000 }, done).on('error', done)
+      execFile('stty', [file, this.path, ...args], options, (error, stdout) => resolve(error ? '' : stdout))
     })
+  }
+
+  async modes(): Promise<TtyModes> {
+    const text = await this.stty('-a')
+    return text === '' ? UNKNOWN_MODES : parseModes(text)
+  }
+
+  writeInput(bytes: Buffer): number {
+    if (this.closed) return 0
+    try {
+      return writeSync(this.master, bytes)
+    } catch {
+      return 0 // full
+    }
+  }
+
+  /** By reading it in the program's place: nothing else flushes a terminal from here. */
+  discardInput(): void {
+    const sink = Buffer.allocUnsafe(64 * 1024)
+    try {
+      while (!this.closed && readSync(this.slave, sink) > 0);
+    } catch {
+      // There is nothing left to read.
+    }
   }
 
   [Symbol.dispose](): void {

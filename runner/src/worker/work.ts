@@ -14,6 +14,7 @@ import { countOomKills } from './oom.ts'
 import { OutputBuffer } from './output-buffer.ts'
 import { PtyRun, type RunExit } from './pty-run.ts'
 import { takeCode } from './take-code.ts'
+import { TypedInput } from './typed-input.ts'
 
 /** Output that the host has not acknowledged; at this much the terminal is not read on, and the command blocks. */
 export const MAX_UNACKNOWLEDGED_BYTES = 8 * 1024 * 1024
@@ -47,6 +48,7 @@ export interface WorkOptions {
 export class Work {
   private readonly options: WorkOptions
   private readonly output = new OutputBuffer()
+  private readonly typed = new TypedInput((progress) => this.connection?.send({ type: 'typed', progress }))
   private state: WorkState = 'waiting'
   private secret: string | undefined
   private connection: HostConnection | undefined
@@ -77,7 +79,8 @@ export class Work {
   accept(socket: Socket): void {
     const connection = new HostConnection(socket, {
       onMessage: (message, from) => this.onMessage(message, from),
-      onInput: (bytes) => this.connection === connection && this.run?.write(bytes),
+      onAnswer: (bytes) => this.connection === connection && this.typed.answer(bytes),
+      onTyped: (piece) => this.connection === connection && this.typed.push(piece),
       onClose: () => {
         if (this.connection !== connection) return
         this.connection = undefined
@@ -140,7 +143,7 @@ export class Work {
     if (old !== from) old?.close()
     this.hostlessSinceMs = undefined
     const { state, stages, codeTaken } = this
-    from.send({ type: 'welcome', state, base: this.output.base, stages, codeTaken })
+    from.send({ type: 'welcome', state, base: this.output.base, stages, codeTaken, typed: this.typed.progress })
     from.startOutput(hello.from)
     this.exitSent = false
     this.acknowledge(hello.from)
@@ -202,6 +205,7 @@ export class Work {
       .then((exit) => {
         this.exit = { ...exit, stopped: this.stopped?.cause ?? null, at: now(), offset: this.output.head }
         this.state = 'ended'
+        this.typed[Symbol.dispose]()
         logger.info({ phase: exit.phase, exitCode: exit.exitCode, signal: exit.signal }, 'the command ended')
         this.pump()
       })
@@ -267,7 +271,9 @@ export class Work {
     this.run.resize(this.size) // it may have changed meanwhile
     if (this.paused) this.run.pause()
     if (this.stopped !== undefined) this.run.stop(this.stopped.graceMs)
+    this.typed.connect(this.run.input, phase)
     const exit: RunExit = await this.run.exit
+    this.typed.disconnect()
     this.run = undefined
     const oomKilled = (await countOomKills()) > oomBefore
     if ('error' in exit) return this.notStarted(phase, exit.error)

@@ -20,7 +20,7 @@ export interface AttachLimits {
   readonly helloMs: number
   /** After one side has ended, for the other to be done. */
   readonly lingerMs: number
-  /** For a pod to take what its client sent. */
+  /** For a pod to take what its client sent, or to say something itself. */
   readonly stallMs: number
 }
 

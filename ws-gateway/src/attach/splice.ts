@@ -6,7 +6,7 @@ export type SpliceEnd = 'client' | 'pod' | 'neither'
 export interface SpliceOptions {
   /** After one side has ended, how long the other may take to be done, in milliseconds. */
   readonly lingerMs: number
-  /** How long a pod may refuse to take what its client sent, in milliseconds. */
+  /** How long a pod may refuse to take what its client sent, and say nothing itself, in milliseconds. */
   readonly stallMs: number
   /** Both sockets are closed; `cause` says which side began. */
   readonly onClosed: (cause: SpliceEnd) => void
@@ -59,12 +59,14 @@ export function splice(client: Socket, pod: Socket, options: SpliceOptions): { e
   }
   connect(client, pod, 'client')
   connect(pod, client, 'pod')
-  // A client that is not read cannot be seen to leave. One that waits this long for its pod waits for a stuck one.
+  // A client that is not read cannot be seen to leave. One that waits this long for a pod that is silent (a session host
+  // has a heartbeat) waits for a stuck one; a program that does not read what is pasted is no fault of its host.
   client.on('pause', () => (stall ??= setTimeout(destroyBoth, options.stallMs)))
   client.on('resume', () => {
     clearTimeout(stall)
     stall = undefined
   })
+  pod.on('data', () => stall?.refresh())
   if (client.destroyed || pod.destroyed) destroyBoth()
   if (client.closed && pod.closed) queueMicrotask(settle)
   client.resume()

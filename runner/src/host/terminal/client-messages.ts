@@ -3,6 +3,7 @@ import { ClientType } from '@cliscale/contract'
 export type ClientMessage =
   | { readonly type: 'hello'; readonly value: Readonly<Record<string, unknown>> }
   | { readonly type: 'input'; readonly bytes: Buffer }
+  | { readonly type: 'typed'; readonly at: number; readonly ahead: boolean; readonly bytes: Buffer }
   | { readonly type: 'resize'; readonly value: Readonly<Record<string, unknown>> }
   | { readonly type: 'pause' }
   | { readonly type: 'resume' }
@@ -31,6 +32,8 @@ export function decodeClientMessage(message: Buffer): ClientMessage {
       const seq = object(message.subarray(1))?.['seq']
       return isOffset(seq) ? { type: 'ack', seq } : { type: 'ignored' }
     }
+    case ClientType.typed:
+      return typed(message)
     default:
       return { type: 'ignored' }
   }
@@ -39,6 +42,14 @@ export function decodeClientMessage(message: Buffer): ClientMessage {
 /** Whether a value can be an offset of output. */
 export function isOffset(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
+}
+
+function typed(message: Buffer): ClientMessage {
+  const lf = message.indexOf(0x0a)
+  const head = lf === -1 ? undefined : object(message.subarray(1, lf))
+  const at = head?.['at']
+  if (!isOffset(at)) return { type: 'ignored' }
+  return { type: 'typed', at, ahead: head?.['ahead'] === true, bytes: message.subarray(lf + 1) }
 }
 
 function object(bytes: Buffer): Record<string, unknown> | undefined {

@@ -1,5 +1,5 @@
 /** Counted for each message beside its bytes, so that a flood of empty ones is bounded too. */
-const MESSAGE_COST_BYTES = 32
+const MESSAGE_COST_BYTES = 512
 
 /** A token bucket of one second's bytes. It may go into debt by what was already read from the socket. */
 export class InputBudget {

@@ -15,6 +15,7 @@ export interface TerminalLimits {
   readonly resizeDebounceMs: number
   /** How long the viewer whose size rules may be away before another one's does. */
   readonly driverGraceMs: number
+  /** What a viewer may send in a second, whoever reads it. */
   readonly inputBytesPerSecond: number
   /** A viewer that is further behind gets a snapshot. */
   readonly replayBytes: number
@@ -34,7 +35,7 @@ export const DEFAULT_LIMITS: TerminalLimits = {
   silenceMs: 45_000,
   resizeDebounceMs: 100,
   driverGraceMs: 2_000,
-  inputBytesPerSecond: 64 * 1024,
+  inputBytesPerSecond: 4 * 1024 * 1024,
   replayBytes: MAX_REPLAY_BYTES,
   checkpointBytes: 16 * 1024 * 1024,
   closeMs: 2_000,

@@ -51,7 +51,7 @@ class Terminal implements SessionTerminal {
       checkpointBytes: limits.checkpointBytes,
       onFault,
       onAnswer: (text) => {
-        if (!log.exit) options.onInput(Buffer.from(text))
+        if (!log.exit) options.onAnswer(Buffer.from(text))
       },
     })
     this.#driver = new Driver({
@@ -65,15 +65,14 @@ class Terminal implements SessionTerminal {
       limits,
       clock: () => performance.now(),
       onSize: (viewer, size) => this.#driver.wants(viewer, size),
-      onInput: (viewer, bytes) => {
-        this.#driver.typed(viewer)
-        options.onInput(bytes)
-      },
+      typing: options.typing,
+      onTyped: (viewer) => this.#driver.typed(viewer),
       onLeft: (viewer, event) => {
         this.#driver.left(viewer)
         options.onViewerLeft?.(event)
       },
     })
+    options.typing.watch((stream) => this.#viewers.onProgress(stream))
   }
 
   get port(): number {

@@ -16,13 +16,14 @@ import {
   V1_PROTOCOL,
   VIEWER_WINDOW_BYTES,
 } from '@cliscale/contract'
+import type { Typing } from '../typing.ts'
 import type { Snapshot } from './checkpoint.ts'
 import { decodeClientMessage, isOffset } from './client-messages.ts'
 import { exitLine } from './exit-line.ts'
-import { InputBudget } from './input-budget.ts'
 import type { TerminalLimits } from './limits.ts'
 import type { OutputLog } from './output-log.ts'
 import type { Screen } from './screen.ts'
+import { ViewerInput } from './viewer-input.ts'
 
 /** Fixed, because ttyd's own title shows the command line to every viewer. */
 const TTY_TITLE = 'CLI Scale'
@@ -39,7 +40,9 @@ export interface ViewerDeps {
   readonly limits: TerminalLimits
   /** Milliseconds of a clock that never goes back. */
   readonly clock: () => number
-  readonly onInput: (viewer: Viewer, bytes: Buffer) => void
+  readonly typing: Typing
+  /** A read-write viewer types. */
+  readonly onTyped: (viewer: Viewer) => void
   readonly onSize: (viewer: Viewer, size: TerminalSize) => void
 }
 
@@ -57,7 +60,7 @@ export class Viewer {
   sentBytes = 0
   readonly #deps: ViewerDeps
   readonly #socket: WebSocket
-  readonly #budget: InputBudget
+  readonly #input: ViewerInput
   #state: 'new' | 'greeted' | 'live' | 'closing' = 'new'
   #position = 0
   #acked = 0
@@ -66,12 +69,12 @@ export class Viewer {
   #awaitingSnapshot = false
   #socketFull = false
   #status: StatusMessage | undefined
+  #namesInput = false
   #wish: { epoch: unknown; have: unknown } = { epoch: undefined, have: undefined }
   #heardAt: number
   #pingedAt: number
   #beatAt: number
   readonly #openedAt: number
-  #throttle: NodeJS.Timeout | undefined
   #closeTimer: NodeJS.Timeout | undefined
 
   constructor(socket: WebSocket, claims: AttachClaims, deps: ViewerDeps) {
@@ -81,7 +84,13 @@ export class Viewer {
     this.mode = claims.mode
     this.protocol = socket.protocol === V1_PROTOCOL ? V1_PROTOCOL : TTY_PROTOCOL
     this.#openedAt = this.#heardAt = this.#pingedAt = this.#beatAt = deps.clock()
-    this.#budget = new InputBudget(deps.limits.inputBytesPerSecond, deps.clock)
+    this.#input = new ViewerInput({
+      socket,
+      viewer: claims.viewer,
+      typing: deps.typing,
+      bytesPerSecond: deps.limits.inputBytesPerSecond,
+      clock: deps.clock,
+    })
     socket.on('message', (data) => this.#onMessage(data as Buffer))
     socket.on('ping', (data) => this.#heard(data.length))
     socket.on('pong', (data) => this.#heard(data.length))
@@ -124,11 +133,18 @@ export class Viewer {
     this.#sendStatus()
   }
 
+  /** Input of a stream came further. */
+  onProgress(stream: string): void {
+    this.#input.onProgress(stream, this.#state === 'live')
+  }
+
   /** Heartbeat, ping, and the end of viewers that are gone. Call about every second. */
   tick(): void {
     const { clock, limits } = this.#deps
     const now = clock()
     if (this.#state === 'closing') return
+    // One that is not read cannot be heard; that it has gone shows when something is written to it.
+    if (this.#input.isPaused) this.#heardAt = now
     if (now - this.#heardAt > limits.silenceMs) return this.#socket.terminate()
     if (this.#state === 'new' && now - this.#openedAt > limits.helloMs)
       return this.close(CLOSE.policy, 'no first message')
@@ -155,28 +171,19 @@ export class Viewer {
 
   #closing(limitMs: number): void {
     this.#leave()
-    // A throttled viewer's answer to the close must be read.
-    this.#socket.resume()
     this.#closeTimer = setTimeout(() => this.#socket.terminate(), limitMs)
   }
 
   #leave(): void {
     this.#state = 'closing'
-    this.#stopTimers()
-  }
-
-  #stopTimers(): void {
-    clearTimeout(this.#throttle)
+    // The answer to a close must be read.
+    this.#input.end()
     clearTimeout(this.#closeTimer)
   }
 
   #heard(bytes: number): void {
     this.#heardAt = this.#deps.clock()
-    const waitMs = this.#budget.take(bytes)
-    if (waitMs === 0 || this.#state === 'closing') return
-    this.#socket.pause()
-    clearTimeout(this.#throttle)
-    this.#throttle = setTimeout(() => this.#socket.resume(), waitMs)
+    this.#input.heard(bytes)
   }
 
   #onMessage(data: Buffer): void {
@@ -188,11 +195,15 @@ export class Viewer {
       this.#state = 'greeted'
       this.#wish = { epoch: message.value['epoch'], have: message.value['have'] }
       this.#wantSize(message.value)
+      this.#namesInput = this.mode === 'rw' && this.#input.nameStream(message.value['input'])
       return this.pump()
     }
     switch (message.type) {
       case 'input':
-        if (this.mode === 'rw' && !this.#deps.log.exit) this.#deps.onInput(this, message.bytes)
+        if (this.#mayType()) this.#input.type(message.bytes)
+        return
+      case 'typed':
+        if (this.#mayType()) this.#input.typeAt(message.at, message.bytes, message.ahead)
         return
       case 'resize':
         return this.#wantSize(message.value)
@@ -207,6 +218,12 @@ export class Viewer {
         this.#acked = message.seq
         return this.pump()
     }
+  }
+
+  #mayType(): boolean {
+    if (this.mode !== 'rw' || this.#deps.log.exit) return false
+    this.#deps.onTyped(this)
+    return true
   }
 
   #wantSize(value: Readonly<Record<string, unknown>>): void {
@@ -229,8 +246,10 @@ export class Viewer {
     const { have } = this.#wish
     if (this.#wish.epoch === epoch && isOffset(have) && have <= log.head) this.#position = this.#acked = have
     this.#size = log.read(this.#position, 1)?.size ?? log.size
-    const hello: Hello = { epoch, seq: this.#position, ...this.#size, role: this.mode, viewer: this.viewer }
+    const input = this.#namesInput ? { input: true } : {}
+    const hello: Hello = { epoch, seq: this.#position, ...this.#size, role: this.mode, viewer: this.viewer, ...input }
     this.#send(encodeJson(ServerType.hello, hello))
+    this.#input.tell()
   }
 
   #room(): number {

@@ -51,6 +51,10 @@ export class Viewers implements Disposable {
     for (const viewer of this.#viewers) viewer.setStatus(status)
   }
 
+  onProgress(stream: string): void {
+    for (const viewer of this.#viewers) viewer.onProgress(stream)
+  }
+
   /** Lets viewers send what is new, once in this turn of the event loop. */
   poke(): void {
     this.#pump ??= setImmediate(() => {
