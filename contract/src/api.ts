@@ -43,7 +43,7 @@ export const CreateSessionRequest = z
       .optional()
       .meta({
         description:
-          'A GitHub tree URL, a .zip, a .tar.gz/.tgz or a git repository. Without it the command runs in an empty folder.',
+          'A git repository (with #branch, #tag or #commit), a tree URL of GitHub, GitLab, Bitbucket, Gitea or Forgejo, or a .zip, .tar.gz, .tgz or .tar (with #sha256=). Without it the command runs in an empty folder.',
       }),
     prompt: text(LIMITS.promptBytes)
       .optional()

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { parseCodeUrl } from './code-url.ts'
+import { checksumOf, parseCodeUrl } from './code-url.ts'
 import { isAppError } from './errors.ts'
 import type { FetchPolicy } from './internal.ts'
 
@@ -25,10 +25,20 @@ describe('parseCodeUrl accepts', () => {
     ['https://github.com/owner/repo/tree/main/folder', 'owner', 'repo', 'main/folder'],
     ['https://github.com/owner/repo/tree/main', 'owner', 'repo', 'main'],
     ['https://github.com/owner/repo/tree/feature/a/b/src/', 'owner', 'repo', 'feature/a/b/src'],
-    ['https://www.github.com/owner/repo/tree/main?tab=readme#top', 'owner', 'repo', 'main'],
+    ['https://www.github.com/owner/repo/tree/main?tab=readme', 'owner', 'repo', 'main'],
+    ['HTTPS://github.com/owner/repo/tree/main#', 'owner', 'repo', 'main'],
+    ['https://github.com/owner/repo.git/tree/feature%2Fa%23b/x', 'owner', 'repo', 'feature/a#b/x'],
+    ['https://github.com/o/r/tree/main/app/[slug]/*.x', 'o', 'r', 'main/app/[slug]/*.x'],
+    ['https://github.com/o/r/tree/main/src/branch/x.zip', 'o', 'r', 'main/src/branch/x.zip'],
+    [
+      'https://github.com/o/r/commit/0123456789abcdef0123456789abcdef01234567',
+      'o',
+      'r',
+      '0123456789abcdef0123456789abcdef01234567',
+    ],
+    ['https://github.com/o/r/commit/ABC1234', 'o', 'r', 'abc1234'],
     ['https://github.com./owner/repo/tree/main', 'owner', 'repo', 'main'],
     ['https://GitHub.com/Owner/re.po/tree/v1.0/my%20folder', 'Owner', 're.po', 'v1.0/my folder'],
-    ['https://github.com/o/r/tree/-o', 'o', 'r', '-o'],
     ['https://github.com/o/r/tree/a;b/$(id)', 'o', 'r', 'a;b/$(id)'],
   ])('the tree URL %s', (text, owner, repo, refAndPath) => {
     expect(parseCodeUrl(text, open)).toMatchObject({
@@ -37,24 +47,164 @@ describe('parseCodeUrl accepts', () => {
       owner,
       repo,
       refAndPath,
+      sha256: null,
     })
   })
 
+  const main = { kind: 'ref-and-path', refAndPath: 'main/a/b', among: 'all' }
+  const sha = '0123456789abcdef0123456789abcdef01234567'
   test.each([
-    ['https://example.com/a/b.zip', 'zip'],
-    ['https://example.com/B.ZIP?X-Amz-Signature=abc', 'zip'],
-    ['https://example.com/b.tar.gz', 'tar-gz'],
-    ['https://example.com:8443/b.tgz#x', 'tar-gz'],
-    ['https://8.8.8.8/b.tgz', 'tar-gz'],
-    ['https://github.com/o/r/archive/refs/heads/main.zip', 'zip'],
-    ['https://codeload.github.com/o/r/tar.gz/refs/heads/main', 'tar-gz'],
-    ['https://codeload.github.com/o/r/zip/main', 'zip'],
+    ['https://gitlab.com/group/sub/repo/-/tree/main/a/b', 'https://gitlab.com/group/sub/repo.git', main],
+    [
+      'https://gitlab.com/g/r/-/tree/main/a/b?ref_type=heads',
+      'https://gitlab.com/g/r.git',
+      { ...main, among: 'heads' },
+    ],
+    ['https://gitlab.com/g/r/tree/main/a/b/', 'https://gitlab.com/g/r.git', main],
+    ['https://git.corp.example:8443/g/s/t/r/-/tree/main/a/b', 'https://git.corp.example:8443/g/s/t/r.git', main],
+    [
+      'https://git.corp.example/o/r/src/branch/main/a/b',
+      'https://git.corp.example/o/r.git',
+      { ...main, among: 'heads' },
+    ],
+    [
+      'https://git.corp.example/sub/o/r/src/tag/main/a/b',
+      'https://git.corp.example/sub/o/r.git',
+      { ...main, among: 'tags' },
+    ],
+    ['https://codeberg.org/o/r/src/branch/main/a/b', 'https://codeberg.org/o/r.git', { ...main, among: 'heads' }],
+    [
+      `https://codeberg.org/o/r/src/commit/${sha}/a`,
+      'https://codeberg.org/o/r.git',
+      { kind: 'ref', ref: sha, folder: 'a' },
+    ],
+    ['https://bitbucket.org/o/r/src/main/a/b?at=main', 'https://bitbucket.org/o/r.git', main],
+    ['https://bitbucket.org/o/r/src/branch/x', 'https://bitbucket.org/o/r.git', { ...main, refAndPath: 'branch/x' }],
+    ['https://git.corp.example/o/r/src/main/a/b', 'https://git.corp.example/o/r.git', main],
+    [`https://gitlab.com/g/r/-/commit/${sha}`, 'https://gitlab.com/g/r.git', { kind: 'ref', ref: sha, folder: '' }],
+    [
+      'https://gitlab.com/g/r/-/merge_requests/7/diffs',
+      'https://gitlab.com/g/r.git',
+      { kind: 'ref', ref: 'refs/merge-requests/7/head', folder: '' },
+    ],
+    [
+      'https://github.com/o/r/pull/12/files',
+      'https://github.com/o/r.git',
+      { kind: 'ref', ref: 'refs/pull/12/head', folder: '' },
+    ],
+    [
+      'https://codeberg.org/o/r/pulls/12',
+      'https://codeberg.org/o/r.git',
+      { kind: 'ref', ref: 'refs/pull/12/head', folder: '' },
+    ],
+  ])('the page %s as a place in a repository', (text, url, place) =>
+    expect(parseCodeUrl(text, open)).toMatchObject({ kind: 'git', url, place }),
+  )
+
+  test.each([
+    ['https://x.example/r.git#main', 'https://x.example/r.git', 'main', '', 'https://x.example/r.git#main'],
+    [
+      'https://x.example/r.git/#feature/a/b',
+      'https://x.example/r.git',
+      'feature/a/b',
+      '',
+      'https://x.example/r.git#feature/a/b',
+    ],
+    ['https://x.example/r.git#fix%231', 'https://x.example/r.git', 'fix#1', '', 'https://x.example/r.git#fix#1'],
+    ['https://x.example/r.git?ref=v1.0', 'https://x.example/r.git', 'v1.0', '', 'https://x.example/r.git#v1.0'],
+    ['https://x.example/r.git?ref=v1#v1', 'https://x.example/r.git', 'v1', '', 'https://x.example/r.git#v1'],
+    [
+      'https://x.example/r.git#v1:sub/dir/',
+      'https://x.example/r.git',
+      'v1',
+      'sub/dir',
+      'https://x.example/r.git#v1:sub/dir',
+    ],
+    ['https://x.example/r.git#:sub', 'https://x.example/r.git', null, 'sub', 'https://x.example/r.git#sub'],
+    ['https://x.example/r.git#HEAD', 'https://x.example/r.git', null, '', 'https://x.example/r.git'],
+    ['https://x.example/r.git#', 'https://x.example/r.git', null, '', 'https://x.example/r.git'],
+    ['git+https://github.com/o/r#v1', 'https://github.com/o/r.git', 'v1', '', 'https://github.com/o/r.git#v1'],
+    ['git+https://x.example/a/b/c#v1', 'https://x.example/a/b/c', 'v1', '', 'https://x.example/a/b/c#v1'],
+    ['GIT+HTTPS://x.example/r.git', 'https://x.example/r.git', null, '', 'https://x.example/r.git'],
+    ['https://github.com/o/r#dev', 'https://github.com/o/r.git', 'dev', '', 'https://github.com/o/r.git#dev'],
+    ['https://github.com/o/r?ref=dev', 'https://github.com/o/r.git', 'dev', '', 'https://github.com/o/r.git#dev'],
+    [
+      'https://gitlab.com/g/s/t/r/#dev',
+      'https://gitlab.com/g/s/t/r.git',
+      'dev',
+      '',
+      'https://gitlab.com/g/s/t/r.git#dev',
+    ],
+    [
+      'https://gist.github.com/me/0123456789abcdef0123456789abcdef',
+      'https://gist.github.com/me/0123456789abcdef0123456789abcdef.git',
+      null,
+      '',
+      'https://gist.github.com/me/0123456789abcdef0123456789abcdef.git',
+    ],
+    [
+      'https://bücher.example/r.git',
+      'https://xn--bcher-kva.example/r.git',
+      null,
+      '',
+      'https://xn--bcher-kva.example/r.git',
+    ],
+  ])('the repository %s with its ref', (text, url, ref, folder, display) =>
+    expect(parseCodeUrl(text, open)).toEqual({ kind: 'git', url, display, place: { kind: 'ref', ref, folder } }),
+  )
+
+  test('a page of another host as one of that host, however much its name is like GitHub', () => {
+    for (const host of ['github.com.evil.example', 'xn--gthub-cua.com'])
+      expect(parseCodeUrl(`https://${host}/o/r/tree/main`, open)).toMatchObject({ origin: `https://${host}` })
+  })
+
+  test('a SHA-256 after an archive or a tree', () => {
+    const hex = 'AB'.repeat(32)
+    for (const address of ['https://x.example/a.tar.gz', 'https://github.com/o/r/tree/main'])
+      expect(checksumOf(parseCodeUrl(`${address}#sha256=${hex}`, open))).toBe(hex.toLowerCase())
+    expect(parseCodeUrl(`https://x.example/a.tgz?k=1#sha256=${hex}`, open)).toMatchObject({
+      url: 'https://x.example/a.tgz?k=1',
+      display: 'https://x.example/a.tgz',
+    })
+    expect(checksumOf(parseCodeUrl('https://x.example/a.tgz', open))).toBeNull()
+    expect(checksumOf(parseCodeUrl('https://x.example/r.git', open))).toBeNull()
+  })
+
+  test.each([
+    ['https://example.com/a/b.zip', 'archive'],
+    ['https://example.com/B.ZIP?X-Amz-Signature=abc', 'archive'],
+    ['https://example.com/b.tar.gz', 'archive'],
+    ['https://example.com/b.tar', 'archive'],
+    ['https://example.com:8443/b.tgz', 'archive'],
+    ['https://8.8.8.8/b.tgz', 'archive'],
+    ['https://[2606:4700:4700::1111]/b.tgz', 'archive'],
+    ['https://github.com/o/r/archive/refs/heads/main.zip', 'archive'],
+    ['https://github.com/o/r/releases/download/v1.0/app.tar.gz', 'archive'],
+    ['https://github.com/o/r/raw/main/app.zip', 'archive'],
+    ['https://github.com/o/r/blob/main/app.zip?raw=true', 'archive'],
+    ['https://github.com/o/r/zipball/main', 'archive'],
+    ['https://api.github.com/repos/o/r/tarball/feature/x', 'archive'],
+    ['https://api.github.com/repos/o/r/zipball', 'archive'],
+    ['https://codeload.github.com/o/r/tar.gz/refs/heads/main', 'archive'],
+    ['https://codeload.github.com/o/r/legacy.tar.gz/main', 'archive'],
+    ['https://codeload.github.com/o/r/zip/main', 'archive'],
+    ['https://gitlab.com/g/r/-/archive/main/r-main.tar.gz', 'archive'],
+    ['https://gitlab.com/g/r/-/jobs/artifacts/main/download?job=build', 'archive'],
+    ['https://bitbucket.org/o/r/get/main.tar.gz', 'archive'],
+    ['https://codeberg.org/o/r/archive/main.zip', 'archive'],
+    ['https://example.com/download?file=code.tar.gz', 'archive'],
+    ['https://example.com/get?id=17', 'archive'],
+    ['https://example.com/?p=r.git;a=snapshot;sf=tgz', 'archive'],
+    ['https://sourceforge.example/projects/x/files/x.tar.gz/download', 'archive'],
+    ['https://crates.example/api/v1/crates/x/1.0.0/download', 'archive'],
+    ['https://cdn.example/files/v1/src/x.tar.gz', 'archive'],
+    ['https://cdn.example/a/b/tree/x.zip', 'archive'],
     ['https://gitlab.com/group/sub/repo.git', 'git'],
     ['https://github.com/owner/repo', 'git'],
     ['https://github.com/owner/repo/?tab=readme', 'git'],
     // U32: only the last segment's suffix makes a repository.
-    ['https://x.github.io/a.zip', 'zip'],
-    ['https://example.com/mirror.git/a.tar.gz', 'tar-gz'],
+    ['https://x.github.io/a.zip', 'archive'],
+    ['https://example.com/mirror.git/a.tar.gz', 'archive'],
   ])('%s as %s', (text, kind) => expect(parseCodeUrl(text, open).kind).toBe(kind))
 
   test('a repository page of GitHub is cloned by its .git address', () => {
@@ -79,8 +229,8 @@ describe('parseCodeUrl accepts', () => {
   })
 
   test.each([
-    ['http://127.0.0.1:8080/a.zip', 'zip'],
-    ['https://127.0.0.1:8080/a.zip', 'zip'],
+    ['http://127.0.0.1:8080/a.zip', 'archive'],
+    ['https://127.0.0.1:8080/a.zip', 'archive'],
     ['http://[::1]:8080/r.git', 'git'],
     ['https://ghe.corp/o/r/tree/main/x', 'github-tree'],
   ])('%s of a host:port that the operator listed', (text, kind) => expect(parseCodeUrl(text, laptop).kind).toBe(kind))
@@ -111,8 +261,6 @@ describe('parseCodeUrl refuses', () => {
     ['U17', 'https://api.cluster.local/a.zip', 'url_host'],
     ['U17', 'https://app.localhost/a.zip', 'url_host'],
     ['U17', 'https://127.0.0.1./a.zip', 'url_host'],
-    ['U22', 'https://github.com.evil.example/o/r/tree/main', 'url_invalid'],
-    ['U22', 'https://xn--gthub-cua.com/o/r/tree/main', 'url_invalid'],
     ['U23', 'https://example.com:22/a.zip', 'url_port'],
     ['U23', 'https://example.com:0/a.zip', 'url_port'],
     ['U23', 'https://example.com:99999/a.zip', 'url_port'],
@@ -144,6 +292,14 @@ describe('parseCodeUrl refuses', () => {
     ['kind', 'https://example.com/a.tar.xz', 'url_invalid'],
     ['kind', 'https://example.com/.zip', 'url_invalid'],
     ['kind', 'https://github.com/o/r/blob/main/a.js', 'url_invalid'],
+    ['kind', 'https://github.com/o/r/issues', 'url_invalid'],
+    ['kind', 'https://github.com/o/r/commits/main', 'url_invalid'],
+    ['kind', 'https://github.com/o/r/releases/tag/v1', 'url_invalid'],
+    ['kind', 'https://gitlab.com/g/r/-/issues/1', 'url_invalid'],
+    ['kind', 'https://gitlab.com/g/r/-/tree/', 'url_invalid'],
+    ['kind', 'https://gitlab.com/g/r/-/blob/main/a.js', 'url_invalid'],
+    ['kind', 'https://git.corp.example/group/repo', 'url_invalid'],
+    ['kind', 'https://gist.github.com/me', 'url_invalid'],
     ['kind', 'https://github.com/o', 'url_invalid'],
     ['kind', 'https://example.com/r.git?service=x', 'url_invalid'],
     ['folder', '/etc', 'url_scheme'],
@@ -155,6 +311,60 @@ describe('parseCodeUrl refuses', () => {
     expect(refusal('./a', laptop).code).toBe('url_invalid')
     expect(refusal('~/a', laptop).code).toBe('url_invalid')
     expect(refusal('file:///home/me', laptop)).toMatchObject({ code: 'url_scheme' })
+  })
+
+  const trees = ['https://github.com/o/r/tree/', 'https://gitlab.com/g/r/-/tree/', 'https://x.example/o/r/src/branch/']
+  const bad = '-o -upload-pack=x .hidden x.lock a~1 a^ a:b %3Fx *x a[b a@{1} %40 a..b a. %40%7Bu%7D main%00 a%20b'
+  test.each(
+    bad
+      .split(' ')
+      .flatMap((ref) =>
+        [...trees, 'https://x.example/r.git#', 'https://x.example/r.git?ref='].map((base) => base + ref),
+      )
+      .filter((text) => !text.endsWith('#a:b')),
+  )('a ref that no repository can have: %s', (text) => expect(refusal(text).code).toBe('url_invalid'))
+
+  test('a ref that no repository can have by its rule, however long it is', () => {
+    expect(refusal('https://github.com/o/r/tree/-o/x').detail).toBe(
+      'code_url names "-o" as branch, tag or commit, which no repository can have: it starts with "-".',
+    )
+    expect(refusal('https://x.example/r.git#a//b').detail).toContain('has a "/" too many')
+    expect(refusal('https://x.example/r.git#a/').detail).toContain('has a "/" too many')
+    expect(refusal('https://x.example/r.git#a/b.lock/c').detail).toContain('ends with ".lock"')
+    expect(refusal(`https://x.example/r.git#-${'x'.repeat(1000)}`).detail.length).toBeLessThan(250)
+    // Only its first part is certainly of the ref.
+    expect(refusal('https://github.com/o/r/tree/main/-o/x.lock').code).toBe('accepted')
+  })
+
+  test.each([
+    ['https://x.example/b.tgz#x', '#sha256='],
+    ['https://x.example/b.tgz#sha256=abc', '#sha256='],
+    ['https://x.example/b.tgz#md5=abc', '#sha256='],
+    ['https://github.com/o/r/tree/main#top', '#sha256='],
+    ['https://gitlab.com/g/r/-/tree/main#top', 'from "#" on'],
+    ['https://x.example/r.git#semver:^1.0', '"semver"'],
+    ['https://x.example/r.git#egg=name', '"egg"'],
+    [`https://x.example/r.git#sha256=${'a'.repeat(64)}`, '"sha256"'],
+    ['https://x.example/r.git#main:../x', '"."'],
+    ['https://x.example/r.git#%zz', 'percent sign'],
+    ['https://x.example/r.git#a%00', 'control character'],
+    ['https://x.example/r.git@v1.0', 'after "#"'],
+    ['https://x.example/r.git?ref=a#b', 'Keep one'],
+    ['https://x.example/r.git?ref=a&ref=b', '?ref='],
+    ['https://x.example/r.git?ref=a&token=s3cr3t', '?ref='],
+    ['http://github.com/o/r', 'https://'],
+    ['github:o/r', 'https://github.com/owner/repo#ref'],
+    ['git+ssh://git@github.com/o/r.git', 'https address'],
+    ['git+https://user:s3cr3t@github.com/o/r.git', 'credentials'],
+    ['https://s3cr3t@github.com/o/r.git#main', 'credentials'],
+    ['https://github.com/o/r/blob/main/a.js', 'tree URL of its folder'],
+    ['https://github.com/o/r/releases/tag/v1', 'page of a release'],
+    ['https://git.corp.example/group/repo', '.git'],
+  ])('%s and says what to do', (text, words) => {
+    const { code, detail } = refusal(text)
+    expect(code).toMatch(/^url_/)
+    expect(detail).toContain(words)
+    expect(detail).not.toContain('s3cr3t')
   })
 
   test('U6 without showing the credentials, and a signed query never', () => {
@@ -183,6 +393,9 @@ describe('CLISCALE_CODE_HOSTS', () => {
   test.each([
     ['https://github.com/o/r/tree/main', 'accepted'],
     ['https://codeload.github.com/o/r/zip/main', 'accepted'],
+    ['https://api.github.com/repos/o/r/tarball/main', 'accepted'],
+    ['https://gist.github.com/me/0123456789abcdef0123456789abcdef', 'url_host'],
+    ['git+https://example.com/o/r', 'url_host'],
     ['https://a.corp.example/x.zip', 'accepted'],
     ['https://corp.example/x.zip', 'url_host'],
     ['https://evilcorp.example/x.zip', 'url_host'],

@@ -1,14 +1,26 @@
 /** What a `code_url` means and whether it may be fetched: pure, so the API and a session's host decide alike. */
-import ipaddr from 'ipaddr.js'
-import { isPublicAddress } from './address.ts'
 import { LIMITS } from './api.ts'
 import { AppError } from './errors.ts'
+import { bareHost, checkFetchTarget, displayUrl, FORMS, isUnsafeHost } from './fetch-target.ts'
+import {
+  type ForgePage,
+  type GitPlace,
+  isForge,
+  isSurePage,
+  type NoCode,
+  readForgePage,
+  repositoryOf,
+} from './forge-url.ts'
+import { gitRefFault } from './git-ref.ts'
 import type { FetchPolicy } from './internal.ts'
+
+export { bareHost, checkFetchTarget, displayUrl, isUnsafeHost, portOf } from './fetch-target.ts'
+export type { GitPlace } from './forge-url.ts'
 
 interface Remote {
   /** Normalised, query included: a secret when it is signed. Never log it; use `display`. */
   readonly url: string
-  /** For people and logs: no query, no fragment, at most 300 characters. */
+  /** For people and logs: no query, at most 300 characters. */
   readonly display: string
 }
 
@@ -22,12 +34,13 @@ export type CodeUrl =
       readonly repo: string
       /** Ref and folder as the URL has them, decoded; only the repository's refs tell where one ends. */
       readonly refAndPath: string
+      readonly sha256: string | null
     })
-  | (Remote & { readonly kind: 'zip' | 'tar-gz' | 'git' })
+  /** One file; its bytes tell what kind of archive it is. `sha256` is the one in the URL's fragment, in lower case. */
+  | (Remote & { readonly kind: 'archive'; readonly sha256: string | null })
+  /** `url` is the one that git fetches from. */
+  | (Remote & { readonly kind: 'git'; readonly place: GitPlace })
   | { readonly kind: 'folder'; readonly path: string; readonly display: string }
-
-const FORMS =
-  'Use a GitHub tree URL (https://github.com/owner/repo/tree/ref/folder), a .zip, a .tar.gz or .tgz, or a repository that ends in .git.'
 
 /**
  * Reads a `code_url`.
@@ -43,50 +56,15 @@ export function parseCodeUrl(text: string, policy: FetchPolicy): CodeUrl {
   if (trimmed.startsWith('/') && !trimmed.startsWith('//')) return parseFolder(trimmed, policy)
   if (/[\0-\x20\x7f\\]/.test(trimmed))
     throw invalid('contains a space, a backslash or a control character; write them percent-encoded.')
-  const url = readUrl(trimmed)
+  const [, plus, address = ''] = /^(git\+(?=https?:))?(.*)$/is.exec(trimmed) ?? []
+  const url = readUrl(address)
   checkFetchTarget(url, policy)
-  return classify(url, policy)
+  return classify(url, plus !== undefined, policy)
 }
 
-/** Whether the operator listed this URL's `host:port` as one for which https and public addresses are not demanded. */
-export function isUnsafeHost(url: URL, policy: FetchPolicy): boolean {
-  const key = `${bareHost(url)}:${portOf(url)}`
-  return policy.unsafeHosts.some((entry) => entry.toLowerCase() === key)
-}
-
-/** Host of a URL in lower case without a trailing dot; IPv6 in brackets. */
-export function bareHost(url: URL): string {
-  return url.hostname.toLowerCase().replace(/\.$/, '')
-}
-
-/** Port of a URL, the scheme's own when none is given. */
-export function portOf(url: URL): number {
-  if (url.port !== '') return Number(url.port)
-  return url.protocol === 'https:' ? 443 : 80
-}
-
-/** A URL for people: without query, fragment and credentials, at most 300 characters. */
-export function displayUrl(url: URL): string {
-  return `${url.protocol}//${url.host}${url.pathname}`.slice(0, 300)
-}
-
-/**
- * Whether a URL may be fetched as far as its text tells; the addresses behind its name are checked at the dial. Each
- * hop of a redirect goes through this too.
- * @throws AppError `url_scheme`, `url_credentials`, `url_host`, `url_port`
- */
-export function checkFetchTarget(url: URL, policy: FetchPolicy): void {
-  const unsafe = isUnsafeHost(url, policy)
-  checkScheme(url, unsafe)
-  if (url.username !== '' || url.password !== '')
-    throw new AppError('url_credentials', {
-      detail: 'code_url carries a user name or password before the host. Remove it: credentials in URLs are refused.',
-    })
-  if (unsafe) return
-  checkHost(bareHost(url), policy)
-  const port = portOf(url)
-  if (port !== 443 && port < 1024)
-    throw new AppError('url_port', { detail: `code_url has the port ${port}. Use 443, or a port from 1024 to 65535.` })
+/** The SHA-256 that a URL carries in its fragment; null when it carries none. */
+export function checksumOf(code: CodeUrl): string | null {
+  return code.kind === 'archive' || code.kind === 'github-tree' ? code.sha256 : null
 }
 
 function invalid(what: string): AppError {
@@ -128,124 +106,153 @@ function readUrl(text: string): URL {
   return url
 }
 
-function checkScheme(url: URL, unsafe: boolean): void {
-  if (url.protocol === 'https:' || (unsafe && url.protocol === 'http:')) return
-  const scheme = url.protocol.slice(0, 20)
-  const hint: Record<string, string> = {
-    'http:': 'Only https is allowed. An operator can allow a host over http by CLISCALE_FETCH_UNSAFE_HOSTS=host:port.',
-    'file:': 'file: URLs are refused; on one machine give the absolute path of a folder instead.',
-    'ssh:': 'Use the https address of the repository.',
-    'git:': 'Use the https address of the repository.',
-  }
-  throw new AppError('url_scheme', {
-    detail: `code_url starts with ${scheme}, which is not allowed. ${hint[url.protocol] ?? FORMS}`,
-  })
-}
+const ARCHIVE = /.\.(zip|tar\.gz|tgz|tar)$/i
+/** Parts of a path by which servers hand out archives under names that do not tell. */
+const DOWNLOADS = /^(tarball|zipball|(legacy\.)?(tar\.gz|zip)|downloads?|artifacts?|archive)$/i
+const OTHER_ARCHIVE = /\.(tar\.(bz2|xz|zst|lz|lz4|lzma|z)|tbz2?|txz|tzst|7z|rar|jar|whl|gem|deb|rpm)$/i
 
-/** Names that only ever lead inside: cloud metadata, Kubernetes, local networks. */
-const INTERNAL_SUFFIXES = ['localhost', 'local', 'internal', 'intranet', 'lan', 'svc', 'home.arpa', 'metadata.goog']
-
-function checkHost(host: string, policy: FetchPolicy): void {
-  const refuse = (why: string): AppError =>
-    new AppError('url_host', { detail: `code_url leads to ${host.slice(0, 255)}, ${why}` })
-  const literal = host.replace(/^\[|\]$/g, '')
-  if (ipaddr.isValid(literal)) {
-    if (!isPublicAddress(literal)) throw refuse('which is not a public address. Use a public https address.')
-  } else {
-    if (!host.includes('.') || INTERNAL_SUFFIXES.some((s) => host === s || host.endsWith(`.${s}`)))
-      throw refuse('which is a name of an internal network. Use a public https address.')
-    if (
-      host.length > 253 ||
-      host.split('.').some((label) => label === '' || label.length > 63 || label.startsWith('-'))
-    )
-      throw refuse('which is not a host name.')
-  }
-  if (!isListed(host, policy.codeHosts))
-    throw refuse(`which is not in CLISCALE_CODE_HOSTS. Use one of: ${policy.codeHosts.slice(0, 20).join(', ')}.`)
-}
-
-function isListed(host: string, codeHosts: readonly string[]): boolean {
-  if (codeHosts.length === 0) return true
-  // Tree URLs of github.com are downloaded from its codeload host.
-  const names = host === 'codeload.github.com' ? [host, 'github.com'] : [host]
-  return codeHosts.some((entry) => {
-    const listed = entry.toLowerCase()
-    return names.some((name) => (listed.startsWith('.') ? name.endsWith(listed) : name === listed))
-  })
-}
-
-const ARCHIVE_SUFFIXES = [
-  { suffix: '.zip', kind: 'zip' },
-  { suffix: '.tar.gz', kind: 'tar-gz' },
-  { suffix: '.tgz', kind: 'tar-gz' },
-  { suffix: '.git', kind: 'git' },
-] as const
-
-function classify(url: URL, policy: FetchPolicy): CodeUrl {
+function classify(url: URL, isGit: boolean, policy: FetchPolicy): CodeUrl {
+  const fragment = decode(url.hash.slice(1), 'fragment')
   url.hash = ''
   url.hostname = bareHost(url)
   if (url.hostname === 'www.github.com') url.hostname = 'github.com'
   const segments = decodeSegments(url)
-  const last = segments.at(-1)?.toLowerCase() ?? ''
-  if (url.hostname === 'github.com' || isUnsafeHost(url, policy)) {
-    const tree = asTree(url, segments)
-    if (tree) return tree
-  }
-  const known =
-    ARCHIVE_SUFFIXES.find((row) => last.endsWith(row.suffix) && last !== row.suffix)?.kind ??
-    codeloadKind(url, segments)
-  if (known === 'git') return asGit(url)
-  if (known) return { kind: known, url: url.href, display: displayUrl(url) }
-  if (url.hostname === 'github.com') {
-    if (segments.length === 2) return asGit(new URL(`${url.origin}/${segments.join('/')}.git`))
-    throw invalid(`is a page of GitHub that holds no code to fetch. ${FORMS}`)
-  }
-  if (/\.(tar|tar\.(bz2|xz|zst)|tbz2?|txz|7z|rar)$/.test(last))
+  const last = segments.at(-1) ?? ''
+  if (isGit || /.\.git$/i.test(last)) return asRepository(url, fragment, isGit)
+  if (/\.git@[^/]+$/i.test(last)) throw invalid('names a branch, tag or commit after "@". Write it after "#" instead.')
+  const page = pageOf(url, segments)
+  const isPageFirst =
+    isForge(url.hostname) || isSurePage(segments) || (isUnsafeHost(url, policy) && segments[2] === 'tree')
+  if (page !== undefined && (isPageFirst || !ARCHIVE.test(last))) return asPage(url, page, fragment)
+  if (isArchive(url, segments)) return asArchive(url, fragment)
+  if (OTHER_ARCHIVE.test(last))
     throw invalid('names an archive of a kind that is not supported. Pack it as .zip or .tar.gz.')
+  if (isForge(url.hostname)) throw invalid(`is a page that holds no code to fetch. ${FORMS}`)
   throw invalid(`names neither an archive nor a repository. ${FORMS}`)
 }
 
-function asTree(url: URL, segments: readonly string[]): CodeUrl | undefined {
-  const [owner, repo, word, ...rest] = segments
-  if (word !== 'tree' || owner === undefined || repo === undefined) return undefined
-  if (rest.length === 0) throw invalid('names no branch, tag or commit after /tree/.')
-  if (!/^[\w.-]{1,100}$/.test(owner) || !/^[\w.-]{1,100}$/.test(repo))
+function isArchive(url: URL, segments: readonly string[]): boolean {
+  if (ARCHIVE.test(segments.at(-1) ?? '')) return true
+  // A page of a forge is none because of its query, such as ?tab=readme.
+  if (isForge(url.hostname)) return segments.slice(2).some((part) => DOWNLOADS.test(part)) && segments.length > 3
+  return url.search !== '' || segments.some((part) => ARCHIVE.test(part) || DOWNLOADS.test(part))
+}
+
+function asArchive(url: URL, fragment: string): CodeUrl {
+  return { kind: 'archive', url: url.href, display: displayUrl(url), sha256: readChecksum(fragment) }
+}
+
+function readChecksum(fragment: string): string | null {
+  if (fragment === '') return null
+  const sha256 = /^sha256=([0-9a-f]{64})$/i.exec(fragment)?.[1]
+  if (sha256 !== undefined) return sha256.toLowerCase()
+  throw invalid(
+    'has something after "#" that means nothing here: an archive or tree URL takes only #sha256= and 64 hexadecimal digits. Remove it, or everything from "#" on.',
+  )
+}
+
+function pageOf(url: URL, segments: readonly string[]): ForgePage | NoCode | undefined {
+  const gist = url.hostname === 'gist.github.com' && /^[0-9a-f]{20,}$/i.test(segments.at(-1) ?? '')
+  if (gist && segments.length <= 2)
+    return { repository: segments, place: { kind: 'ref', ref: null, folder: '' }, isGitHubTree: false }
+  return readForgePage(url.hostname, segments, url.searchParams)
+}
+
+function asPage(url: URL, page: ForgePage | NoCode, fragment: string): CodeUrl {
+  if ('fault' in page) throw invalid(page.fault)
+  const { repository, place } = page
+  if (url.hostname === 'github.com' && repository.some((part) => !/^[\w.-]{1,100}$/.test(part)))
     throw invalid('has an owner or repository name that GitHub does not allow.')
+  const address = new URL(`${url.origin}/${repository.map(encodeURIComponent).join('/')}.git`)
+  if (place.kind === 'ref' && place.ref === null) {
+    address.search = url.searchParams.has('ref') ? `?ref=${encodeURIComponent(url.searchParams.get('ref') ?? '')}` : ''
+    return asRepository(address, fragment, false)
+  }
+  const sha256 = readPageChecksum(page, fragment)
+  checkPlace(place)
   url.search = ''
+  const display = displayUrl(url)
+  if (!page.isGitHubTree) return { kind: 'git', url: address.href, display, place }
+  const [owner = '', repo = ''] = repository
   return {
     kind: 'github-tree',
     url: url.href,
-    display: displayUrl(url),
+    display,
     origin: url.origin,
     owner,
-    repo: repo.replace(/\.git$/i, ''),
-    refAndPath: rest.join('/'),
+    repo,
+    refAndPath: place.kind === 'ref' ? [place.ref, place.folder].filter(Boolean).join('/') : place.refAndPath,
+    sha256,
   }
 }
 
-function asGit(url: URL): CodeUrl {
-  if (url.search !== '')
-    throw invalid('is a repository with a query, which git does not know. Remove everything from "?" on.')
-  return { kind: 'git', url: url.href, display: displayUrl(url) }
+function readPageChecksum(page: ForgePage, fragment: string): string | null {
+  if (page.isGitHubTree || fragment === '') return readChecksum(fragment)
+  throw invalid('is the page of a branch, tag or commit and has something after "#". Remove everything from "#" on.')
 }
 
-/** `https://codeload.github.com/owner/repo/{tar.gz,zip}/ref`: where GitHub's own archive links lead. */
-function codeloadKind(url: URL, segments: readonly string[]): 'zip' | 'tar-gz' | undefined {
-  if (url.hostname !== 'codeload.github.com' || segments.length < 4) return undefined
-  if (segments[2] === 'tar.gz' || segments[2] === 'legacy.tar.gz') return 'tar-gz'
-  return segments[2] === 'zip' || segments[2] === 'legacy.zip' ? 'zip' : undefined
+/** No name that the URL may mean is one that a repository can have: no need to ask it. */
+function checkPlace(place: GitPlace): void {
+  const text = place.kind === 'ref' ? (place.ref ?? '') : place.refAndPath
+  const parts = text.split('/')
+  const names = place.kind === 'ref' ? [text] : parts.map((_, i) => parts.slice(0, i + 1).join('/'))
+  const faults = names.map(gitRefFault)
+  if (faults.every((fault) => fault !== undefined)) throw badRef(names[0] ?? '', faults[0] ?? '')
+}
+
+function badRef(ref: string, fault: string): AppError {
+  const shown = JSON.stringify(ref.slice(0, 100).toWellFormed())
+  return invalid(`names ${shown} as branch, tag or commit, which no repository can have: it ${fault}.`)
+}
+
+/** The address of a repository, with a ref after "#" or in `?ref=`. */
+function asRepository(url: URL, fragment: string, isGit: boolean): CodeUrl {
+  const query = [...url.searchParams.keys()]
+  if (query.some((key) => key !== 'ref') || query.length > 1)
+    throw invalid(
+      'is a repository with a query, which git does not know. Remove everything from "?" on; a branch, tag or commit stands after "#" or in ?ref=.',
+    )
+  const asked = url.searchParams.get('ref') ?? ''
+  const place = readFragment(fragment)
+  if (asked !== '' && place.ref !== null && asked !== place.ref)
+    throw invalid('names one branch, tag or commit in ?ref= and another after "#". Keep one of them.')
+  url.search = ''
+  url.pathname = repositoryOf(url, isGit)
+  const ref = place.ref ?? (asked === '' || asked === 'HEAD' ? null : asked)
+  if (ref !== null) checkPlace({ kind: 'ref', ref, folder: '' })
+  const at = [ref ?? '', place.folder].filter((part) => part !== '').join(':')
+  const display = at === '' ? displayUrl(url) : `${displayUrl(url)}#${at}`.slice(0, 300)
+  return { kind: 'git', url: url.href, display, place: { kind: 'ref', ref, folder: place.folder } }
+}
+
+/** `#ref`, or `#ref:folder` as Docker has it: no ref holds a colon. */
+function readFragment(fragment: string): { ref: string | null; folder: string } {
+  if (/^(semver|egg|subdirectory|sha256|md5|branch|tag|ref|rev|commit|path)[=:]/i.test(fragment))
+    throw invalid(
+      `has ${JSON.stringify(fragment.split(/[=:]/)[0])} after "#", which means nothing for a repository here. Write the branch, tag or commit itself: #main, #v1.2.0.`,
+    )
+  const [ref = '', ...below] = fragment.split(':')
+  const parts = below.join(':').split('/')
+  if (parts.some((part) => part === '..' || part === '.')) throw invalid('has "." or ".." in the folder after "#".')
+  return { ref: ref === '' || ref === 'HEAD' ? null : ref, folder: parts.filter((part) => part !== '').join('/') }
+}
+
+function decode(text: string, part: 'path' | 'fragment'): string {
+  let decoded: string
+  try {
+    decoded = decodeURIComponent(text)
+  } catch {
+    throw invalid(`has a percent sign in its ${part} that encodes nothing. Write it as %25.`)
+  }
+  if (/[\0-\x1f\x7f]/.test(decoded)) throw invalid(`has a control character in its ${part}.`)
+  return decoded
 }
 
 /** Path segments, decoded and without empty ones; nothing in them can climb or hide a character. */
 function decodeSegments(url: URL): string[] {
-  let decoded: string
-  try {
-    decoded = decodeURIComponent(url.pathname)
-  } catch {
-    throw invalid('has a percent sign in its path that encodes nothing. Write it as %25.')
-  }
-  if (/[\0-\x1f\x7f]/.test(decoded)) throw invalid('has a control character in its path.')
-  const segments = decoded.split('/').filter((segment) => segment !== '')
+  const segments = decode(url.pathname, 'path')
+    .split('/')
+    .filter((segment) => segment !== '')
   if (segments.some((segment) => segment === '..' || segment === '.'))
     throw invalid('has "." or ".." as a part of its path. Write the path without them.')
   return segments

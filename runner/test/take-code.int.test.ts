@@ -10,6 +10,7 @@ import {
   renameSync,
   rmSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { execFileSync } from 'node:child_process'
@@ -43,8 +44,12 @@ describe('code that another user put there', () => {
     symlinkSync('/etc/passwd', at('from/out'))
     symlinkSync('nowhere', at('from/a/dangling'))
     chmodSync(at('from/a/b'), 0o555)
+    utimesSync(at('from/a/secret'), 1_000_000_000.5, 1_000_000_000.5)
+    utimesSync(at('from/a'), 1_000_000_001, 1_000_000_001)
     await takeCode(at('from'), at('to'), never)
     chmodSync(at('from/a/b'), 0o755)
+    expect(lstatSync(at('to/a/secret')).mtimeMs).toBe(1_000_000_000_500)
+    expect(lstatSync(at('to/a')).mtimeMs).toBe(1_000_000_001_000)
     const mode = (name: string): number => lstatSync(at('to', name)).mode & 0o7777
     expect([mode('a/b/run'), mode('a/secret'), mode('root'), mode('a/b')]).toEqual([0o755, 0o600, 0o755, 0o555])
     chmodSync(at('to/a/b'), 0o755)

@@ -100,6 +100,42 @@ describe('a request for a token', () => {
   })
 })
 
+describe('the checksum of a code_url', () => {
+  const hex = 'ab'.repeat(32)
+  const url = `https://x.example/a.tgz?sig=s3cr3t#sha256=${hex.toUpperCase()}`
+
+  test('may stand after "#", where it is required too', () => {
+    const body = { command: 'x', code_url: url }
+    const { order, shownCodeUrl } = parseNewSession(body, { ...POLICY, requireChecksum: true })
+    expect(order).toMatchObject({ codeUrl: url, checksumSha256: null })
+    expect(shownCodeUrl).toBe('https://x.example/a.tgz')
+    parseNewSession({ ...body, code_checksum_sha256: hex }, POLICY)
+  })
+
+  test('must be the one of code_checksum_sha256', () => {
+    const error = refusal({ command: 'x', code_url: url, code_checksum_sha256: '0'.repeat(64) })
+    expect(error.errors).toEqual([
+      { path: 'code_checksum_sha256', message: 'is not the SHA-256 that code_url has after "#": keep one of them' },
+    ])
+  })
+
+  test.each(['https://x.example/r.git#main', 'https://gitlab.com/g/r/-/tree/main', 'git+https://x.example/r'])(
+    'is none for %s, whose commit is what can be fixed',
+    (code_url) => {
+      const error = refusal({ command: 'x', code_url, code_checksum_sha256: hex })
+      expect(error.errors).toEqual([
+        { path: 'code_checksum_sha256', message: expect.stringContaining('not one file of bytes') },
+      ])
+    },
+  )
+
+  test('a ref that no repository can have is refused at once', () => {
+    const error = refusal({ command: 'x', code_url: 'https://github.com/o/r/tree/-o/x' })
+    expect(error.code).toBe('url_invalid')
+    expect(error.errors).toEqual([{ path: 'code_url', message: expect.stringMatching(/^names "-o".*starts with "-"/) }])
+  })
+})
+
 describe('an image', () => {
   const images = { node20: 'runner', shell: 'ttyd' } as const
   const withImages = (body: unknown) => parseNewSession(body, { ...POLICY, images })

@@ -9,7 +9,7 @@ import {
   utf8Length,
   type WorkOrder,
 } from '@cliscale/contract'
-import { type CodeUrl, parseCodeUrl } from '@cliscale/contract/code-url'
+import { checksumOf, type CodeUrl, parseCodeUrl } from '@cliscale/contract/code-url'
 import { imageFaults, type ImageKind, type ImageKinds, kindOf } from './images.ts'
 import { type Fault, MAX_FAULTS, schemaFaults, shown, throwFaults } from './faults.ts'
 
@@ -138,8 +138,12 @@ const CHECKSUM_OF_NOTHING: Fault = {
 }
 
 /** A repository and a folder are not one file of bytes, so they have no checksum; all else may have to have one. */
-function checksumFault(codeUrl: CodeUrl, given: boolean, policy: RequestPolicy): Fault | undefined {
+function checksumFault(codeUrl: CodeUrl, value: unknown, policy: RequestPolicy): Fault | undefined {
   const path = 'code_checksum_sha256'
+  const inUrl = checksumOf(codeUrl)
+  if (inUrl !== null && typeof value === 'string' && value.toLowerCase() !== inUrl)
+    return { code: 'invalid_field', path, message: 'is not the SHA-256 that code_url has after "#": keep one of them' }
+  const given = value !== undefined || inUrl !== null
   if (given && (codeUrl.kind === 'git' || codeUrl.kind === 'folder')) {
     const what = codeUrl.kind === 'git' ? 'a repository' : 'a folder'
     const message = `is for archives and GitHub tree URLs; ${what} is not one file of bytes: remove it, or use an archive`
@@ -159,7 +163,7 @@ function readCodeUrl(body: Record<string, unknown>, policy: RequestPolicy, fault
   if (typeof text !== 'string' || faults.some((fault) => fault.path === 'code_url')) return undefined
   try {
     const codeUrl = parseCodeUrl(text, policy.fetchPolicy)
-    const fault = checksumFault(codeUrl, body['code_checksum_sha256'] !== undefined, policy)
+    const fault = checksumFault(codeUrl, body['code_checksum_sha256'], policy)
     if (fault) faults.push(fault)
     return codeUrl
   } catch (error) {

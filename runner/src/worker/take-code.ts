@@ -1,5 +1,5 @@
 import { type Dirent, constants } from 'node:fs'
-import { access, chmod, copyFile, lstat, mkdir, opendir, readlink, symlink } from 'node:fs/promises'
+import { access, chmod, copyFile, lstat, mkdir, opendir, readlink, symlink, utimes } from 'node:fs/promises'
 import path from 'node:path'
 import { LaunchFailure } from './launch-check.ts'
 
@@ -10,8 +10,8 @@ const PLAIN_BITS = 0o777
 
 /**
  * Copies the tree that lies in `from`, whatever it is, into the folder `to`: every file belongs to this process's user
- * then, as git and npm demand. Links stay as they are, wherever they lead; permission bits are kept, without
- * set-user-id. Files go through the kernel, never through our memory.
+ * then, as git and npm demand. Links stay as they are, wherever they lead; times are kept, as make demands, and
+ * permission bits without set-user-id. Files go through the kernel, never through our memory.
  *
  * @returns whether `from` is there; if not, there is no code
  * @throws LaunchFailure ENOSPC when the disk is full; the error of the file that could not be copied
@@ -70,9 +70,10 @@ async function isThere(folder: string): Promise<boolean> {
 }
 
 async function copyFolder(from: string, to: string, signal: AbortSignal): Promise<void> {
-  const { mode } = await lstat(from)
+  const { mode, atime, mtime } = await lstat(from)
   await mkdir(to, { mode: 0o700 })
   await copyInto(from, to, signal)
+  await utimes(to, atime, mtime)
   await chmod(to, mode & PLAIN_BITS)
 }
 
@@ -81,5 +82,7 @@ async function copyOne(child: Dirent, from: string, to: string): Promise<void> {
   // Pipes, sockets and devices are never code.
   if (!child.isFile()) return
   await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
-  await chmod(to, (await lstat(from)).mode & PLAIN_BITS)
+  const { mode, atime, mtime } = await lstat(from)
+  await utimes(to, atime, mtime)
+  await chmod(to, mode & PLAIN_BITS)
 }

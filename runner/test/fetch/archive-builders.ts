@@ -8,6 +8,8 @@ export interface TarPart {
   readonly data?: Buffer | string
   readonly link?: string
   readonly mode?: number
+  /** In seconds; 0 when absent. */
+  readonly mtime?: number
   /** Replaces the size field's 12 bytes. */
   readonly sizeField?: Buffer
 }
@@ -22,7 +24,7 @@ export function tarPart(part: TarPart): Buffer {
   header.write('0000000\0', 116)
   if (part.sizeField) part.sizeField.copy(header, 124)
   else header.write(`${data.length.toString(8).padStart(11, '0')}\0`, 124)
-  header.write('00000000000\0', 136)
+  header.write(`${(part.mtime ?? 0).toString(8).padStart(11, '0')}\0`, 136)
   header.write('        ', 148)
   header.write(part.type ?? '0', 156)
   header.write(part.link ?? '', 157, 100)
@@ -65,6 +67,8 @@ export interface ZipPart {
   readonly claimedSize?: number
   readonly localSize?: number
   readonly extra?: Buffer
+  /** Date and time as DOS has them, the date in the upper half. */
+  readonly dosTime?: number
   /** Offset of the local header that the directory claims; no local part is written. */
   readonly at?: number
   readonly compressedSize?: number
@@ -150,6 +154,7 @@ function centralHeader(part: ZipPart, fields: ZipFields, offset: number): Buffer
   header.writeUInt16LE(20, 6)
   header.writeUInt16LE(part.flags ?? 0x800, 8)
   header.writeUInt16LE(fields.method, 10)
+  header.writeUInt32LE(part.dosTime ?? 0, 12)
   header.writeUInt32LE(fields.crc, 16)
   header.writeUInt32LE(part.compressedSize ?? fields.packed.length, 20)
   header.writeUInt32LE(part.claimedSize ?? fields.size, 24)

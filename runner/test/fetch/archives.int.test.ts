@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto'
+import { mkdir, readdir, stat, writeFile } from 'node:fs/promises'
+import path from 'node:path'
 import zlib from 'node:zlib'
 import { describe, expect, test } from '@jest/globals'
 import {
@@ -12,7 +14,10 @@ import {
   type ZipOptions,
   type ZipPart,
 } from './archive-builders.ts'
-import { fetchBytes, type Outcome } from './servers.ts'
+import { unpackArchive } from '../../src/host/fetch/archive.ts'
+import { DEFAULT_LIMITS } from '../../src/host/fetch/limits.ts'
+import { takeCode } from '../../src/worker/take-code.ts'
+import { createFolder, fetchBytes, type Outcome } from './servers.ts'
 
 const good: TarPart = { name: 'good.txt', data: 'good' }
 
@@ -117,11 +122,29 @@ describe('a tar.gz', () => {
       'R10',
       'hardlink-target',
       [
-        { name: 'a', type: '2', link: 'b/c' },
         { name: 'b', type: '2', link: 'd' },
-        { name: 'h', type: '1', link: 'a' },
+        { name: 'd/c', data: 'x' },
+        { name: 'h', type: '1', link: 'b/c' },
       ],
       'h',
+    ],
+    [
+      'R10',
+      'link-outside',
+      [
+        { name: 'd/up', type: '2', link: '../good.txt' },
+        { name: 'h', type: '1', link: 'd/up' },
+      ],
+      'h',
+    ],
+    [
+      'R10',
+      'link-loop',
+      [
+        { name: 'a', type: '1', link: 'b' },
+        { name: 'b', type: '1', link: 'a' },
+      ],
+      '',
     ],
     ['R11', 'drive-name', [{ name: 'h', type: '1', link: 'C:../x' }], 'C:../x'],
     ['R12', 'special-file', [{ name: 'null', type: '3' }], 'null'],
@@ -162,9 +185,6 @@ describe('a tar.gz', () => {
       ],
       'a/b',
     ],
-    ['R17', 'git-folder', [{ name: '.git/hooks/post-checkout', data: 'x' }], '.git/hooks'],
-    ['R17', 'git-folder', [{ name: 'sub/.GIT/config', data: 'x' }], 'sub/.GIT'],
-    ['R17', 'git-folder', [{ name: 'git~1/config', data: 'x' }], 'git~1'],
     ['R24', 'name-too-long', [pax({ path: 'n'.repeat(256) }), { name: 'x' }], 'nnn'],
     ['R24', 'name-too-long', [pax({ path: 'd/'.repeat(2000) + 'x' }), { name: 'x' }], 'd/d'],
     ['R24', 'too-deep', [pax({ path: 'd/'.repeat(500) + 'x' }), { name: 'x' }], 'd/d'],
@@ -181,10 +201,7 @@ describe('a tar.gz', () => {
   })
 
   test('R13: setuid and setgid bits are cleared', async () => {
-    await using server = await import('./servers.ts').then((module) => module.createFolder())
-    const { unpackArchive } = await import('../../src/host/fetch/archive.ts')
-    const { DEFAULT_LIMITS } = await import('../../src/host/fetch/limits.ts')
-    const { mkdir, stat, writeFile } = await import('node:fs/promises')
+    await using server = await createFolder()
     const file = `${server.path}/a`
     await writeFile(file, tarGz([{ name: 'suid', data: 'x', mode: 0o6777 }]))
     await mkdir(`${server.path}/t`)
@@ -236,8 +253,67 @@ describe('a tar.gz', () => {
     expect(outcome.failure?.reason).toBe('not_an_archive')
   })
 
-  test('a plain tar is no archive that is taken', async () => {
-    expect((await fetchBytes(tar([good]))).failure?.reason).toBe('not_an_archive')
+  test('a plain tar is read, whatever it is called', async () => {
+    expect((await fetchBytes(tar([good, { name: 'd/x', data: '1' }]))).tree).toMatchObject({ 'good.txt': 'good' })
+    expectRefused(await fetchBytes(tar([good, { name: '../moo' }])), 'parent-folder', '../moo')
+    expectRefused(await fetchBytes(tar([good, { name: 'b', data: 'x'.repeat(2000) }]).subarray(0, 2000)), 'odd-header')
+    expect((await fetchBytes(tar([good]), { path: '/a.zip' })).tree).toEqual({ 'good.txt': 'good' })
+    const broken = tar([good])
+    broken[0] = 0x41
+    expect((await fetchBytes(broken)).failure?.reason).toBe('not_an_archive')
+  })
+
+  test.each([
+    ['xz', 'fd377a585a000004', /an xz file.*Pack it/],
+    ['zstd', '28b52ffd20000000', /a zstd file/],
+    ['bzip2', '425a683931415926', /a bzip2 file/],
+    ['7z', '377abcaf271c0004', /a 7z archive/],
+    ['rar', '526172211a070100', /a rar archive/],
+    ['a program', '7f454c4602010100', /a program/],
+  ])('%s that is called .tar.gz is told what it is', async (_kind, hex, words) => {
+    const body = Buffer.concat([Buffer.from(hex, 'hex'), Buffer.alloc(2000, 0x55)])
+    const { failure, tree } = await fetchBytes(body)
+    expect(failure?.reason).toBe('not_an_archive')
+    expect(failure?.detail).toMatch(words)
+    expect(tree).toEqual({})
+  })
+
+  test('extended headers may have more than 64 KiB, and not more than 1 MiB', async () => {
+    const icon = (bytes: number): Buffer => pax({ 'SCHILY.xattr.icon': 'i'.repeat(bytes), path: 'long/name' })
+    expect((await fetchBytes(tarGz([icon(200_000), { name: 'x', data: '1' }, good]))).tree).toMatchObject({
+      'long/name': '1',
+    })
+    expectRefused(await fetchBytes(tarGz([icon(1_100_000), { name: 'x', data: '1' }, good])), 'odd-header', '1 MiB')
+  })
+
+  test('names by GNU headers of their own are read', async () => {
+    const long = `${'d'.repeat(90)}/${'n'.repeat(90)}`
+    const outcome = await fetchBytes(
+      tarGz([
+        good,
+        { name: '././@LongLink', type: 'L', data: `${long}\0` },
+        { name: long.slice(0, 100), data: '1' },
+        { name: '././@LongLink', type: 'K', data: `${long}\0` },
+        { name: 'l', type: '2', link: long.slice(0, 100) },
+      ]),
+    )
+    expect(outcome.failure).toBeUndefined()
+    expect(outcome.tree).toMatchObject({ [long]: '1', l: `-> ${long}` })
+  })
+
+  test('hard links to a symbolic link and to a hard link are what those are', async () => {
+    const outcome = await fetchBytes(
+      tarGz([
+        good,
+        { name: 'l', type: '2', link: 'good.txt' },
+        { name: 'h1', type: '1', link: 'l' },
+        { name: 'h2', type: '1', link: 'h1' },
+        { name: 'f1', type: '1', link: 'good.txt' },
+        { name: 'f2', type: '1', link: 'f1' },
+      ]),
+    )
+    expect(outcome.failure).toBeUndefined()
+    expect(outcome.tree).toMatchObject({ h1: '-> good.txt', h2: '-> good.txt', f1: 'good', f2: 'good' })
   })
 })
 
@@ -299,7 +375,6 @@ describe('a zip', () => {
       ],
       '"a"',
     ],
-    ['R17', 'git-folder', [{ name: '.git/config', data: '1' }], '.git/config'],
     ['R20', 'broken', [{ name: 'a', data: 'abc'.repeat(99), claimedSize: 5 }], 'too many bytes'],
     ['R20', 'broken', [{ name: 'a', data: 'abc'.repeat(99), claimedSize: 5000 }], 'not enough bytes'],
     ['R20', 'size-mismatch', [{ name: 'a', data: 'abc'.repeat(99), localSize: 5 }], '"a"'],
@@ -317,10 +392,60 @@ describe('a zip', () => {
     expectRefused(await fetchZip([file, ...parts]), rule, entry)
   })
 
-  test('R21: a second name in the Unicode extra field is refused', async () => {
-    const data = Buffer.concat([Buffer.from([1, 0, 0, 0, 0]), Buffer.from('../x')])
-    const extra = Buffer.concat([Buffer.from([0x75, 0x70, data.length, 0]), data])
-    expectRefused(await fetchZip([{ name: 'a', data: 'x', extra }]), 'name-mismatch', '"a"')
+  /** The Info-ZIP Unicode Path field: a name, and the CRC of the plain name it belongs to. */
+  const unicodePath = (name: string | Buffer, of: string | Buffer, version = 1): Buffer => {
+    const head = Buffer.alloc(9)
+    head.writeUInt16LE(0x7075, 0)
+    head.writeUInt16LE(5 + Buffer.byteLength(name), 2)
+    head[4] = version
+    head.writeUInt32LE(zlib.crc32(of), 5)
+    return Buffer.concat([head, Buffer.from(name)])
+  }
+
+  test('names: the Unicode field that belongs to the name, else UTF-8, else cp437', async () => {
+    const cp437 = Buffer.from([0x6d, 0x81, 0x6c, 0x6c])
+    const outcome = await fetchZip([
+      { name: 'm_ll', data: '1', extra: unicodePath('müll', 'm_ll'), flags: 0 },
+      { name: 'renamed', data: '2', extra: unicodePath('before', 'before'), flags: 0 },
+      { name: 'ver', data: '3', extra: unicodePath('x', 'ver', 2), flags: 0 },
+      { name: Buffer.concat([cp437, Buffer.from('.txt')]), data: '4', flags: 0 },
+      { name: 'ü8', data: '5', flags: 0 },
+    ])
+    expect(outcome.failure).toBeUndefined()
+    expect(outcome.tree).toEqual({ müll: '1', renamed: '2', ver: '3', 'müll.txt': '4', ü8: '5' })
+  })
+
+  test('R21: the rules are for the name that is taken', async () => {
+    expectRefused(await fetchZip([{ name: 'a', data: 'x', extra: unicodePath('../x', 'a') }]), 'parent-folder', '../x')
+    const twice = [
+      { name: 'a', data: 'x', extra: unicodePath('b', 'a') },
+      { name: 'b', data: 'x' },
+    ]
+    expectRefused(await fetchZip(twice), 'duplicate-name', '"b"')
+    const bytes = Buffer.from([0x61, 0xff])
+    expectRefused(await fetchZip([{ name: 'a', data: 'x', extra: unicodePath(bytes, 'a') }]), 'not-utf8', '"a"')
+  })
+
+  test.each([
+    ['a few bytes', Buffer.from('\r\n')],
+    ['zeros', Buffer.alloc(40_000)],
+  ])('bytes after its end are left alone, and told: %s', async (_case, tail) => {
+    const outcome = await fetchBytes(Buffer.concat([zip([file], { comment: Buffer.from('hi') }), tail]), {
+      path: '/a.zip',
+    })
+    expect(outcome.failure).toBeUndefined()
+    expect(outcome.tree).toEqual({ 'good.txt': 'good' })
+    expect(outcome.notes).toEqual([`the zip is followed by ${tail.length} bytes that are no part of it`])
+  })
+
+  test('R28: a second zip after its end is refused', async () => {
+    const two = Buffer.concat([zip([file]), zip([{ name: 'b', data: '2' }])])
+    expectRefused(await fetchBytes(two, { path: '/a.zip' }), 'leading-bytes')
+    const refused = async (tail: Buffer, rule: string): Promise<void> =>
+      expectRefused(await fetchBytes(Buffer.concat([zip([file]), tail]), { path: '/a.zip' }), rule)
+    await refused(endRecord(1, 7, 9), 'leading-bytes')
+    await refused(Buffer.concat([endRecord(1, 7, 9), Buffer.from('x')]), 'two-directories')
+    await refused(Buffer.concat([zip([{ name: 'b', data: '2' }]), Buffer.from('x')]), 'two-directories')
   })
 
   test('R18: entries that share their bytes are refused', async () => {
@@ -392,6 +517,105 @@ describe('a zip', () => {
   test('R30: without files it is refused', async () => {
     expectRefused(await fetchZip([]), 'empty')
     expectRefused(await fetchZip([{ name: 'd/' }]), 'empty')
+  })
+})
+
+describe('the times of files and folders', () => {
+  async function times(body: Buffer): Promise<Record<string, number>> {
+    await using parent = await createFolder()
+    const target = path.join(parent.path, 'tree')
+    await mkdir(target)
+    const archive = path.join(parent.path, 'archive')
+    await writeFile(archive, body)
+    const signal = new AbortController().signal
+    const options = { limits: DEFAULT_LIMITS, signal, root: () => '', outsideLinks: 'refuse' as const }
+    await unpackArchive(archive, '', target, options)
+    // As they are in the workspace: the session's user gets a copy.
+    const workspace = path.join(parent.path, 'workspace')
+    await takeCode(target, workspace, signal)
+    const names = await readdir(workspace, { recursive: true })
+    const stats = await Promise.all(names.map(async (name) => [name, (await stat(path.join(workspace, name))).mtimeMs]))
+    return Object.fromEntries(stats) as Record<string, number>
+  }
+
+  test('of a tar are kept, so that make builds nothing anew', async () => {
+    const seen = await times(
+      tarGz([
+        { name: 'd/', type: '5', mtime: 1_000_000_300 },
+        { name: 'd/configure', mtime: 1_000_000_200 },
+        { name: 'd/configure.ac', mtime: 1_000_000_100 },
+        { name: 'd/hard', type: '1', link: 'd/configure' },
+        pax({ mtime: '1000000050.25' }),
+        { name: 'fine' },
+        { name: 'zero' },
+        { name: 'tomorrow', mtime: Math.floor(Date.now() / 1000) + 86_400 },
+      ]),
+    )
+    expect(seen['tomorrow']).toBeLessThanOrEqual(Date.now())
+    delete seen['tomorrow']
+    expect(seen).toEqual({
+      d: 1_000_000_300_000,
+      'd/configure': 1_000_000_200_000,
+      'd/configure.ac': 1_000_000_100_000,
+      'd/hard': 1_000_000_200_000,
+      fine: 1_000_000_050_250,
+      zero: 0,
+    })
+  })
+
+  test('of a zip are kept, by its fields and else by the old format', async () => {
+    const unix = Buffer.from([0x55, 0x54, 5, 0, 1, 0, 0, 0, 0])
+    unix.writeInt32LE(1_000_000_000, 5)
+    const dosTime = (((2001 - 1980) << 25) | (9 << 21) | (9 << 16) | (1 << 11) | (46 << 5) | 20) >>> 0
+    const seen = await times(
+      zip([
+        { name: 'd/', extra: unix },
+        { name: 'd/a', data: '1', extra: unix, dosTime },
+        { name: 'b', data: '1', dosTime },
+        { name: 'none', data: '1' },
+      ]),
+    )
+    expect(seen['none']).toBeGreaterThan(Date.now() - 60_000)
+    delete seen['none']
+    expect(seen).toEqual({ d: 1_000_000_000_000, 'd/a': 1_000_000_000_000, b: 1_000_000_000_000 })
+  })
+})
+
+describe('what is left out of an archive', () => {
+  const packed = [
+    { name: '.git/hooks/post-checkout', data: 'x' },
+    { name: 'sub/.GIT/config', data: 'x' },
+    { name: 'git~1/config', data: 'x' },
+    { name: 'g/.g\u200cit/config', data: 'x' },
+    { name: 'w/.git', data: 'gitdir: /elsewhere' },
+    { name: '.venv/bin/tool', data: 'x' },
+    { name: '.gitignore', data: 'i' },
+    { name: 'node_modules/m/index.js', data: 'm' },
+    { name: 'src/a', data: '1' },
+  ]
+  const kept = {
+    '.gitignore': 'i',
+    node_modules: '/',
+    'node_modules/m': '/',
+    'node_modules/m/index.js': 'm',
+    src: '/',
+    'src/a': '1',
+  }
+  test.each([
+    ['tar.gz', tarGz([...packed, { name: '.venv/bin/python', type: '2', link: '/usr/bin/python3' }])],
+    ['zip', zip([...packed, { name: '.venv/bin/python', data: '/usr/bin/python3', mode: 0o120777, stored: true }])],
+  ])('R17: .git in any spelling and .venv, with a note: %s', async (_kind, body) => {
+    const outcome = await fetchBytes(body)
+    expect(outcome.failure).toBeUndefined()
+    expect(outcome.tree).toEqual(kept)
+    expect(outcome.notes.join()).toMatch(/^left out: "\.git", "sub\/\.GIT", "git~1", … \(6 in all\); hooks/)
+  })
+
+  test('nothing else is judged more mildly for it', async () => {
+    expectRefused(await fetchBytes(tarGz([{ name: '.git/../../x', data: '1' }, good])), 'parent-folder')
+    expectRefused(await fetchBytes(tarGz([{ name: '.git/x', data: '1' }])), 'empty')
+    const hard = [good, { name: '.git/x', data: '1' }, { name: 'h', type: '1', link: '.git/x' }]
+    expectRefused(await fetchBytes(tarGz(hard)), 'hardlink-target')
   })
 })
 

@@ -1,11 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto'
+import type http from 'node:http'
 import https from 'node:https'
 import net, { type AddressInfo } from 'node:net'
+import zlib from 'node:zlib'
 import { describe, expect, test } from '@jest/globals'
 import type { FetchPolicy } from '@cliscale/contract'
-import { tarGz } from './archive-builders.ts'
+import { tarGz, zip } from './archive-builders.ts'
 import { createCertificate } from './certificate.ts'
-import { fetchBytes, runFetch, startServer } from './servers.ts'
+import { fetchBytes, type FetchTestOptions, type Outcome, runFetch, startServer } from './servers.ts'
 
 const archive = tarGz([{ name: 'a', data: '1' }])
 const sha256 = createHash('sha256').update(archive).digest('hex')
@@ -17,6 +19,17 @@ function unsafe(...ports: number[]): { policy: Partial<FetchPolicy> } {
 describe('the checksum', () => {
   test('is of the bytes as they came, in any case of letters', async () => {
     expect((await fetchBytes(archive, { checksum: sha256.toUpperCase() })).tree).toEqual({ a: '1' })
+  })
+
+  test('may stand in the URL, after "#"', async () => {
+    expect((await fetchBytes(archive, { path: `/a.tgz#sha256=${sha256.toUpperCase()}` })).tree).toEqual({ a: '1' })
+    const both = await fetchBytes(archive, { path: `/a.tgz#sha256=${sha256}`, checksum: sha256 })
+    expect(both.tree).toEqual({ a: '1' })
+    const wrong = await fetchBytes(archive, { path: `/a.tgz#sha256=${'0'.repeat(64)}` })
+    expect(wrong.failure?.reason).toBe('checksum_mismatch')
+    const two = await fetchBytes(archive, { path: `/a.tgz#sha256=${'0'.repeat(64)}`, checksum: sha256 })
+    expect(two.failure).toMatchObject({ reason: 'bad_code_url' })
+    expect(two.failure?.detail).toContain('after "#"')
   })
 
   test('U29: a wrong one is refused with both values before anything parses the bytes', async () => {
@@ -253,8 +266,11 @@ describe('an answer', () => {
     ],
     [429, { 'retry-after': '60' }, 'download_failed', 'rate limit'],
     [500, {}, 'download_failed', 'answered 500'],
-    [204, {}, 'download_failed', 'answered 204'],
-    [206, {}, 'download_failed', 'answered 206'],
+    [204, {}, 'download_failed', 'answered 204: there is nothing'],
+    [202, {}, 'download_failed', 'still preparing'],
+    [206, {}, 'download_failed', 'answered 206, a part'],
+    [304, {}, 'download_failed', 'not modified'],
+    [301, {}, 'download_failed', 'answered 301'],
   ])('U30: of status %d %j is %s', async (status, headers, reason, words) => {
     await using server = await startServer((_request, response) => void response.writeHead(status, headers).end())
     const { failure, beside } = await runFetch(`${server.origin}/a.zip?sig=s3cr3t`, unsafe(server.port))
@@ -371,6 +387,157 @@ describe('an answer', () => {
     const { failure } = await runFetch(`${server.origin}/a.zip`, unsafe(server.port))
     expect(failure?.reason).toBe('code_too_large')
     expect(failure?.detail).toContain('600 MiB')
+  })
+})
+
+describe('an address that does not say what it leads to', () => {
+  test.each([
+    ['a name in the query', '/download?file=code.tar.gz', { 'content-type': 'text/plain' }],
+    ['a name in Content-Disposition', '/get?id=7', { 'content-disposition': 'attachment; filename="x.tgz"' }],
+    ['a word of the path', '/api/v1/crates/x/download', {}],
+    ['another name than its kind', '/a.zip', { 'content-type': 'application/zip' }],
+    ['status 203, of a proxy', '/a.tgz', {}, 203],
+  ])('is told by its bytes: %s', async (_case, where, headers, status = 200) => {
+    await using server = await startServer((_request, response) => {
+      response.writeHead(status as number, headers).end(archive)
+    })
+    const { failure, tree } = await runFetch(`${server.origin}${where}`, unsafe(server.port))
+    expect(failure).toBeUndefined()
+    expect(tree).toEqual({ a: '1' })
+    expect(server.requests).toEqual([`GET ${where}`])
+  })
+
+  test("GitHub's tarball API leads on to another host, which is checked too", async () => {
+    await using codeload = await startServer((_request, response) => void response.end(archive))
+    await using api = await startServer((_request, response) => {
+      response.writeHead(302, { location: `${codeload.origin}/o/r/legacy.tar.gz/refs/heads/main` }).end()
+    })
+    const url = `${api.origin}/repos/o/r/tarball/main`
+    expect((await runFetch(url, unsafe(api.port, codeload.port))).tree).toEqual({ a: '1' })
+    expect((await runFetch(url, unsafe(api.port))).failure?.reason).toBe('code_host_refused')
+    expect(codeload.requests).toHaveLength(1)
+  })
+})
+
+describe('Content-Encoding', () => {
+  const serve = (body: Buffer, encoding: string, options = {}): Promise<Outcome> =>
+    fetchBytes(body, { headers: { 'content-encoding': encoding }, ...options })
+  const zipped = zip([{ name: 'a', data: '1' }])
+
+  test.each([
+    ['gzip around a tar.gz', zlib.gzipSync(archive), 'gzip'],
+    ['x-gzip around a zip', zlib.gzipSync(zipped), 'X-GZIP'],
+    ['brotli around a tar.gz', zlib.brotliCompressSync(archive), 'br'],
+    ['deflate around a tar', zlib.deflateSync(zlib.gunzipSync(archive)), 'deflate'],
+    ["gzip that is the tar.gz's own", archive, 'gzip'],
+    ['gzip that is none', zipped, 'gzip'],
+    ['a name that means nothing', archive, '__proto__'],
+  ])('%s is taken off', async (_case, body, encoding) => {
+    const { failure, tree } = await serve(body, encoding)
+    expect(failure).toBeUndefined()
+    expect(tree).toEqual({ a: '1' })
+  })
+
+  test('the checksum may be of the bytes with it or without it', async () => {
+    const body = zlib.gzipSync(archive)
+    const outer = createHash('sha256').update(body).digest('hex')
+    for (const checksum of [sha256, outer]) expect((await serve(body, 'gzip', { checksum })).tree).toEqual({ a: '1' })
+    expect((await serve(body, 'gzip', { checksum: 'a'.repeat(64) })).failure?.reason).toBe('checksum_mismatch')
+  })
+
+  test('a bomb of it is cut at the size limit', async () => {
+    const deps = { limits: { downloadBytes: 1024 * 1024 } }
+    const { failure, beside } = await serve(zlib.gzipSync(Buffer.alloc(50_000_000)), 'gzip', { deps })
+    expect(failure?.detail).toMatch(/^too-large/)
+    expect(beside).toEqual(['workspace'])
+  })
+})
+
+describe('a download that breaks', () => {
+  const damaged = Buffer.from(archive)
+  damaged.writeUInt32LE(1, damaged.length - 8)
+  const badZip = zip([{ name: 'a', data: '1', crc: 7 }])
+
+  /** Sends each answer in turn, and the last one ever after. */
+  async function inTurn(
+    answers: readonly http.RequestListener[],
+    options: FetchTestOptions = {},
+  ): Promise<Outcome & { count: number }> {
+    let count = 0
+    await using server = await startServer((request, response) => {
+      answers[Math.min(count++, answers.length - 1)]?.(request, response)
+    })
+    const outcome = await runFetch(`${server.origin}/a.tgz`, { ...unsafe(server.port), ...options })
+    return { ...outcome, count }
+  }
+  const whole: http.RequestListener = (_request, response) => void response.end(archive)
+  const reset: http.RequestListener = (request) => request.socket.resetAndDestroy()
+  const short: http.RequestListener = (_request, response) => {
+    response.writeHead(200, { 'content-length': archive.length })
+    response.write(archive.subarray(0, 50))
+    setTimeout(() => response.destroy(), 10)
+  }
+  const send =
+    (body: Buffer, status = 200): http.RequestListener =>
+    (_request, response) =>
+      void response.writeHead(status).end(body)
+
+  test.each([
+    ['by a reset', reset],
+    ['short of its length', short],
+    ['short without a length', send(archive.subarray(0, 50))],
+    ['with a wrong sum of its gzip', send(damaged)],
+    ['with a wrong sum in its zip, half of which was unpacked', send(badZip)],
+  ])('%s is tried once more', async (_case, broken) => {
+    const good = await inTurn([broken, whole])
+    expect(good.failure).toBeUndefined()
+    expect(good).toMatchObject({ tree: { a: '1' }, count: 2, stages: ['fetching_code', 'verifying'] })
+    expect(good.notes.join()).toContain('the second try went well')
+    const bad = await inTurn([broken])
+    expect(bad.failure?.reason).toMatch(/^(download_failed|archive_refused)$/)
+    expect(bad).toMatchObject({ tree: {}, beside: ['workspace'], count: 2 })
+  })
+
+  test.each<[string, http.RequestListener, FetchTestOptions]>([
+    ['status 404', send(Buffer.alloc(0), 404), {}],
+    ['status 500', send(Buffer.alloc(0), 500), {}],
+    ['a checksum that does not match', whole, { checksum: '0'.repeat(64) }],
+    ['an archive that is refused by a rule', send(tarGz([{ name: '../x' }])), {}],
+    [
+      'damage that the checksum vouches for',
+      send(damaged),
+      { checksum: createHash('sha256').update(damaged).digest('hex') },
+    ],
+    ['something else than an archive', send(Buffer.from('<html>')), {}],
+  ])('%s is not tried again', async (_case, answer, options) => {
+    const { failure, count } = await inTurn([answer, whole], options)
+    expect(failure).toBeDefined()
+    expect(count).toBe(1)
+  })
+
+  test('a wrong checksum after a broken try is told', async () => {
+    const { failure, count } = await inTurn([short, whole], { checksum: '0'.repeat(64) })
+    expect(failure?.reason).toBe('checksum_mismatch')
+    expect(count).toBe(2)
+  })
+
+  test('the size limit is for both tries together', async () => {
+    const large = tarGz([{ name: 'a', data: randomBytes(80_000) }])
+    const cut = send(large.subarray(0, 70_000))
+    const fits = await inTurn([cut, send(large)], { deps: { limits: { downloadBytes: 200_000 } } })
+    expect(fits.failure).toBeUndefined()
+    const { failure } = await inTurn([cut, send(large)], { deps: { limits: { downloadBytes: 100_000 } } })
+    expect(failure?.reason).toBe('code_too_large')
+    expect(failure?.detail).toContain('that came before')
+  })
+
+  test('an abort between the tries ends it', async () => {
+    const stop = new AbortController()
+    const stopping: http.RequestListener = (request) => {
+      stop.abort(new Error('stopped'))
+      request.socket.resetAndDestroy()
+    }
+    await expect(inTurn([stopping, whole], { signal: stop.signal })).rejects.toThrow('stopped')
   })
 })
 

@@ -7,6 +7,7 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, test } from '@jest/globals'
 import type { FetchPolicy } from '@cliscale/contract'
+import { fetchCode } from '../../src/host/fetch/fetch-code.ts'
 import { createCertificate } from './certificate.ts'
 import { createRepository, git, startGitServer } from './git-server.ts'
 import { createFolder, type Outcome, runFetch, startServer, type TestServer } from './servers.ts'
@@ -33,7 +34,7 @@ describe('a git repository', () => {
     const outcome = await clone(server)
     expect(outcome.failure).toBeUndefined()
     expect(files(outcome)).toEqual({ '.git': '/', 'a.txt': '1', d: '/', 'd/b': '2', 'run.sh': 'x' })
-    expect(outcome.notes).toEqual([])
+    expect(outcome.notes.join()).toMatch(/^only this commit .* git fetch --unshallow --tags/)
     expect(outcome.beside).toEqual(['workspace'])
     expect(Object.keys(outcome.tree).filter((name) => name.startsWith('.git/hooks/'))).toEqual([])
     // Neither the proxy nor its password stay behind.
@@ -125,7 +126,7 @@ describe('a git repository', () => {
     await using server = await startGitServer(root.path)
     const outcome = await clone(server)
     expect(outcome.failure).toBeUndefined()
-    expect(outcome.notes).toEqual(['submodules are not fetched; 2 listed'])
+    expect(outcome.notes[0]).toBe('submodules are not fetched; 2 listed')
     expect(Object.keys(outcome.tree).filter((name) => name.startsWith('.git/modules'))).toEqual([])
   })
 
@@ -231,6 +232,161 @@ describe('a git repository', () => {
   })
 })
 
+describe('a place in a repository', () => {
+  /** A repository with branches, tags, a commit without a name, and a ref of another kind. */
+  async function createHistory(root: string): Promise<{ middle: string; first: string }> {
+    const folder = await createRepository(root, { 'a.txt': '1', 'd/sub/x': 'x', 'd/[s]': 'odd', 'd/up': '-> ../a.txt' })
+    const first = await git(folder, 'rev-parse', 'HEAD')
+    await git(folder, 'tag', '-a', 'v1.0', '-m', 'v1.0')
+    const commit = async (text: string): Promise<string> => {
+      await writeFile(path.join(folder, 'a.txt'), text)
+      await git(folder, 'add', 'a.txt')
+      await git(folder, 'commit', '-q', '-m', text)
+      return git(folder, 'rev-parse', 'HEAD')
+    }
+    const middle = await commit('2')
+    await commit('3')
+    await git(folder, 'checkout', '-q', '-b', 'feature/a/b', 'v1.0')
+    await commit('feature')
+    await git(folder, 'branch', 'twin', 'main')
+    await git(folder, 'tag', 'twin', first)
+    await git(folder, 'update-ref', 'refs/pull/7/head', middle)
+    await git(folder, 'checkout', '-q', 'main')
+    return { middle, first }
+  }
+
+  test('is the branch, tag, commit or other ref after "#", in "?ref=", or in npm\'s form', async () => {
+    await using root = await createFolder()
+    const { middle, first } = await createHistory(root.path)
+    await using server = await startGitServer(root.path)
+    const base = `${server.origin}/owner/repo`
+    const rows: [string, string][] = [
+      [`${base}.git`, '3'],
+      [`${base}.git#main`, '3'],
+      [`${base}.git#refs/heads/main`, '3'],
+      [`${base}.git#v1.0`, '1'],
+      [`${base}.git?ref=v1.0`, '1'],
+      [`git+${base}.git#v1.0`, '1'],
+      [`git+${base}#feature/a/b`, 'feature'],
+      [`${base}.git/#feature%2Fa%2Fb`, 'feature'],
+      [`${base}.git#${middle}`, '2'],
+      [`${base}.git#${first.slice(0, 7)}`, '1'],
+      [`${base}.git#twin`, '3'],
+      [`${base}.git#refs/tags/twin`, '1'],
+      [`${base}.git#refs/pull/7/head`, '2'],
+      [`${base}/pull/7`, '2'],
+      [`${base}/commit/${middle}`, '2'],
+    ]
+    const seen = await Promise.all(
+      rows.map(async ([url]) => {
+        const outcome = await runFetch(url, unsafe(server))
+        return [url, outcome.failure?.detail ?? outcome.tree['a.txt']]
+      }),
+    )
+    expect(seen).toEqual(rows)
+  })
+
+  test('is the folder of a page of GitLab, Gitea, Forgejo or Bitbucket, and nothing else', async () => {
+    await using root = await createFolder()
+    const { middle } = await createHistory(root.path)
+    await using server = await startGitServer(root.path)
+    for (const rest of [
+      '-/tree/feature/a/b/d',
+      '-/tree/main/d?ref_type=heads',
+      'src/branch/feature/a/b/d',
+      'src/tag/v1.0/d',
+      `src/commit/${middle}/d/`,
+      'src/twin/d',
+    ]) {
+      const outcome = await runFetch(`${server.origin}/owner/repo/${rest}`, unsafe(server))
+      expect(outcome.failure).toBeUndefined()
+      expect(outcome.tree).toEqual({ '[s]': 'odd', sub: '/', 'sub/x': 'x', up: '../a.txt' })
+      expect(outcome.notes.join()).toMatch(/^1 symbolic link\(s\) that lead out of the repository/)
+      expect(outcome.beside).toEqual(['workspace'])
+    }
+    expect((await runFetch(`${server.origin}/owner/repo.git#v1.0:d/sub`, unsafe(server))).tree).toEqual({ x: 'x' })
+    expect(files(await runFetch(`${server.origin}/owner/repo/-/tree/v1.0`, unsafe(server)))).toMatchObject({
+      '.git': '/',
+      'a.txt': '1',
+    })
+  })
+
+  test('that is not there is told with the nearest one, and no other is taken', async () => {
+    await using root = await createFolder()
+    const { middle } = await createHistory(root.path)
+    await using server = await startGitServer(root.path)
+    const rows: [string, string, RegExp][] = [
+      ['.git#mian', 'ref_not_found', /"mian".*Nearest: "main"/],
+      ['.git#feature', 'ref_not_found', /"feature"/],
+      ['.git#refs/pull/8/head', 'ref_not_found', /no such branch/],
+      [`.git#${'0'.repeat(40)}`, 'ref_not_found', /no such branch, tag or commit/],
+      [`.git#${middle.slice(0, 10)}`, 'ref_not_found', /all of its 40 digits/],
+      ['/src/tag/main/d', 'ref_not_found', /"main"/],
+      ['/-/tree/main/d/sbu', 'folder_not_found', /"d\/sbu" not found at ref "main". Nearest: "d\/sub"/],
+      ['/-/tree/main/a.txt', 'folder_not_found', /It is a file/],
+      ['.git#main:d/up', 'folder_not_found', /It is a file/],
+      ['.git#-o', 'bad_code_url', /starts with "-"/],
+      ['/-/tree/--upload-pack=x/d', 'bad_code_url', /starts with "-"/],
+      ['/tree/-o/x', 'bad_code_url', /starts with "-"/],
+    ]
+    for (const [rest, reason, words] of rows) {
+      const { failure, tree } = await runFetch(`${server.origin}/owner/repo${rest}`, unsafe(server))
+      expect(failure).toMatchObject({ reason })
+      expect(failure?.detail).toMatch(words)
+      expect(tree).toEqual({})
+    }
+  })
+
+  test('a tag or branch that git describe and the promised command work in', async () => {
+    await using root = await createFolder()
+    await createHistory(root.path)
+    await using server = await startGitServer(root.path)
+    await using work = await createFolder()
+    const signal = new AbortController().signal
+    for (const [ref, early, late] of [
+      ['v1.0', 'v1.0', 'v1.0'],
+      ['main', undefined, 'v1.0-2-g'],
+    ] as const) {
+      const targetDir = path.join(work.path, ref)
+      const policy = { codeHosts: [], localFolders: false, ...unsafe(server).policy } as FetchPolicy
+      const options = { checksumSha256: null, policy, targetDir, signal, onStage: () => {} }
+      const { notes } = await fetchCode({ ...options, url: `${server.origin}/owner/repo.git#${ref}` })
+      if (early !== undefined) expect(await git(targetDir, 'describe')).toBe(early)
+      const command = /git fetch( --[a-z]+)+/.exec(notes.join())?.[0]
+      if (ref === 'main') expect(command).toBe('git fetch --unshallow --tags')
+      if (command !== undefined) await git(targetDir, ...command.split(' ').slice(1))
+      expect(await git(targetDir, 'describe')).toContain(late)
+    }
+    expect(await git(path.join(work.path, 'main'), 'status', '--short', '--branch')).toBe('## main...origin/main')
+  })
+
+  test('names with a colon, a backslash or what looks like a drive are files like others', async () => {
+    await using root = await createFolder()
+    await createRepository(root.path, { 'a:b': '1', 'c\\d': '2', 'e/f:g': '3', ':(top)x': '4', l: '-> a:b' })
+    await using server = await startGitServer(root.path)
+    const whole = { 'a:b': '1', 'c\\d': '2', e: '/', 'e/f:g': '3', ':(top)x': '4', l: '-> a:b' }
+    expect(files(await clone(server))).toEqual({ '.git': '/', ...whole })
+    const tree = await runFetch(`${server.origin}/owner/repo/tree/main`, unsafe(server))
+    expect(tree.tree).toEqual(whole)
+  })
+
+  test('a connection that breaks off is tried once more', async () => {
+    await using root = await createFolder()
+    await createRepository(root.path, { 'a.txt': '1' })
+    let breaks = 1
+    await using server = await startGitServer(root.path, (request, response) => {
+      if (request.method !== 'POST' || breaks-- <= 0) return
+      response.writeHead(200, { 'content-type': 'application/x-git-upload-pack-result', 'content-length': '1000' })
+      response.write('0008NAK\n')
+      setTimeout(() => response.destroy(), 20)
+    })
+    const outcome = await clone(server)
+    expect(outcome.failure).toBeUndefined()
+    expect(files(outcome)).toEqual({ '.git': '/', 'a.txt': '1' })
+    expect(outcome.notes.join()).toContain('second try')
+  })
+})
+
 describe('a GitHub tree URL', () => {
   const tree = (server: TestServer, rest: string, options = {}): Promise<Outcome> =>
     runFetch(`${server.origin}/owner/repo/tree/${rest}`, { ...unsafe(server), ...options })
@@ -274,7 +430,7 @@ describe('a GitHub tree URL', () => {
     expect((await tree(server, 'main/README.md')).failure?.detail).toContain('It is a file')
   })
 
-  test.each(['-x', 'HEAD~1', '@{u}', 'nope', 'a;b', '$(id)', '0123456789012345678901234567890123456789'])(
+  test.each(['nope', 'a;b', '$(id)', '0123456789012345678901234567890123456789'])(
     'G8: the ref %s that is not there is refused',
     async (ref) => {
       await using root = await createFolder()

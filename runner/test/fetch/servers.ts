@@ -108,10 +108,13 @@ export async function runFetch(url: string, options: FetchTestOptions = {}): Pro
 /** Serves one body at any path and fetches it from there. */
 export async function fetchBytes(
   body: Buffer,
-  options: FetchTestOptions & { path?: string; contentType?: string } = {},
+  options: FetchTestOptions & { path?: string; contentType?: string; headers?: http.OutgoingHttpHeaders } = {},
 ): Promise<Outcome> {
   await using server = await startServer((_request, response) => {
-    response.writeHead(200, { 'content-type': options.contentType ?? 'application/octet-stream' })
+    response.writeHead(200, {
+      'content-type': options.contentType ?? 'application/octet-stream',
+      ...options.headers,
+    })
     response.end(body)
   })
   return await runFetch(`${server.origin}${options.path ?? '/code.tar.gz'}`, {

@@ -1,6 +1,6 @@
 /** From a downloaded file to an unpacked tree: what it is, all rules, then the files. */
-import { open } from 'node:fs/promises'
 import { SessionFailure } from '../failure.ts'
+import { tellArchive } from './archive-kind.ts'
 import type { PlanOptions } from './entry-plan.ts'
 import type { FetchLimits } from './limits.ts'
 import { printable } from './refusal.ts'
@@ -19,37 +19,28 @@ export async function unpackArchive(
   root: string,
   options: PlanOptions & { limits: FetchLimits; signal: AbortSignal },
 ): Promise<string[]> {
-  const kind = await archiveKind(file)
-  if (kind === undefined) {
-    const got = contentType === '' ? 'something that names no type' : printable(contentType).slice(1, -1)
-    throw new SessionFailure(
-      'not_an_archive',
-      `The download is neither a zip nor a tar.gz archive: got ${got}. Use an address that downloads the archive itself.`,
-    )
+  const told = await tellArchive(file)
+  if (told.kind === 'other') throw notAnArchive(told.name, contentType)
+  if (told.kind === 'zip') {
+    const plan = await planZip(file, options)
+    await unpackZip(file, plan, root, options)
+    return [...plan.notes]
   }
-  const plan = kind === 'zip' ? await planZip(file, options) : await planTar(file, options)
-  await (kind === 'zip' ? unpackZip : unpackTar)(file, plan, root, options)
+  const tarOptions = { ...options, isGzip: told.kind === 'tar-gz' }
+  const plan = await planTar(file, tarOptions)
+  await unpackTar(file, plan, root, tarOptions)
   return [...plan.notes]
 }
 
-async function archiveKind(file: string): Promise<'zip' | 'tar-gz' | undefined> {
-  const handle = await open(file, 'r')
-  try {
-    const { buffer, bytesRead } = await handle.read(Buffer.alloc(512), 0, 512, 0)
-    if (bytesRead >= 2 && buffer.readUInt16BE(0) === 0x1f8b) return 'tar-gz'
-    const signature = bytesRead >= 4 ? buffer.readUInt32LE(0) : 0
-    // Third: an empty zip. Anything else before the first entry is refused later, by its rule.
-    if (signature === 0x04034b50 || signature === 0x06054b50) return 'zip'
-    const { size } = await handle.stat()
-    return (await endsAsZip(handle, size)) ? 'zip' : undefined
-  } finally {
-    await handle.close()
-  }
-}
-
-/** Whether a file without a zip's first bytes still has its end record, as with bytes put before it. */
-async function endsAsZip(handle: Awaited<ReturnType<typeof open>>, size: number): Promise<boolean> {
-  const length = Math.min(size, 22)
-  const { buffer } = await handle.read(Buffer.alloc(length), 0, length, size - length)
-  return length === 22 && buffer.readUInt32LE(0) === 0x06054b50
+function notAnArchive(name: string | undefined, contentType: string): SessionFailure {
+  if (name !== undefined)
+    return new SessionFailure(
+      'not_an_archive',
+      `The download is ${name}, whatever its address says; zip, tar.gz and tar are read. Pack it as one of them.`,
+    )
+  const got = contentType === '' ? 'something that names no type' : printable(contentType).slice(1, -1)
+  return new SessionFailure(
+    'not_an_archive',
+    `The download is neither a zip nor a tar.gz nor a tar archive: got ${got}. Use an address that downloads the archive itself.`,
+  )
 }

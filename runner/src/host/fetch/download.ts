@@ -26,6 +26,8 @@ export interface DownloadOptions {
   /** Certificates to trust (PEM) instead of the built-in ones. */
   readonly ca?: string
   readonly signal: AbortSignal
+  /** What all requests of one fetch received, a second try included: limits.downloadBytes bounds it. */
+  readonly received: { bytes: number }
   /** A better explanation of an HTTP status than the general one. */
   readonly onStatus?: (status: number) => SessionFailure | undefined
 }
@@ -35,6 +37,8 @@ export interface Download {
   readonly sha256: string
   /** Media type that the server named, in lower case, without parameters; '' when it named none. */
   readonly contentType: string
+  /** Content-Encoding that the server named, in lower case; '' when none. The bytes are as they came, encoded. */
+  readonly contentEncoding: string
 }
 
 /**
@@ -46,14 +50,16 @@ export async function download(url: URL, file: string, options: DownloadOptions)
   await using response = await openResponse(url, { method: 'GET' }, options)
   const { limits } = options
   const announced = Number(response.headers['content-length'] ?? Number.NaN)
-  if (announced > limits.downloadBytes) throw tooLarge(announced, limits)
+  const earlier = options.received.bytes
+  if (announced + earlier > limits.downloadBytes) throw tooLarge(announced, earlier, limits)
   const descriptor = openSync(file, 'wx', 0o600)
   try {
     const hash = createHash('sha256')
     let bytes = 0
     await readBody(response, options, (chunk) => {
       bytes += chunk.length
-      if (bytes > limits.downloadBytes) throw tooLarge(undefined, limits)
+      options.received.bytes += chunk.length
+      if (options.received.bytes > limits.downloadBytes) throw tooLarge(undefined, earlier, limits)
       hash.update(chunk)
       // At once, so that nothing piles up in memory: see BODY_BUFFER_BYTES.
       writeFileSync(descriptor, chunk)
@@ -61,7 +67,8 @@ export async function download(url: URL, file: string, options: DownloadOptions)
     const contentType = ((singleHeader(response.headers['content-type']) ?? '').split(';')[0] ?? '')
       .trim()
       .toLowerCase()
-    return { bytes, sha256: hash.digest('hex'), contentType }
+    const contentEncoding = (singleHeader(response.headers['content-encoding']) ?? '').trim().toLowerCase()
+    return { bytes, sha256: hash.digest('hex'), contentType, contentEncoding }
   } finally {
     closeSync(descriptor)
   }
@@ -98,7 +105,7 @@ interface Response extends AsyncDisposable {
   readonly host: string
 }
 
-/** Follows redirects and gives the first 200; each hop is checked like the first URL and sent no credentials. */
+/** Follows redirects and gives the first 200 or 203 (the same by way of a proxy); each hop is checked like the first URL and sent no credentials. */
 async function openResponse(url: URL, init: RequestInit, options: DownloadOptions): Promise<Response> {
   let current = url
   for (let hop = 0; ; hop += 1) {
@@ -114,7 +121,7 @@ async function openResponse(url: URL, init: RequestInit, options: DownloadOption
       })
       // A body that is destroyed early reports an abort to nobody.
       response.body.on('error', () => {})
-      if (response.statusCode === 200)
+      if (response.statusCode === 200 || response.statusCode === 203)
         return {
           headers: response.headers,
           body: response.body,
@@ -228,8 +235,9 @@ function singleHeader(value: string | string[] | undefined): string | undefined 
   return typeof value === 'string' ? value : undefined
 }
 
-function tooLarge(announced: number | undefined, limits: FetchLimits): SessionFailure {
-  const size = announced === undefined ? '' : ` (it is ${formatBytes(announced)})`
+function tooLarge(announced: number | undefined, earlier: number, limits: FetchLimits): SessionFailure {
+  const before = earlier === 0 ? '' : ` together with the ${formatBytes(earlier)} that came before`
+  const size = announced === undefined ? before : ` (it is ${formatBytes(announced)})${before}`
   return new SessionFailure(
     'code_too_large',
     `The download is larger than ${formatBytes(limits.downloadBytes)}${size}. Use a smaller archive.`,

@@ -14,6 +14,8 @@ export interface ArchiveEntry {
   readonly executable: boolean
   /** Of links: what it points to, as it stands in the archive. */
   readonly target?: string
+  /** Of files and folders: when it was changed last, in milliseconds; absent when the archive does not say. */
+  readonly mtimeMs?: number
 }
 
 interface PlannedEntry extends ArchiveEntry {
@@ -34,10 +36,20 @@ export interface PlanOptions {
   readonly root: (paths: readonly string[]) => string
   /** What happens to symbolic links that lead out of the workspace. */
   readonly outsideLinks: 'refuse' | 'omit'
+  /** Whether `.git` and `.venv` are left out with a note, instead of a refusal of `.git`. */
+  readonly leaveOut?: boolean
+  /** `portable` when absent. */
+  readonly names?: NameRules
 }
 
+/** `as-git`: backslashes and colons are characters like others, as a repository may have them. */
+export type NameRules = 'portable' | 'as-git'
+
 /** Collects an archive's entries in order. `add` and `finish` throw SessionFailure `archive_refused`. */
-export function createEntryPlan(limits: FetchLimits): {
+export function createEntryPlan(
+  limits: FetchLimits,
+  names: NameRules = 'portable',
+): {
   add(entry: ArchiveEntry): void
   finish(options: PlanOptions): Plan
 } {
@@ -51,7 +63,7 @@ export function createEntryPlan(limits: FetchLimits): {
           undefined,
           `The archive holds more than ${limits.entries} entries; pack fewer files.`,
         )
-      const clean = cleanPath(entry.name, limits)
+      const clean = cleanPath(entry.name, limits, names)
       if (clean === '' && entry.kind !== 'folder') throw refuse('empty-name', entry.name, 'names no file.')
       checkTarget(entry, limits)
       bytes += entry.size
@@ -65,11 +77,13 @@ export function createEntryPlan(limits: FetchLimits): {
     },
     finish(options) {
       const root = options.root(entries.map((entry) => entry.clean))
-      const planned = entries.map((entry) => place(entry, root, limits))
+      const leftOut = new Set<string>()
+      const planned = entries.map((entry) => place(entry, root, limits, options, leftOut))
       if (!planned.some((entry) => entry !== undefined && entry.kind !== 'folder'))
         throw refuse('empty', undefined, 'The archive contains no files.')
       checkNames(planned)
-      return applyLinkRules(planned, options)
+      const plan = applyLinkRules(copyHardLinkedLinks(planned), options)
+      return leftOut.size === 0 ? plan : { ...plan, notes: [leftOutNote(leftOut), ...plan.notes] }
     },
   }
 }
@@ -78,12 +92,14 @@ export function createEntryPlan(limits: FetchLimits): {
  * The path that an entry's name means.
  * @throws SessionFailure when the name could mean another place to another program
  */
-export function cleanPath(name: string, limits: FetchLimits): string {
+export function cleanPath(name: string, limits: FetchLimits, rules: NameRules = 'portable'): string {
   if (/[\0-\x1f\x7f]/.test(name)) throw refuse('control-character', name, 'has a control character in its name.')
   if (!name.isWellFormed() || name.includes('\ufffd')) throw refuse('not-utf8', name, 'has a name that is not UTF-8.')
   if (name.startsWith('/')) throw refuse('absolute-path', name, 'has an absolute path; pack with relative paths.')
-  if (name.includes('\\')) throw refuse('backslash', name, 'has a backslash in its name; pack with "/".')
-  if (/^[a-z]:/i.test(name)) throw refuse('drive-name', name, 'starts with a drive letter; pack with relative paths.')
+  if (rules === 'portable' && name.includes('\\'))
+    throw refuse('backslash', name, 'has a backslash in its name; pack with "/".')
+  if (rules === 'portable' && /^[a-z]:/i.test(name))
+    throw refuse('drive-name', name, 'starts with a drive letter; pack with relative paths.')
   if (Buffer.byteLength(name) > limits.pathBytes)
     throw refuse('name-too-long', name, `has a path of more than ${limits.pathBytes} bytes.`)
   const parts = name.split('/').filter((part) => part !== '' && part !== '.')
@@ -113,20 +129,45 @@ export function singleTopFolder(paths: readonly string[]): string {
   return inside.length > 0 && inside.every((path) => path.startsWith(`${top}/`)) ? top : ''
 }
 
-function place(entry: ArchiveEntry & { clean: string }, root: string, limits: FetchLimits): PlannedEntry | undefined {
+/** Characters that some file systems ignore in a name, so that `.g\u200cit` is `.git` to them. */
+const IGNORED = /[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]/g
+const GIT_FOLDER = /^\.git[. ]*$|^git~\d+$/i
+
+/** The folder of a path that is not taken out of an archive; undefined when there is none. */
+function leftOutFolder(path: string, leaveOut: boolean): string | undefined {
+  const parts = path.split('/')
+  const at = parts.findIndex(
+    (part) => GIT_FOLDER.test(part.replaceAll(IGNORED, '')) || (leaveOut && part.toLowerCase() === '.venv'),
+  )
+  return at === -1 ? undefined : parts.slice(0, at + 1).join('/')
+}
+
+function place(
+  entry: ArchiveEntry & { clean: string },
+  root: string,
+  limits: FetchLimits,
+  { leaveOut = false, names }: PlanOptions,
+  leftOut: Set<string>,
+): PlannedEntry | undefined {
   const path = below(entry.clean, root)
   if (path === undefined) return undefined
   if (path === '' && entry.kind !== 'folder') throw refuse('empty-name', entry.name, 'stands where a folder must be.')
-  if (path.split('/').some((part) => /^\.git[. ]*$|^git~\d+$/i.test(part)))
+  const omitted = leftOutFolder(entry.clean, leaveOut)
+  if (omitted !== undefined && !leaveOut)
     throw refuse('git-folder', entry.name, 'belongs to a .git folder, whose hooks would run; pack without it.')
+  if (omitted !== undefined) {
+    leftOut.add(omitted)
+    return undefined
+  }
   if (entry.kind !== 'hardlink') return { ...entry, path }
-  const source = below(cleanPath(entry.target ?? '', limits), root)
+  const source = below(cleanPath(entry.target ?? '', limits, names), root)
   if (source === undefined)
     throw refuse('hardlink-target', entry.name, 'is a hard link to a file outside of what is unpacked.')
   return { ...entry, path, source }
 }
 
-function below(path: string, root: string): string | undefined {
+/** A path as seen from a folder; '' is the folder itself, undefined what is not in it. */
+export function below(path: string, root: string): string | undefined {
   if (root === '' || path === root) return path === root ? '' : path
   return path.startsWith(`${root}/`) ? path.slice(root.length + 1) : undefined
 }
@@ -169,6 +210,21 @@ function checkForms(entry: PlannedEntry, forms: Map<string, string>): void {
   }
 }
 
+/** A hard link to a symbolic link is that link once more; one to another hard link leads to where that one does. */
+function copyHardLinkedLinks(planned: readonly (PlannedEntry | undefined)[]): (PlannedEntry | undefined)[] {
+  const byPath = new Map(planned.map((entry) => [entry?.path ?? '', entry]))
+  return planned.map((entry) => {
+    let source = entry
+    for (let hops = 0; source?.kind === 'hardlink'; hops += 1) {
+      if (hops > 40) throw refuse('link-loop', source.name, 'is a link that leads through too many links.')
+      source = byPath.get(source.source ?? '')
+    }
+    if (entry?.kind !== 'hardlink' || source === undefined) return entry
+    if (source.kind === 'symlink') return { ...entry, kind: 'symlink', target: source.target ?? '' }
+    return { ...entry, source: source.path }
+  })
+}
+
 function applyLinkRules(planned: readonly (PlannedEntry | undefined)[], options: PlanOptions): Plan {
   const links = new Map<string, string>()
   const files = new Set<string>()
@@ -177,7 +233,7 @@ function applyLinkRules(planned: readonly (PlannedEntry | undefined)[], options:
     if (entry?.kind === 'file') files.add(entry.path)
   }
   const omitted: string[] = []
-  const leadsOut = createLinkCheck(links)
+  const leadsOut = createLinkCheck(links, options.names)
   const entries = planned.map((entry) => {
     if (entry?.kind === 'hardlink' && !files.has(entry.source ?? ''))
       throw refuse('hardlink-target', entry.name, 'is a hard link to something that is no file of this archive.')
@@ -197,6 +253,12 @@ function warnings(planned: readonly (PlannedEntry | undefined)[]): string[] {
   return ['.npmrc', '.ssh'].filter((name) => top.has(name)).map((name) => `the code brings its own ${name}`)
 }
 
+function leftOutNote(folders: ReadonlySet<string>): string {
+  const some = [...folders].slice(0, 3).map(printable).join(', ')
+  const more = folders.size > 3 ? `, … (${folders.size} in all)` : ''
+  return `left out: ${some}${more}; hooks and settings of a .git would act here, and a .venv works only where it was made`
+}
+
 function omittedNote(paths: readonly string[]): string {
   const some = paths.slice(0, 3).map(printable).join(', ')
   return `${paths.length} symbolic link(s) that lead out of the folder were left out: ${some}${paths.length > 3 ? ', …' : ''}`
@@ -208,11 +270,12 @@ function omittedNote(paths: readonly string[]): string {
  */
 export function createLinkCheck(
   links: ReadonlyMap<string, string>,
+  names: NameRules = 'portable',
 ): (link: { readonly name: string; readonly path: string; readonly target?: string }) => boolean {
   let budget = 10_000_000
   return (link) => {
     const target = link.target ?? ''
-    if (isForeign(target)) return true
+    if (isForeign(target, names)) return true
     const at = link.path.split('/').slice(0, -1)
     const todo = partsFromEnd(target)
     let hops = 0
@@ -226,7 +289,7 @@ export function createLinkCheck(
       at.push(part)
       const next = links.get(at.join('/'))
       if (next === undefined) continue
-      if (isForeign(next)) return true
+      if (isForeign(next, names)) return true
       at.pop()
       hops += 1
       todo.push(...partsFromEnd(next))
@@ -235,8 +298,8 @@ export function createLinkCheck(
   }
 }
 
-function isForeign(target: string): boolean {
-  return target.startsWith('/') || target.includes('\\') || /^[a-z]:/i.test(target)
+function isForeign(target: string, names: NameRules): boolean {
+  return target.startsWith('/') || (names === 'portable' && (target.includes('\\') || /^[a-z]:/i.test(target)))
 }
 
 function partsFromEnd(target: string): string[] {

@@ -1,6 +1,7 @@
 /** Gets a session's code: download, checksum, rules, unpacked files. The one entry point of this folder. */
+import path from 'node:path'
 import { type FetchPolicy, isAppError, type Stage } from '@cliscale/contract'
-import { type CodeUrl, parseCodeUrl } from '@cliscale/contract/code-url'
+import { checksumOf, type CodeUrl, parseCodeUrl } from '@cliscale/contract/code-url'
 import { isSessionFailure, SessionFailure } from '../failure.ts'
 import { unpackArchive } from './archive.ts'
 import { type Resolve, systemResolve } from './dial.ts'
@@ -10,9 +11,11 @@ import { copyFolder } from './folder.ts'
 import { refNotFound } from './git-refs.ts'
 import { cloneRepository } from './git.ts'
 import { resolveTree, tarballUrl, treeRoot, type TreeUrl } from './github.ts'
+import { isBrokenDownload } from './http-errors.ts'
 import { DEFAULT_LIMITS, type FetchLimits } from './limits.ts'
 import { printable } from './refusal.ts'
 import { openStaging, type Staging } from './staging.ts'
+import { decodeTransport } from './transport-encoding.ts'
 
 export interface FetchCodeOptions {
   readonly url: string
@@ -50,16 +53,17 @@ export async function fetchCode(options: FetchCodeOptions, deps: FetchDeps = {})
     const code = readUrl(options)
     await using staging = await openStaging(options.targetDir)
     const env = deps.env ?? process.env
-    const notes = await fetchInto(staging, code, options, env, {
+    const fetched = await fetchTwice(staging, code, options, env, {
       policy: options.policy,
       limits,
       signal,
+      received: { bytes: 0 },
       resolve: deps.resolve ?? systemResolve,
       ...(deps.ca === undefined ? {} : { ca: deps.ca }),
     })
     signal.throwIfAborted()
-    await staging.moveToTarget(staging.tree)
-    return { notes }
+    await staging.moveToTarget(path.join(staging.tree, fetched.folder))
+    return { notes: [...fetched.notes] }
   } catch (error) {
     if (options.signal.aborted) throw options.signal.reason
     if (deadline.aborted)
@@ -84,7 +88,52 @@ function readUrl(options: FetchCodeOptions): CodeUrl {
       'bad_code_url',
       'code_checksum_sha256 is for archives and GitHub tree URLs; a repository or a folder is not one file of bytes. Remove it or use an archive.',
     )
+  const inUrl = checksumOf(code)
+  if (inUrl !== null && options.checksumSha256 !== null && inUrl !== options.checksumSha256.toLowerCase())
+    throw new SessionFailure(
+      'bad_code_url',
+      'code_checksum_sha256 is not the SHA-256 that code_url has after "#". Keep one of them.',
+    )
   return code
+}
+
+interface Fetched {
+  /** Folder below the staging area's tree that is the code; '' for all of it. */
+  readonly folder: string
+  readonly notes: readonly string[]
+}
+
+/** Tries once more when the download broke off or arrived damaged; the limits are those of both together. */
+async function fetchTwice(
+  staging: Staging,
+  code: CodeUrl,
+  options: FetchCodeOptions,
+  env: NonNullable<FetchDeps['env']>,
+  context: DownloadOptions,
+): Promise<Fetched> {
+  const stages = new Set<Stage>()
+  const once: FetchCodeOptions = {
+    ...options,
+    onStage(stage) {
+      if (!stages.has(stage)) options.onStage(stage)
+      stages.add(stage)
+    },
+  }
+  try {
+    return await fetchInto(staging, code, once, env, context)
+  } catch (error) {
+    // Bytes that have the right checksum are as they should be, however damaged the archive is.
+    const isVerified = stages.has('verifying') && expectedChecksum(code, options) !== undefined
+    if (!isBrokenDownload(error) || isVerified || code.kind === 'folder') throw error
+    context.signal.throwIfAborted()
+    await staging.reset()
+    const fetched = await fetchInto(staging, code, once, env, context)
+    return { ...fetched, notes: [`the download broke off or was damaged; the second try went well`, ...fetched.notes] }
+  }
+}
+
+function expectedChecksum(code: CodeUrl, options: FetchCodeOptions): string | undefined {
+  return options.checksumSha256?.toLowerCase() ?? checksumOf(code) ?? undefined
 }
 
 async function fetchInto(
@@ -93,17 +142,16 @@ async function fetchInto(
   options: FetchCodeOptions,
   env: NonNullable<FetchDeps['env']>,
   context: DownloadOptions,
-): Promise<string[]> {
+): Promise<Fetched> {
   switch (code.kind) {
     case 'folder':
-      return copyFolder(code.path, staging.tree, context)
-    case 'zip':
-    case 'tar-gz':
-      return fetchArchive(staging, code.url, options, context)
+      return { folder: '', notes: await copyFolder(code.path, staging.tree, context) }
+    case 'archive':
+      return { folder: '', notes: await fetchArchive(staging, code, options, context) }
     case 'github-tree':
-      return fetchTree(staging, code, options, context)
+      return { folder: '', notes: await fetchTree(staging, code, options, context) }
     case 'git':
-      return cloneRepository(code.url, staging.tree, { ...context, env, scratch: staging.scratch })
+      return cloneRepository(code, staging.tree, { ...context, env, scratch: staging.scratch })
   }
 }
 
@@ -117,25 +165,28 @@ async function fetchTree(
   const noTarball = (status: number): SessionFailure | undefined =>
     status === 404 || status === 422 ? refNotFound(found.shortRef) : undefined
   const url = tarballUrl(tree, found.ref).href
-  const { contentType } = await fetchVerified(staging, url, options, { ...context, onStatus: noTarball })
-  return unpackArchive(staging.download, contentType, staging.tree, {
+  const expected = expectedChecksum(tree, options)
+  const got = await fetchVerified(staging, url, expected, options, { ...context, onStatus: noTarball })
+  return unpackArchive(got.file, got.contentType, staging.tree, {
     ...context,
     outsideLinks: 'omit',
+    names: 'as-git',
     root: (paths) => treeRoot(paths, found),
   })
 }
 
 async function fetchArchive(
   staging: Staging,
-  url: string,
+  archive: Extract<CodeUrl, { kind: 'archive' }>,
   options: FetchCodeOptions,
   context: DownloadOptions,
 ): Promise<string[]> {
-  const { contentType } = await fetchVerified(staging, url, options, context)
+  const got = await fetchVerified(staging, archive.url, expectedChecksum(archive, options), options, context)
   let top = ''
-  const notes = await unpackArchive(staging.download, contentType, staging.tree, {
+  const notes = await unpackArchive(got.file, got.contentType, staging.tree, {
     ...context,
     outsideLinks: 'refuse',
+    leaveOut: true,
     root: (paths) => (top = singleTopFolder(paths)),
   })
   return top === ''
@@ -143,22 +194,26 @@ async function fetchArchive(
     : [...notes, `the archive holds one folder, ${printable(top)}: its content is the workspace`]
 }
 
-/** Downloads and compares the SHA-256 before anything looks into the bytes. */
+/**
+ * Downloads and compares the SHA-256 before anything looks into the bytes. Where the server put an encoding around the
+ * archive, the sum may be of either: programs differ in which of them they keep.
+ */
 async function fetchVerified(
   staging: Staging,
   url: string,
+  expected: string | undefined,
   options: FetchCodeOptions,
   context: DownloadOptions,
-): Promise<{ contentType: string }> {
+): Promise<{ file: string; contentType: string }> {
   const got = await download(new URL(url), staging.download, context)
   options.onStage('verifying')
-  const expected = options.checksumSha256?.toLowerCase()
-  if (expected !== undefined && expected !== got.sha256)
+  const decoded = await decodeTransport(staging.download, got.contentEncoding, context)
+  if (expected !== undefined && expected !== got.sha256 && expected !== decoded?.sha256)
     throw new SessionFailure(
       'checksum_mismatch',
       `Expected SHA-256 ${expected}, but the ${got.bytes} bytes have ${got.sha256}.`,
     )
-  return got
+  return { file: decoded?.file ?? staging.download, contentType: got.contentType }
 }
 
 function explain(error: unknown): unknown {

@@ -1,6 +1,6 @@
 /** A folder of this machine as code: copied, never changed. */
 import { constants, type Dirent } from 'node:fs'
-import { copyFile, lstat, mkdir, readdir, readlink, realpath, symlink } from 'node:fs/promises'
+import { copyFile, lstat, mkdir, readdir, readlink, realpath, symlink, utimes } from 'node:fs/promises'
 import path from 'node:path'
 import { SessionFailure } from '../failure.ts'
 import { formatBytes, type FetchLimits } from './limits.ts'
@@ -11,7 +11,7 @@ const NOTED = ['.git', 'node_modules']
 
 /**
  * Copies a folder's content into an empty folder. Symbolic links stay as they are, wherever they lead: the folder is
- * the caller's own. Times and owners are not kept; permission bits are.
+ * the caller's own. Times and permission bits are kept; owners are not.
  * @throws SessionFailure `folder_not_found`, `bad_code_url`, `code_too_large`
  */
 export async function copyFolder(
@@ -74,8 +74,11 @@ async function copyInto(
         'code_too_large',
         `The folder holds more than ${options.limits.entries} entries. Use a smaller one.`,
       )
-    if (child.isDirectory()) await copyInto(source, target, relative, state, options)
-    else await copyOne(child, path.join(source, relative), path.join(target, relative), state, options.limits)
+    if (child.isDirectory()) {
+      await copyInto(source, target, relative, state, options)
+      const { atime, mtime } = await lstat(path.join(source, relative))
+      await utimes(path.join(target, relative), atime, mtime)
+    } else await copyOne(child, path.join(source, relative), path.join(target, relative), state, options.limits)
   }
 }
 
@@ -93,13 +96,16 @@ async function copyOne(
         'bad_code_url',
         `${printable(from)} is a device, pipe or socket, which cannot be copied. Remove it.`,
       )
-    state.bytes += (await lstat(from)).size
+    const { size, atime, mtime } = await lstat(from)
+    state.bytes += size
     if (state.bytes > limits.unpackedBytes)
       throw new SessionFailure(
         'code_too_large',
         `The folder is larger than ${formatBytes(limits.unpackedBytes)}. Use a smaller one.`,
       )
     await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
+    // make and autotools build anew what looks older than what it is made from.
+    await utimes(to, atime, mtime)
   } catch (error) {
     throw unreadable(error, from)
   }

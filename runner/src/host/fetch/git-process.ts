@@ -6,7 +6,7 @@ export interface GitRun {
   readonly env: Record<string, string>
   readonly cwd: string
   readonly signal: AbortSignal
-  /** Gets standard output as records that end with NUL. What it throws ends git and is thrown on. */
+  /** Gets standard output as records with NUL between them or after each. What it throws ends git and is thrown on. */
   readonly onRecord?: (record: string) => void
 }
 
@@ -54,6 +54,7 @@ export async function runGit(args: readonly string[], run: GitRun): Promise<{ co
     })
     run.signal.throwIfAborted()
     if (thrown !== undefined) throw thrown
+    records(undefined)
     return { code, stderr }
   } catch (error) {
     if (isSessionFailure(error) || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
@@ -66,9 +67,13 @@ export async function runGit(args: readonly string[], run: GitRun): Promise<{ co
   }
 }
 
-function splitRecords(onRecord: (record: string) => void): (chunk: Buffer) => void {
+function splitRecords(onRecord: (record: string) => void): (chunk: Buffer | undefined) => void {
   let rest = Buffer.alloc(0)
   return (chunk) => {
+    if (chunk === undefined) {
+      if (rest.length > 0) onRecord(rest.toString())
+      return
+    }
     rest = Buffer.concat([rest, chunk])
     let start = 0
     for (let end = rest.indexOf(0); end !== -1; end = rest.indexOf(0, start)) {
@@ -84,6 +89,11 @@ export function explainGit(stderr: string, url: string): SessionFailure {
   const where = printable(url)
   if (/could not read Username|Authentication failed|terminal prompts disabled|repository .* not found/i.test(stderr))
     return new SessionFailure('auth_required', `The repository ${where} is private or does not exist. Check code_url.`)
+  if (/couldn't find remote ref|not our ref|Remote branch .* not found|unadvertised object/i.test(stderr))
+    return new SessionFailure(
+      'ref_not_found',
+      `There is no such branch, tag or commit in the repository ${where}, or its server does not hand it out. Check code_url.`,
+    )
   if (/not valid: is this a git repository|unexpected http status|invalid server response/i.test(stderr))
     return new SessionFailure('download_failed', `There is no git repository at ${where}. Check code_url.`)
   if (/transport '.*' not allowed/i.test(stderr))
@@ -93,6 +103,10 @@ export function explainGit(stderr: string, url: string): SessionFailure {
     )
   if (/Operation too slow/i.test(stderr))
     return new SessionFailure('download_timeout', `${where} sent too little for too long. Try again.`)
+  if (/early EOF|unexpected disconnect|RPC failed; curl (18|52|55|56|92)|Connection reset|Empty reply/i.test(stderr))
+    return new SessionFailure('download_failed', `${where} closed the connection too early. Try again.`, {
+      cause: { code: 'ECONNRESET' },
+    })
   const line = stderr.split('\n').find((text) => /^(fatal|error):/.test(text)) ?? stderr.trim().split('\n').at(-1) ?? ''
   return new SessionFailure('download_failed', `git could not fetch ${where}: ${printable(line).slice(1, -1)}`)
 }

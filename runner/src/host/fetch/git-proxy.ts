@@ -25,7 +25,7 @@ export async function startGitProxy(options: DownloadOptions): Promise<GitProxy>
   const password = randomBytes(16).toString('hex')
   const expected = `Basic ${Buffer.from(`git:${password}`).toString('base64')}`
   const sockets = new Set<Duplex>()
-  const state: { failure: SessionFailure | undefined; bytes: number } = { failure: undefined, bytes: 0 }
+  const state: { failure: SessionFailure | undefined } = { failure: undefined }
   const fail = (error: unknown, url: URL): void => {
     const known = isAppError(error)
       ? new SessionFailure('code_host_refused', error.detail)
@@ -33,8 +33,8 @@ export async function startGitProxy(options: DownloadOptions): Promise<GitProxy>
     if (isSessionFailure(known)) state.failure ??= known
   }
   const count = (chunk: Buffer): void => {
-    state.bytes += chunk.length
-    if (state.bytes <= options.limits.downloadBytes) return
+    options.received.bytes += chunk.length
+    if (options.received.bytes <= options.limits.downloadBytes) return
     const limit = formatBytes(options.limits.downloadBytes)
     state.failure ??= new SessionFailure(
       'code_too_large',

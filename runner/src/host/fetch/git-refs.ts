@@ -7,7 +7,7 @@ import { printable } from './refusal.ts'
 export function lsRefsRequest(): Buffer {
   const line = (text: string): string => (text.length + 5).toString(16).padStart(4, '0') + text + '\n'
   return Buffer.from(
-    `${line('command=ls-refs')}0001${line('ref-prefix refs/heads/')}${line('ref-prefix refs/tags/')}0000`,
+    `${line('command=ls-refs')}0001${line('peel')}${line('ref-prefix refs/heads/')}${line('ref-prefix refs/tags/')}0000`,
   )
 }
 
@@ -16,15 +16,23 @@ export function isVersion2(advertisement: Buffer): boolean {
   return pktLines(advertisement).some((line) => line === 'version 2')
 }
 
+/** Full names of branches and tags (`refs/heads/…`, `refs/tags/…`), each with the commit it stands at. */
+export type Refs = ReadonlyMap<string, string>
+
 /**
- * Names of branches and tags (`refs/heads/…`, `refs/tags/…`) in an answer to `ls-refs` or in an old advertisement.
+ * Branches and tags in an answer to `ls-refs` or in an old advertisement.
  * @throws SessionFailure `download_failed` when the bytes are no pkt-lines
  */
-export function parseRefs(answer: Buffer): string[] {
-  return pktLines(answer)
-    .map((line) => /^[0-9a-f]{40,64} (refs\/(?:heads|tags)\/[^ \0]+)/.exec(line)?.[1])
-    .filter((name) => name !== undefined && !name.endsWith('^{}'))
-    .map(String)
+export function parseRefs(answer: Buffer): Refs {
+  const refs = new Map<string, string>()
+  for (const line of pktLines(answer)) {
+    const [, id = '', name = '', rest = ''] =
+      /^([0-9a-f]{40,64}) (refs\/(?:heads|tags)\/[^ \0]+)(.*)$/s.exec(line) ?? []
+    if (name === '') continue
+    // What an annotated tag stands at: an attribute of its line, or, by the old protocol, a line of its own.
+    refs.set(name.replace(/\^\{\}$/, ''), /^ peeled:([0-9a-f]{40,64})/.exec(rest)?.[1] ?? id)
+  }
+  return refs
 }
 
 function pktLines(bytes: Buffer): string[] {
@@ -49,15 +57,18 @@ export interface RefAndFolder {
   readonly folder: string
 }
 
+const shortName = (ref: string): string => ref.replace(/^refs\/(heads|tags)\//, '')
+
 /**
  * Tells where the ref ends in the part of a tree URL after `/tree/`: the longest branch or tag that it starts with,
  * else a commit. Only names that the repository really has are ever taken.
  * @throws SessionFailure `ref_not_found`
  */
-export function splitRef(refAndPath: string, refs: readonly string[]): RefAndFolder {
+export function splitRef(refAndPath: string, refs: Refs, among: 'heads' | 'tags' | 'all' = 'all'): RefAndFolder {
+  const known = [...refs.keys()].filter((ref) => among === 'all' || ref.startsWith(`refs/${among}/`))
   let best: RefAndFolder | undefined
-  for (const ref of refs) {
-    for (const shortRef of [ref, ref.replace(/^refs\/(heads|tags)\//, '')]) {
+  for (const ref of known) {
+    for (const shortRef of [ref, shortName(ref)]) {
       if (refAndPath !== shortRef && !refAndPath.startsWith(`${shortRef}/`)) continue
       const longer = best === undefined || shortRef.length > best.shortRef.length
       // A branch wins over a tag of the same name.
@@ -67,9 +78,35 @@ export function splitRef(refAndPath: string, refs: readonly string[]): RefAndFol
   }
   if (best) return best
   const [first = '', ...rest] = refAndPath.split('/')
-  if (/^[0-9a-f]{7,40}$/.test(first)) return { ref: first, shortRef: first, folder: rest.join('/') }
-  const names = refs.map((ref) => ref.replace(/^refs\/(heads|tags)\//, ''))
-  throw refNotFound(first, nearest(first, names))
+  if (/^[0-9a-f]{7,64}$/i.test(first)) return { ref: first.toLowerCase(), shortRef: first, folder: rest.join('/') }
+  throw refNotFound(first, nearest(first, known.map(shortName)))
+}
+
+/**
+ * A branch, a tag or a commit by the whole of its name.
+ * @throws SessionFailure `ref_not_found`
+ */
+export function findRef(ref: string, refs: Refs): string {
+  const known = [ref, `refs/heads/${ref}`, `refs/tags/${ref}`].find((name) => refs.has(name))
+  if (known !== undefined) return known
+  if (/^[0-9a-f]{4,64}$/i.test(ref)) return ref.toLowerCase()
+  throw refNotFound(ref, nearest(ref, [...refs.keys()].map(shortName)))
+}
+
+/**
+ * The whole id of a commit that may be abbreviated. A server of git only finds what has a name or its whole id, so an
+ * abbreviation is known where a branch or tag stands at the commit.
+ * @throws SessionFailure `ref_not_found`
+ */
+export function wholeCommit(id: string, refs: Refs): string {
+  if (id.length === 40 || id.length === 64) return id
+  const found = new Set([...refs.values()].filter((commit) => commit.startsWith(id)))
+  const [commit] = found
+  if (commit !== undefined && found.size === 1) return commit
+  throw new SessionFailure(
+    'ref_not_found',
+    `There is no branch or tag ${printable(id)}, and as a commit it is cut short: a git server finds one only by all of its 40 digits, unless a branch or tag stands there. Write the whole id.`,
+  )
 }
 
 export function refNotFound(ref: string, near: readonly string[] = []): SessionFailure {

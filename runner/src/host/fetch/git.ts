@@ -1,13 +1,14 @@
 /** Git repositories: the git binary fetches through our proxy, our policy reads the tree, then it is checked out. */
-import { lstat, mkdir, readFile, symlink, unlink, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import tls from 'node:tls'
-import { SessionFailure } from '../failure.ts'
+import type { CodeUrl } from '@cliscale/contract/code-url'
 import type { DownloadOptions } from './download.ts'
-import { createEntryPlan, createLinkCheck } from './entry-plan.ts'
 import { startGitProxy } from './git-proxy.ts'
-import { explainGit, runGit } from './git-process.ts'
-import { printable } from './refusal.ts'
+import { explainGit, type GitRun, runGit } from './git-process.ts'
+import { findRef, splitRef, wholeCommit } from './git-refs.ts'
+import { finishTree, listTree } from './git-tree.ts'
+import { listRefs } from './github.ts'
 
 /** Environment that reaches git: where the binary is, and which certificates are trusted. */
 const PASSED_ON = ['PATH', 'GIT_SSL_CAINFO', 'GIT_SSL_CAPATH', 'SSL_CERT_FILE', 'SSL_CERT_DIR', 'CURL_CA_BUNDLE']
@@ -18,27 +19,89 @@ export interface CloneOptions extends DownloadOptions {
   readonly scratch: string
 }
 
+export type GitUrl = Extract<CodeUrl, { kind: 'git' }>
+
+export interface Cloned {
+  /** Folder below the target that is the code; '' for all of it. */
+  readonly folder: string
+  /** For the person who started the session. */
+  readonly notes: readonly string[]
+}
+
+/** What of a repository is wanted. */
+interface Wanted {
+  /** Full name of a ref, or the whole id of a commit; undefined: the default branch. */
+  readonly ref: string | undefined
+  readonly shortRef: string
+  readonly folder: string
+}
+
 /**
- * Clones the default branch of a repository, its newest commit only, into an empty folder. The repository's own
- * settings, hooks, filters and submodules have no effect. Links that lead out of it become plain files.
- * @returns notes for the person who started the session
- * @throws SessionFailure `auth_required`, `archive_refused`, `code_host_refused`, `code_too_large`, `download_failed`
+ * Clones one commit of a repository into an empty folder. The repository's own settings, hooks, filters and submodules
+ * have no effect. Links that lead out of it become plain files.
+ * @throws SessionFailure `auth_required`, `archive_refused`, `code_host_refused`, `code_too_large`, `download_failed`,
+ * `ref_not_found`, `folder_not_found`
  */
-export async function cloneRepository(url: string, target: string, options: CloneOptions): Promise<string[]> {
+export async function cloneRepository(code: GitUrl, target: string, options: CloneOptions): Promise<Cloned> {
+  const wanted = await resolvePlace(code, options)
   await using proxy = await startGitProxy(options)
-  const env = await gitEnvironment(url, proxy.url, options)
+  const env = await gitEnvironment(code.url, proxy.url, options)
   const run = { env, signal: options.signal, cwd: target }
-  const flags = ['--depth=1', '--single-branch', '--no-tags', '--no-recurse-submodules', '--no-checkout', '--template=']
-  const clone = await runGit(['clone', '--quiet', ...flags, '--', url, target], run)
-  if (clone.code !== 0) throw proxy.failure ?? explainGit(clone.stderr, url)
-  const tree = await listTree(run, options)
-  const checkout = await runGit(['checkout', '--quiet', '--force', 'HEAD', '--'], run)
-  if (checkout.code !== 0) throw explainGit(checkout.stderr, url)
-  const notes = await restoreLinks(target, tree.links)
-  if (tree.submodules > 0) notes.push(`submodules are not fetched; ${tree.submodules} listed`)
-  const pointers = await countLfsPointers(target, tree.small)
-  if (pointers > 0) notes.push(`${pointers} file(s) are Git LFS pointers; their content is not fetched`)
-  return notes
+  for (const args of fetchSteps(code.url, target, wanted)) {
+    const { code: exit, stderr } = await runGit(args, run)
+    if (exit !== 0) throw proxy.failure ?? explainGit(stderr, code.url)
+  }
+  const tree = await listTree(run, wanted, options.limits)
+  // Paths are literal (GIT_LITERAL_PATHSPECS), so that none of them is a pattern.
+  const which = wanted.folder === '' ? ['--force', 'HEAD', '--'] : ['HEAD', '--', wanted.folder]
+  const checkout = await runGit(['checkout', '--quiet', ...which], run)
+  if (checkout.code !== 0) throw explainGit(checkout.stderr, code.url)
+  const notes = await finishTree(path.join(target, wanted.folder), tree)
+  if (wanted.folder === '' && (await hasParent(run))) notes.push(SHALLOW)
+  return { folder: wanted.folder, notes }
+}
+
+const SHALLOW =
+  'only this commit was fetched, without its history; git fetch --unshallow --tags brings it, and git describe works then'
+
+/** Whether the commit has a history, which a clone of depth 1 does not show otherwise. */
+async function hasParent(run: GitRun): Promise<boolean> {
+  let commit = ''
+  await runGit(['cat-file', 'commit', 'HEAD'], { ...run, onRecord: (text) => (commit += text) })
+  return /^parent /m.test(commit.split('\n\n')[0] ?? '')
+}
+
+async function resolvePlace({ url, place }: GitUrl, options: DownloadOptions): Promise<Wanted> {
+  if (place.kind === 'ref') {
+    const { ref, folder } = place
+    if (ref === null) return { ref: undefined, shortRef: 'HEAD', folder }
+    // Whole ids and refs of other kinds (refs/pull/1/head) need no list.
+    const isWhole = /^([0-9a-f]{40}|[0-9a-f]{64})$/i.test(ref)
+    if (isWhole) return { ref: ref.toLowerCase(), shortRef: ref, folder }
+    if (/^refs\/(?!heads\/|tags\/)/.test(ref)) return { ref, shortRef: ref, folder }
+  }
+  const refs = await listRefs(url, url, options)
+  const found =
+    place.kind === 'ref'
+      ? { ref: findRef(place.ref ?? '', refs), shortRef: place.ref ?? '', folder: place.folder }
+      : splitRef(place.refAndPath, refs, place.among)
+  return found.ref.startsWith('refs/') ? found : { ...found, ref: wholeCommit(found.ref, refs) }
+}
+
+/** A branch is checked out by its name; a tag or commit is a detached HEAD, as with `git checkout`. */
+function fetchSteps(url: string, target: string, { ref }: Wanted): string[][] {
+  const flags = ['--quiet', '--depth=1', '--no-recurse-submodules']
+  if (ref === undefined || ref.startsWith('refs/heads/')) {
+    const branch = ref === undefined ? [] : [`--branch=${ref.slice('refs/heads/'.length)}`]
+    return [['clone', ...flags, '--single-branch', '--no-checkout', '--template=', ...branch, '--', url, target]]
+  }
+  const refspec = ref.startsWith('refs/tags/') ? `+${ref}:${ref}` : ref
+  return [
+    ['init', '--quiet', '--template=', '--', target],
+    ['remote', 'add', '--', 'origin', url],
+    ['fetch', ...flags, '--', 'origin', refspec],
+    ['update-ref', '--no-deref', 'HEAD', 'FETCH_HEAD^{commit}'],
+  ]
 }
 
 async function gitEnvironment(url: string, proxyUrl: string, options: CloneOptions): Promise<Record<string, string>> {
@@ -61,6 +124,7 @@ async function gitEnvironment(url: string, proxyUrl: string, options: CloneOptio
     'submodule.recurse': 'false',
     'gc.auto': '0',
     'advice.detachedHead': 'false',
+    'init.defaultBranch': 'main',
   }
   const passed = Object.fromEntries(PASSED_ON.map((name) => [name, options.env[name]]).filter(([, value]) => value))
   return {
@@ -72,6 +136,7 @@ async function gitEnvironment(url: string, proxyUrl: string, options: CloneOptio
     GIT_CONFIG_GLOBAL: '/dev/null',
     GIT_ATTR_NOSYSTEM: '1',
     GIT_TERMINAL_PROMPT: '0',
+    GIT_LITERAL_PATHSPECS: '1',
     GIT_ALLOW_PROTOCOL: url.startsWith('http:') ? 'http:https' : 'https',
     GIT_CONFIG_COUNT: String(Object.keys(config).length),
     ...Object.fromEntries(
@@ -91,76 +156,4 @@ async function trustedCertificates(options: CloneOptions): Promise<Record<string
   const file = path.join(options.scratch, 'trusted.pem')
   await writeFile(file, pem)
   return { GIT_SSL_CAINFO: file }
-}
-
-interface ListedTree {
-  readonly links: readonly string[]
-  readonly submodules: number
-  /** Files of a size that a Git LFS pointer has. */
-  readonly small: readonly string[]
-}
-
-/** Applies the rules for archives to the commit before any of it becomes a file. */
-async function listTree(
-  run: { env: Record<string, string>; signal: AbortSignal; cwd: string },
-  options: CloneOptions,
-): Promise<ListedTree> {
-  const plan = createEntryPlan(options.limits)
-  const links: string[] = []
-  const small: string[] = []
-  let submodules = 0
-  const listed = await runGit(['ls-tree', '-r', '-t', '-l', '-z', '--full-tree', 'HEAD'], {
-    ...run,
-    onRecord(record) {
-      const [, mode = '', size = '', name = ''] = /^(\d+) \w+ [0-9a-f]+ +(\d+|-)\t(.*)$/s.exec(record) ?? []
-      if (mode === '160000') submodules += 1
-      if (mode === '120000') links.push(name)
-      const isFolder = mode === '040000' || mode === '160000'
-      if (!isFolder && mode !== '120000' && Number(size) > 100 && Number(size) < 1024) small.push(name)
-      plan.add({ name, kind: isFolder ? 'folder' : 'file', size: isFolder ? 0 : Number(size), executable: false })
-    },
-  })
-  if (listed.code !== 0)
-    throw new SessionFailure(
-      'ref_not_found',
-      'There is no git repository at code_url, or its default branch has no commit.',
-    )
-  plan.finish({ root: () => '', outsideLinks: 'refuse' })
-  return { links, submodules, small }
-}
-
-/**
- * git wrote every link as a file that holds its target (core.symlinks=false), so that nothing is ever written through
- * a link. Those that stay inside become links now.
- */
-async function restoreLinks(target: string, paths: readonly string[]): Promise<string[]> {
-  const targets = new Map<string, string>()
-  for (const relative of paths) {
-    const text = await readFile(path.join(target, relative), 'utf8')
-    if (text.length > 0 && text.length <= 1024 && !text.includes('\0')) targets.set(relative, text)
-  }
-  const leadsOut = createLinkCheck(targets)
-  const plain = paths.filter((relative) => {
-    const to = targets.get(relative)
-    return to === undefined || leadsOut({ name: relative, path: relative, target: to })
-  })
-  const kept = new Set(plain)
-  for (const [relative, to] of targets) {
-    if (kept.has(relative)) continue
-    await unlink(path.join(target, relative))
-    await symlink(to, path.join(target, relative))
-  }
-  if (plain.length === 0) return []
-  const some = plain.slice(0, 3).map(printable).join(', ')
-  return [`${plain.length} symbolic link(s) that lead out of the repository are plain files here: ${some}`]
-}
-
-async function countLfsPointers(target: string, small: readonly string[]): Promise<number> {
-  let count = 0
-  for (const relative of small.slice(0, 2000)) {
-    const file = path.join(target, relative)
-    if (!(await lstat(file)).isFile()) continue
-    if ((await readFile(file, 'utf8')).startsWith('version https://git-lfs.github.com/spec/')) count += 1
-  }
-  return count
 }

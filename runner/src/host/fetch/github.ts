@@ -3,7 +3,7 @@ import type { CodeUrl } from '@cliscale/contract/code-url'
 import { SessionFailure } from '../failure.ts'
 import { downloadSmall, type DownloadOptions } from './download.ts'
 import { singleTopFolder } from './entry-plan.ts'
-import { isVersion2, lsRefsRequest, parseRefs, type RefAndFolder, splitRef } from './git-refs.ts'
+import { isVersion2, lsRefsRequest, parseRefs, type RefAndFolder, type Refs, splitRef } from './git-refs.ts'
 import { nearest } from './nearest.ts'
 import { printable } from './refusal.ts'
 
@@ -18,7 +18,17 @@ const MAX_REFS_BYTES = 16 * 1024 * 1024
  */
 export async function resolveTree(tree: TreeUrl, options: DownloadOptions): Promise<RefAndFolder> {
   const repository = `${tree.origin}/${encodeURIComponent(tree.owner)}/${encodeURIComponent(tree.repo)}.git`
-  const context: DownloadOptions = { ...options, onStatus: (status) => notThere(tree, status) }
+  return splitRef(tree.refAndPath, await listRefs(repository, `${tree.owner}/${tree.repo}`, options))
+}
+
+/**
+ * Branches and tags of a repository.
+ * @param repository its address, as git fetches from it
+ * @param name what people call it
+ * @throws SessionFailure `auth_required`, and as `download`
+ */
+export async function listRefs(repository: string, name: string, options: DownloadOptions): Promise<Refs> {
+  const context: DownloadOptions = { ...options, onStatus: (status) => notThere(name, status) }
   const headers = { 'git-protocol': 'version=2' }
   const advertisement = await downloadSmall(
     new URL(`${repository}/info/refs?service=git-upload-pack`),
@@ -26,7 +36,7 @@ export async function resolveTree(tree: TreeUrl, options: DownloadOptions): Prom
     MAX_REFS_BYTES,
     context,
   )
-  if (!isVersion2(advertisement)) return splitRef(tree.refAndPath, parseRefs(advertisement))
+  if (!isVersion2(advertisement)) return parseRefs(advertisement)
   const answer = await downloadSmall(
     new URL(`${repository}/git-upload-pack`),
     {
@@ -41,13 +51,15 @@ export async function resolveTree(tree: TreeUrl, options: DownloadOptions): Prom
     MAX_REFS_BYTES,
     context,
   )
-  return splitRef(tree.refAndPath, parseRefs(answer))
+  return parseRefs(answer)
 }
 
-function notThere(tree: TreeUrl, status: number): SessionFailure | undefined {
+function notThere(name: string, status: number): SessionFailure | undefined {
   if (status !== 401 && status !== 404) return undefined
-  const name = printable(`${tree.owner}/${tree.repo}`)
-  return new SessionFailure('auth_required', `The repository ${name} is private or does not exist. Check code_url.`)
+  return new SessionFailure(
+    'auth_required',
+    `The repository ${printable(name)} is private or does not exist. Check code_url; credentials are never sent.`,
+  )
 }
 
 /** Where the tarball of a ref is: the bytes that `code_checksum_sha256` is for. */
@@ -68,18 +80,26 @@ export function treeRoot(paths: readonly string[], { folder, shortRef }: RefAndF
   if (folder === '') return top
   const root = top === '' ? folder : `${top}/${folder}`
   if (paths.some((path) => path.startsWith(`${root}/`))) return root
-  const isFile = paths.includes(root)
-  const hint = isFile ? ' It is a file; use the URL of its folder.' : nearestFolders(folder, paths, top)
-  throw new SessionFailure(
+  throw folderNotFound(
+    folder,
+    shortRef,
+    paths.map((path) => (top === '' ? path : path.slice(top.length + 1))),
+  )
+}
+
+/** What to say of a folder that is not among `paths`, all of a repository. */
+export function folderNotFound(folder: string, shortRef: string, paths: readonly string[]): SessionFailure {
+  const isFile = paths.includes(folder)
+  const hint = isFile ? ' It is a file; use the URL of its folder.' : nearestFolders(folder, paths)
+  return new SessionFailure(
     'folder_not_found',
     `Folder ${printable(folder)} not found at ref ${printable(shortRef)}.${hint}`,
   )
 }
 
-function nearestFolders(folder: string, paths: readonly string[], top: string): string {
+function nearestFolders(folder: string, paths: readonly string[]): string {
   const folders = new Set<string>()
-  for (const path of paths) {
-    const below = top === '' ? path : path.slice(top.length + 1)
+  for (const below of paths) {
     for (let at = below.indexOf('/'); at !== -1; at = below.indexOf('/', at + 1)) folders.add(below.slice(0, at))
   }
   const near = nearest(folder, [...folders])

@@ -2,6 +2,15 @@ import { bareHost } from '@cliscale/contract/code-url'
 import type { Dispatcher } from 'undici'
 import { isSessionFailure, SessionFailure } from '../failure.ts'
 
+const STATUS_HINTS: Partial<Record<number, string>> = {
+  202: ': it is still preparing the file. Try again in a while.',
+  204: ': there is nothing at this address. Check code_url.',
+  205: ': there is nothing at this address. Check code_url.',
+  206: ', a part of the file, though all of it was asked for. Use another address.',
+  304: ', "not modified", to a request that names no earlier version. Try again, or use another address.',
+  406: ': it hands the file out only to other programs. Use another address.',
+}
+
 /** What an HTTP status other than 200 means for a person; also says when GitHub's rate limit ends. */
 export function explainStatus(
   response: Dispatcher.ResponseData,
@@ -21,14 +30,17 @@ export function explainStatus(
   if (status === 401 || status === 403)
     return new SessionFailure(
       'auth_required',
-      `${host} answered ${status}: the code is private, or the signature of the URL has expired.`,
+      `${host} answered ${status}: the code is private, or the signature of the URL has expired. Credentials are never sent; use a public address or a signed URL.`,
     )
   if (status === 404 || status === 410)
     return new SessionFailure(
       'download_failed',
       `${host} answered ${status}: there is nothing at this address, or it is private. Check code_url.`,
     )
-  return new SessionFailure('download_failed', `${host} answered ${status} instead of the code.`)
+  const hint =
+    STATUS_HINTS[status] ??
+    (status >= 500 ? ': it has a fault of its own. Try again later.' : ' instead of the code. Check code_url.')
+  return new SessionFailure('download_failed', `${host} answered ${status}${hint}`)
 }
 
 function rateLimitReset(headers: Dispatcher.ResponseData['headers']): string | undefined {
@@ -50,6 +62,17 @@ const SENTENCES: Record<string, string> = {
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'sent another number of bytes than it announced',
   UND_ERR_HEADERS_OVERFLOW: 'sent headers that are too large',
 }
+/** Of a connection that broke; another may not. */
+const BROKEN = ['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET', 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH']
+
+/** Whether a failure is of a connection that broke, or of bytes that arrived damaged: another try may go well. */
+export function isBrokenDownload(error: unknown): boolean {
+  if (!isSessionFailure(error)) return false
+  if (error.reason === 'archive_refused') return /^(broken|crc-mismatch):/.test(error.detail)
+  const { code } = (error.cause ?? {}) as NodeJS.ErrnoException
+  return error.reason === 'download_failed' && code !== undefined && BROKEN.includes(code)
+}
+
 const TIMEOUTS = new Set(['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'ETIMEDOUT'])
 
 /** Turns what undici, TLS or the socket threw into a SessionFailure; other faults of ours pass as they are. */
@@ -69,7 +92,8 @@ export function explainNetworkError(
   if (TIMEOUTS.has(code)) return new SessionFailure('download_timeout', `${host} did not answer in time.`)
   const progress = body === undefined ? '' : `${received(body)}`
   const known = SENTENCES[code]
-  if (known !== undefined) return new SessionFailure('download_failed', `${host} ${known}${progress}. Try again.`)
+  if (known !== undefined)
+    return new SessionFailure('download_failed', `${host} ${known}${progress}. Try again.`, { cause: inner })
   if (code.startsWith('HPE_'))
     return new SessionFailure('download_failed', `${host} sent an answer that is not valid HTTP (${code})${progress}.`)
   if (/^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|EPROTO)/.test(code))

@@ -9,6 +9,8 @@ export interface Staging extends AsyncDisposable {
   readonly tree: string
   /** A folder for files of ours. */
   readonly scratch: string
+  /** Makes everything as it was at the beginning, for another try. */
+  reset(): Promise<void>
   /** Makes what lies in a folder of the staging area the whole content of the target. */
   moveToTarget(from: string): Promise<void>
 }
@@ -27,6 +29,10 @@ export async function openStaging(targetDir: string): Promise<Staging> {
     download: path.join(folder, 'download'),
     tree,
     scratch: folder,
+    async reset() {
+      for (const name of await readdir(folder)) await removeTree(path.join(folder, name))
+      await mkdir(tree)
+    },
     async moveToTarget(from) {
       for (const name of await readdir(from)) await rename(path.join(from, name), path.join(targetDir, name))
     },

@@ -1,22 +1,29 @@
-/** tar.gz: node-tar reads the headers, zlib unpacks, the policy is ours (entry-plan.ts). */
+/** tar and tar.gz: node-tar reads the headers, zlib unpacks, the policy is ours (entry-plan.ts). */
 import { createReadStream } from 'node:fs'
-import { createGunzip } from 'node:zlib'
+import { createGunzip, type Gunzip } from 'node:zlib'
 import { Parser, type ReadEntry } from 'tar'
 import { isSessionFailure, SessionFailure } from '../failure.ts'
 import { type ArchiveEntry, createEntryPlan, type Plan, type PlanOptions } from './entry-plan.ts'
 import { formatBytes, type FetchLimits } from './limits.ts'
 import { refuse } from './refusal.ts'
-import { createTreeWriter, writeLinks } from './tree-writer.ts'
+import { createTreeWriter, finishTree } from './tree-writer.ts'
+
+/** What extended headers of an entry may have; some programs keep icons and access lists in them. */
+const MAX_META_BYTES = 1024 * 1024
+
+interface TarOptions {
+  readonly limits: FetchLimits
+  readonly signal: AbortSignal
+  /** Whether the tar is inside a gzip. */
+  readonly isGzip: boolean
+}
 
 /**
- * Lists all of a tar.gz and applies every rule to it; writes nothing.
+ * Lists all of a tar and applies every rule to it; writes nothing.
  * @throws SessionFailure `archive_refused`, `not_an_archive`
  */
-export async function planTar(
-  file: string,
-  options: PlanOptions & { limits: FetchLimits; signal: AbortSignal },
-): Promise<Plan> {
-  const plan = createEntryPlan(options.limits)
+export async function planTar(file: string, options: PlanOptions & TarOptions): Promise<Plan> {
+  const plan = createEntryPlan(options.limits, options.names)
   await readTar(file, options, (entry) => {
     plan.add(toEntry(entry))
     entry.resume()
@@ -24,13 +31,8 @@ export async function planTar(
   return plan.finish(options)
 }
 
-/** Unpacks a tar.gz that `planTar` accepted into an empty folder. The file must not have changed in between. */
-export async function unpackTar(
-  file: string,
-  plan: Plan,
-  root: string,
-  options: { limits: FetchLimits; signal: AbortSignal },
-): Promise<void> {
+/** Unpacks a tar that `planTar` accepted into an empty folder. The file must not have changed in between. */
+export async function unpackTar(file: string, plan: Plan, root: string, options: TarOptions): Promise<void> {
   using writer = createTreeWriter(root)
   let position = 0
   await readTar(file, options, (entry) => {
@@ -40,31 +42,29 @@ export async function unpackTar(
       entry.resume()
       return
     }
-    writer.open(planned.path, planned.executable)
+    writer.open(planned.path, planned.executable, planned.mtimeMs)
     entry.on('data', (chunk: Buffer) => writer.write(chunk))
     entry.on('end', () => writer.close())
   })
-  writeLinks(writer, plan.entries)
+  finishTree(writer, plan.entries)
 }
 
-/** Feeds a tar.gz through node-tar. Everything node-tar would only warn about or skip is an error here. */
-async function readTar(
-  file: string,
-  options: { limits: FetchLimits; signal: AbortSignal },
-  onEntry: (entry: ReadEntry) => void,
-): Promise<void> {
+/** Feeds a tar through node-tar. Everything node-tar would only warn about or skip is an error here. */
+async function readTar(file: string, options: TarOptions, onEntry: (entry: ReadEntry) => void): Promise<void> {
   const raw = createReadStream(file)
-  const gunzip = createGunzip({ chunkSize: 64 * 1024 })
-  raw.on('error', (error) => gunzip.destroy(error))
+  const bytes = options.isGzip ? createGunzip({ chunkSize: 64 * 1024 }) : raw
   const state = { out: 0, entries: 0, nulls: false, ended: false }
   const parser = createParser(state, onEntry)
   try {
-    raw.pipe(gunzip)
-    for await (const chunk of gunzip as AsyncIterable<Buffer>) {
+    if (bytes !== raw) {
+      raw.on('error', (error) => bytes.destroy(error))
+      raw.pipe(bytes as Gunzip)
+    }
+    for await (const chunk of bytes as AsyncIterable<Buffer>) {
       options.signal.throwIfAborted()
       if (state.out === 0) checkStart(chunk)
       state.out += chunk.length
-      checkBomb(state.out, gunzip.bytesWritten, options.limits)
+      checkBomb(state.out, bytes === raw ? state.out : (bytes as Gunzip).bytesWritten, options.limits)
       // What follows the end of the archive is counted and not looked at, as other programs have it.
       if (!state.ended) parser.write(chunk)
     }
@@ -73,7 +73,7 @@ async function readTar(
     throw explainTarError(error)
   } finally {
     raw.destroy()
-    gunzip.destroy()
+    bytes.destroy()
   }
 }
 
@@ -81,13 +81,16 @@ function createParser(
   state: { entries: number; nulls: boolean; ended: boolean },
   onEntry: (entry: ReadEntry) => void,
 ): Parser {
-  const parser = new Parser({ maxMetaEntrySize: 64 * 1024 })
+  const parser = new Parser({ maxMetaEntrySize: MAX_META_BYTES })
   parser.on('warn', (code: string, message: string | Error) => {
     const text = message instanceof Error ? message.message : message
     // A tar of nothing but its end: the plan says that it is empty.
     if (code === 'TAR_BAD_ARCHIVE' && state.entries === 0 && state.nulls) return
     if (state.entries === 0 && code !== 'TAR_ABORT')
-      throw new SessionFailure('not_an_archive', `The gzip file holds no tar archive (${text}).`)
+      throw new SessionFailure(
+        'not_an_archive',
+        `The file holds no tar archive (${text}). Use a .zip, .tar.gz or .tar.`,
+      )
     throw refuse('odd-header', undefined, `The archive has a header that cannot be read (${text}); pack it again.`)
   })
   parser.on('nullBlock', () => {
@@ -99,7 +102,7 @@ function createParser(
   parser.on('meta', (text: string) => checkMeta(text))
   parser.on('ignoredEntry', (entry: ReadEntry) => {
     if (entry.type === 'SparseFile') throw sparse(entry.path)
-    if (entry.meta) throw refuse('odd-header', entry.path, 'is a header of more than 64 KiB.')
+    if (entry.meta) throw refuse('odd-header', entry.path, `is a header of more than ${formatBytes(MAX_META_BYTES)}.`)
     throw refuse('special-file', entry.path, `is an entry of the type ${entry.header.typeKey}, not a file or folder.`)
   })
   parser.on('entry', (entry: ReadEntry) => {
@@ -110,7 +113,11 @@ function createParser(
 }
 
 function toEntry(entry: ReadEntry): ArchiveEntry {
-  const base = { name: entry.path, executable: ((entry.mode ?? 0) & 0o100) !== 0 }
+  const base = {
+    name: entry.path,
+    executable: ((entry.mode ?? 0) & 0o100) !== 0,
+    ...(entry.mtime === undefined ? {} : { mtimeMs: entry.mtime.getTime() }),
+  }
   switch (entry.type) {
     case 'File':
     case 'OldFile':

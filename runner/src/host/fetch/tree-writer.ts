@@ -9,16 +9,27 @@ import path from 'node:path'
 export interface TreeWriter extends Disposable {
   folder(relative: string): void
   /** Starts a file; `write` fills it, `close` ends it. One file at a time. */
-  open(relative: string, executable: boolean): void
+  open(relative: string, executable: boolean, mtimeMs?: number): void
   write(chunk: Uint8Array): void
   close(): void
   hardlink(relative: string, source: string): void
   symlink(relative: string, target: string): void
+  /** Gives a folder its time; writing into it would change that, so this comes last. */
+  stamp(relative: string, mtimeMs: number): void
+}
+
+/**
+ * A time as utimes takes it, in seconds. Never of the future: zip has local times without a zone, and make would wait
+ * for files of tomorrow.
+ */
+function seconds(mtimeMs: number): number {
+  return Math.max(0, Math.min(mtimeMs, Date.now())) / 1000
 }
 
 export function createTreeWriter(root: string): TreeWriter {
   const folders = new Set([''])
   let fd: number | undefined
+  let time: number | undefined
   const ensureFolder = (relative: string): void => {
     if (folders.has(relative)) return
     const parent = path.posix.dirname(relative)
@@ -35,13 +46,18 @@ export function createTreeWriter(root: string): TreeWriter {
     if (fd === undefined) return
     const closing = fd
     fd = undefined
-    fs.closeSync(closing)
+    try {
+      if (time !== undefined && Number.isFinite(time)) fs.futimesSync(closing, seconds(time), seconds(time))
+    } finally {
+      fs.closeSync(closing)
+    }
   }
   return {
     folder: ensureFolder,
-    open(relative, executable) {
+    open(relative, executable, mtimeMs) {
       const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = fs.constants
       fd = fs.openSync(inFolder(relative), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, executable ? 0o755 : 0o644)
+      time = mtimeMs
     },
     write(chunk) {
       if (fd === undefined) throw new TypeError('write() without open()')
@@ -50,15 +66,26 @@ export function createTreeWriter(root: string): TreeWriter {
     close,
     hardlink: (relative, source) => fs.linkSync(path.join(root, source), inFolder(relative)),
     symlink: (relative, target) => fs.symlinkSync(target, inFolder(relative)),
+    stamp(relative, mtimeMs) {
+      if (Number.isFinite(mtimeMs)) fs.utimesSync(path.join(root, relative), seconds(mtimeMs), seconds(mtimeMs))
+    },
     [Symbol.dispose]: close,
   }
 }
 
-/** Hard links, then symbolic links: the last that is written to a tree. */
-export function writeLinks(
-  writer: TreeWriter,
-  entries: readonly ({ kind: string; path: string; source?: string; target?: string } | undefined)[],
-): void {
+interface Written {
+  readonly kind: string
+  readonly path: string
+  readonly source?: string
+  readonly target?: string
+  readonly mtimeMs?: number
+}
+
+/** What is written to a tree last: hard links, symbolic links, and then the times of folders, which links change. */
+export function finishTree(writer: TreeWriter, entries: readonly (Written | undefined)[]): void {
   for (const entry of entries) if (entry?.kind === 'hardlink') writer.hardlink(entry.path, entry.source ?? '')
   for (const entry of entries) if (entry?.kind === 'symlink') writer.symlink(entry.path, entry.target ?? '')
+  for (const entry of entries)
+    if (entry?.kind === 'folder' && entry.path !== '' && entry.mtimeMs !== undefined)
+      writer.stamp(entry.path, entry.mtimeMs)
 }

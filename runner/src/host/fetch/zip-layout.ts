@@ -16,6 +16,10 @@ export interface ZipDirectory {
   readonly entries: number
   readonly start: number
   readonly end: number
+  /** Where the zip ends, its comment included. */
+  readonly fileEnd: number
+  /** Bytes after that, which are no part of it. */
+  readonly trailing: number
 }
 
 /**
@@ -26,7 +30,7 @@ export async function findZipDirectory(file: FileHandle): Promise<ZipDirectory> 
   const { size } = await file.stat()
   const tailStart = Math.max(0, size - EOCD_BYTES - 0xffff - ZIP64_LOCATOR_BYTES)
   const tail = readAt(file, tailStart, size - tailStart)
-  const at = findEnd(tail)
+  const at = findEnd(tail, tailStart)
   const end = tailStart + at
   const plain = {
     entries: tail.readUInt16LE(at + 10),
@@ -37,26 +41,36 @@ export async function findZipDirectory(file: FileHandle): Promise<ZipDirectory> 
   const directory = hasLocator
     ? readZip64(file, tail, at, end, plain)
     : { entries: plain.entries, start: plain.start, end, bytes: plain.bytes }
+  const fileEnd = end + EOCD_BYTES + tail.readUInt16LE(at + 20)
   if (directory.start + directory.bytes !== directory.end)
     throw refuse(
       'leading-bytes',
       undefined,
       'The zip has bytes before its first entry or after its directory; pack it again.',
     )
-  return directory
+  return { ...directory, fileEnd, trailing: size - fileEnd }
 }
 
 /**
  * Position of the end record: the only one whose comment reaches to the end of the file. (A zip inside the zip has end
- * records too, but those do not reach there.)
+ * records too, but those do not reach there.) Where none does, bytes follow the zip, and it is the only one that stands
+ * where the directory that it tells of ends.
  */
-function findEnd(tail: Buffer): number {
+function findEnd(tail: Buffer, tailStart: number): number {
   const signature = Buffer.from([0x50, 0x4b, 0x05, 0x06])
-  const found: number[] = []
+  const all: number[] = []
   for (let at = tail.indexOf(signature); at !== -1; at = tail.indexOf(signature, at + 1))
-    if (at + EOCD_BYTES <= tail.length && at + EOCD_BYTES + tail.readUInt16LE(at + 20) === tail.length) found.push(at)
+    if (at + EOCD_BYTES <= tail.length) all.push(at)
+  const after = (at: number): number => tail.length - at - EOCD_BYTES - tail.readUInt16LE(at + 20)
+  const reaching = all.filter((at) => after(at) === 0)
+  const followed = all.filter(
+    (at) => after(at) > 0 && tail.readUInt32LE(at + 16) + tail.readUInt32LE(at + 12) === tailStart + at,
+  )
+  // Behind a zip, whatever another program may take for its end makes it two.
+  const found = reaching.length > 0 ? reaching : all.filter((at) => followed[0] !== undefined && at >= followed[0])
   const [at] = found
-  if (at === undefined) throw refuse('broken', undefined, 'The zip has no end record: it is cut off; upload it again.')
+  if (at === undefined)
+    throw refuse('broken', undefined, 'The zip has no end record: it is cut off, or much follows it; upload it again.')
   if (found.length > 1)
     throw refuse('two-directories', undefined, 'The zip has two end records, so two programs see different files.')
   if (tail.readUInt16LE(at + 4) !== 0 || tail.readUInt16LE(at + 6) !== 0)
@@ -70,7 +84,7 @@ function readZip64(
   at: number,
   end: number,
   plain: { entries: number; bytes: number; start: number },
-): ZipDirectory & { bytes: number } {
+): Omit<ZipDirectory, 'fileEnd' | 'trailing'> & { bytes: number } {
   const broken = refuse('size-mismatch', undefined, 'The zip64 records of the zip contradict its other records.')
   const start = Number(tail.readBigUInt64LE(at - ZIP64_LOCATOR_BYTES + 8))
   if (start !== end - ZIP64_LOCATOR_BYTES - ZIP64_EOCD_BYTES) throw broken

@@ -1,12 +1,12 @@
 /** zip: yauzl reads the directory and the data, the policy is ours (entry-plan.ts, zip-layout.ts). */
-import { type FileHandle, open } from 'node:fs/promises'
+import { type FileHandle, open, truncate } from 'node:fs/promises'
 import zlib from 'node:zlib'
 import yauzl from 'yauzl'
 import { isSessionFailure } from '../failure.ts'
 import { type ArchiveEntry, createEntryPlan, type Plan, type PlanOptions } from './entry-plan.ts'
 import { formatBytes, type FetchLimits } from './limits.ts'
 import { printable, refuse } from './refusal.ts'
-import { createTreeWriter, writeLinks } from './tree-writer.ts'
+import { createTreeWriter, finishTree } from './tree-writer.ts'
 import { checkExtents, findZipDirectory, readAt, type ZipExtent } from './zip-layout.ts'
 
 interface Options {
@@ -24,13 +24,15 @@ const MAX_LINK_BYTES = 1024
 export async function planZip(file: string, options: PlanOptions & Options): Promise<Plan> {
   await using handle = await openFile(file)
   const directory = await findZipDirectory(handle.file)
+  // yauzl takes the end of the file for the end of the zip.
+  if (directory.trailing > 0) await truncate(file, directory.fileEnd)
   if (directory.entries > options.limits.entries)
     throw refuse(
       'too-many-entries',
       undefined,
       `The zip holds ${directory.entries} entries; at most ${options.limits.entries} are allowed.`,
     )
-  const plan = createEntryPlan(options.limits)
+  const plan = createEntryPlan(options.limits, options.names)
   const extents: ZipExtent[] = []
   const found: { entry: yauzl.Entry; listed: ArchiveEntry }[] = []
   await eachEntry(
@@ -49,7 +51,12 @@ export async function planZip(file: string, options: PlanOptions & Options): Pro
   checkExtents(extents, directory.start)
   for (const { listed } of found) plan.add(listed)
   checkRatio(found, (await handle.file.stat()).size, options.limits)
-  return plan.finish(options)
+  const finished = plan.finish(options)
+  if (directory.trailing === 0) return finished
+  return {
+    ...finished,
+    notes: [`the zip is followed by ${directory.trailing} bytes that are no part of it`, ...finished.notes],
+  }
 }
 
 /** Unpacks a zip that `planZip` accepted into an empty folder. The file must not have changed in between. */
@@ -60,14 +67,14 @@ export async function unpackZip(file: string, plan: Plan, root: string, options:
     const planned = plan.entries[position++]
     if (planned?.kind === 'folder') writer.folder(planned.path)
     if (planned?.kind !== 'file') return
-    writer.open(planned.path, planned.executable)
+    writer.open(planned.path, planned.executable, planned.mtimeMs)
     await readEntry(zip, entry, planned.name, (chunk) => {
       options.signal.throwIfAborted()
       writer.write(chunk)
     })
     writer.close()
   })
-  writeLinks(writer, plan.entries)
+  finishTree(writer, plan.entries)
 }
 
 async function openFile(file: string): Promise<AsyncDisposable & { file: FileHandle }> {
@@ -100,20 +107,23 @@ async function eachEntry(
   }
 }
 
-/** The name by its UTF-8 bytes; names that are not UTF-8 are cp437, as the format has it. */
+/**
+ * The name by its Unicode field when that belongs to the name (its CRC says so), else by its bytes: UTF-8, and where
+ * that is neither promised (flag bit 11) nor the case, cp437.
+ */
 function entryName(entry: yauzl.Entry): string {
   const raw = entry.fileNameRaw
-  let name: string
+  const field = entry.extraFields.find(({ id, data }) => id === UNICODE_PATH && data[0] === 1 && data.length >= 5)
+  // A program that knows no such field renames and leaves it behind: then the CRC is of the old name.
+  const isOfThisName = field !== undefined && field.data.readUInt32LE(1) === zlib.crc32(raw)
+  const bytes = isOfThisName ? field.data.subarray(5) : raw
   try {
-    name = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(raw)
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
   } catch {
-    if ((entry.generalPurposeBitFlag & 0x800) !== 0) throw refuse('not-utf8', raw.toString('latin1'), 'is not UTF-8.')
-    name = yauzl.getFileNameLowLevel(entry.generalPurposeBitFlag, raw, [], true)
+    if (isOfThisName || (entry.generalPurposeBitFlag & 0x800) !== 0)
+      throw refuse('not-utf8', raw.toString('latin1'), 'is not UTF-8.')
+    return yauzl.getFileNameLowLevel(entry.generalPurposeBitFlag, raw, [], true)
   }
-  for (const field of entry.extraFields)
-    if (field.id === UNICODE_PATH && !field.data.subarray(5).equals(Buffer.from(name)))
-      throw refuse('name-mismatch', name, 'has a second, different name in its extra field.')
-  return name
 }
 
 function checkEntry(entry: yauzl.Entry, name: string): void {
@@ -156,7 +166,10 @@ function unixMode(entry: yauzl.Entry): number {
 async function toEntry(zip: yauzl.ZipFile, entry: yauzl.Entry, name: string): Promise<ArchiveEntry> {
   const mode = unixMode(entry)
   const type = mode & 0o170000
-  const base = { name, executable: (mode & 0o100) !== 0 }
+  const time = entry.getLastModDate({ timezone: 'UTC' }).getTime()
+  // A date of zeros, which zip counts as of before its first year, is none.
+  const mtimeMs = time < Date.UTC(1980, 0) ? Number.NaN : time
+  const base = { name, executable: (mode & 0o100) !== 0, mtimeMs }
   const isFolder = name.endsWith('/')
   if (isFolder || type === 0o040000) {
     if (entry.uncompressedSize !== 0 || (type !== 0 && type !== 0o040000))
