@@ -1,12 +1,6 @@
-import {
-  AppError,
-  ATTACH_ASSERTION,
-  type AttachClaims,
-  CLOCK_TOLERANCE_SECONDS,
-  MAX_TOKEN_CHARS,
-  TOKEN_ISSUER,
-} from '@cliscale/contract'
-import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey, jwtVerify } from 'jose'
+import { AppError, ATTACH_ASSERTION, type AttachClaims } from '@cliscale/contract'
+import { verifyToken } from '@cliscale/service-kit/tokens'
+import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
 import { z } from 'zod'
 
 const Claims = z.object({ sid: z.uuid(), mode: z.enum(['rw', 'ro']), viewer: z.uuid() })
@@ -52,16 +46,8 @@ export function createAssertionVerifier(options: {
     }
   }
   return async (assertion) => {
-    if (assertion.length > MAX_TOKEN_CHARS) throw new errors.JWTInvalid('the assertion is too long')
-    const { payload } = await jwtVerify(assertion, getKey, {
-      algorithms: ['RS256'],
-      issuer: TOKEN_ISSUER,
-      audience: ATTACH_ASSERTION.audience,
-      typ: ATTACH_ASSERTION.type,
-      clockTolerance: CLOCK_TOLERANCE_SECONDS,
-    })
-    const claims = Claims.parse(payload)
-    if (claims.sid !== options.sessionId) throw new errors.JWTClaimValidationFailed('another session', payload, 'sid')
+    const claims = Claims.parse(await verifyToken(assertion, getKey, ATTACH_ASSERTION, Date.now()))
+    if (claims.sid !== options.sessionId) throw new Error('the assertion is for another session')
     return claims
   }
 }

@@ -93,7 +93,6 @@ describe('a session JWT', () => {
     ['exp a string', make({ exp: String(NOW + 100) })],
     ['exp 1e308', signText(JSON.stringify(HEADER), JSON.stringify(CLAIMS).replace(String(NOW + 290), '1e308'))],
     ['exp in 100 years', make({ exp: NOW + 3_000_000_000 })],
-    ['exp negative', make({ exp: -1 })],
     ['exp a fraction', make({ exp: NOW + 0.5 })],
     ['exp absent', make({ exp: undefined })],
     ['exp before iat', make({ exp: NOW - 20 })],
@@ -136,6 +135,7 @@ describe('a session JWT', () => {
   test('is expired only after the tolerance of the clocks, and then says so', async () => {
     expect(await codeOf(make({ exp: NOW - 5 }))).toBe('accepted')
     expect(await codeOf(make({ iat: NOW - 400, exp: NOW - 60 }))).toBe('token_expired')
+    expect(await codeOf(make({ exp: -1 }))).toBe('token_expired')
   })
 
   test('whose clock is 59 s ahead is accepted', async () => {
