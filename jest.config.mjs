@@ -1,3 +1,5 @@
+import os from 'node:os'
+
 /** Unit tests lie beside their source, integration tests in test/; both run on the TypeScript source. */
 export default {
   testEnvironment: 'node',
@@ -20,5 +22,7 @@ export default {
   globalSetup: '<rootDir>/test-kit/dist/global-setup.js',
   globalTeardown: '<rootDir>/test-kit/dist/global-teardown.js',
   testTimeout: 30_000,
+  // Most tests wait for processes and sockets: on two cores, Jest's own choice of one worker leaves one of them idle.
+  maxWorkers: Math.max(4, os.availableParallelism()),
   workerIdleMemoryLimit: '600MB',
 }

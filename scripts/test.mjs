@@ -1,7 +1,8 @@
 /**
  * `npm test`: unit and integration tests on this Node; further arguments go to Jest. Ends with "N passed, N failed".
- * In CI a few files that fail are run once more, by themselves, and named: on a machine that is busy with other things
- * a process may start too late for a test that passes alone. What fails again has failed.
+ * In CI a few files that fail are run once more, by themselves: on a machine that is busy with other things a process
+ * may start too late for a test that passes alone. Each is named in a line "Run again: …", which `.ci/run` counts and
+ * shows. What fails again has failed.
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -35,14 +36,13 @@ function fewFailedFiles(summaryFile) {
 async function onceMore(summaryFile, args, files) {
   const first = readSummary(summaryFile)
   const names = files.map(({ file }) => path.relative(root, file))
-  console.log(`\nFailed, and run once more: ${names.join(', ')}\n`)
+  console.log(`\n${names.map((name) => `Run again: ${name}`).join('\n')}\n`)
   rmSync(summaryFile)
   const code = await jest(summaryFile, [...args, '--runInBand', '--runTestsByPath', ...names])
   const second = readSummary(summaryFile)
   // What passed in these files the first time is counted in the second run.
   if (second) second.passed += first.passed - files.reduce((sum, { passed }) => sum + passed, 0)
   if (second) writeFileSync(summaryFile, JSON.stringify(second))
-  if (code === 0) console.log(`\nPassed the second time: ${names.join(', ')}`)
   return report(summaryFile, code)
 }
 
