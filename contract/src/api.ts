@@ -50,7 +50,7 @@ export const CreateSessionRequest = z
       .meta({ description: 'Given to the command as PROMPT and CLISCALE_PROMPT.' }),
     install_cmd: text(LIMITS.commandBytes).optional().meta({
       description:
-        'Runs before the command. Absent: npm ci or npm install where the code has a package.json. Empty: nothing. It may take 30 minutes; timeout_seconds counts from the command.',
+        'Runs before the command. Absent: what the files at the top of the code ask for, by their own tool (npm, pnpm, yarn, bun; uv or pip into a .venv). Empty: nothing. It may take 30 minutes; timeout_seconds counts from the command.',
     }),
     code_checksum_sha256: z
       .string()

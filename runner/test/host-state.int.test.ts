@@ -3,7 +3,6 @@ import os from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { HostState } from '../src/host/host-state.ts'
-import { chooseInstall } from '../src/worker/install.ts'
 import { findBash, runFailure } from '../src/worker/launch-check.ts'
 import { listenOnSocket } from '../src/worker/listen.ts'
 
@@ -42,17 +41,6 @@ test('a state that cannot be read is not taken for a new one', () => {
   writeFileSync(path.join(dir, 'host.json'), '{"nonce":1}')
   expect(() => new HostState(dir)).toThrow()
   expect(readFileSync(path.join(dir, 'host.json'), 'utf8')).toBe('{"nonce":1}')
-})
-
-test('the install command follows the files, unless the order has one', async () => {
-  expect(await chooseInstall(null, dir)).toBeUndefined()
-  writeFileSync(path.join(dir, 'package.json'), '{}')
-  expect(await chooseInstall(null, dir)).toBe('npm install')
-  writeFileSync(path.join(dir, 'npm-shrinkwrap.json'), '{}')
-  expect(await chooseInstall(null, dir)).toBe('npm ci')
-  expect(await chooseInstall('', dir)).toBeUndefined()
-  expect(await chooseInstall('  ', dir)).toBeUndefined()
-  expect(await chooseInstall(' make ', dir)).toBe(' make ')
 })
 
 test('a missing bash, and every other fault of a start, is a sentence', async () => {

@@ -32,6 +32,12 @@ test.each([
     'install_failed',
   ],
   ['the deadline', { exitCode: null, signal: 'SIGKILL', stopped: 'deadline' }, 'expired', 'deadline'],
+  [
+    'an install whose tool is missing',
+    { phase: 'install', exitCode: null, failure: { reason: 'install_failed', detail: 'No pnpm.' } },
+    'failed',
+    'install_failed',
+  ],
   ['what could not be started', { exitCode: null, failure }, 'failed', 'disk_full'],
 ] as const)('%s', (_, change, status, reason) => {
   const ended = endOf({ ...base, ...change }, 60)
@@ -43,6 +49,9 @@ test.each([
 test('the detail names the signal and the code', () => {
   expect(endOf({ ...base, exitCode: null, signal: 'SIGSEGV' }, 60).detail).toContain('SIGSEGV')
   expect(endOf({ ...base, exitCode: 42 }, 60).detail).toContain('42')
+  const install = { ...base, phase: 'install', exitCode: 1 } as const
+  expect(endOf(install, 60).detail).toBe('The install command ended with exit code 1.')
+  expect(endOf({ ...install, ran: 'npm ci' }, 60).detail).toBe('The install command (npm ci) ended with exit code 1.')
 })
 
 test('a long detail is cut to what the report may hold', () => {

@@ -33,7 +33,8 @@ const STOPPED: Record<EndCause | StopReason, (timeoutSeconds: number) => Verdict
 function judge(exit: WorkExit, timeoutSeconds: number): Verdict {
   if (exit.stopped !== null) return STOPPED[exit.stopped](timeoutSeconds)
   if (exit.failure !== null) return failed(exit.failure.reason, exit.failure.detail)
-  const what = exit.phase === 'install' ? 'The install command' : 'The command'
+  const ran = exit.ran === undefined ? '' : ` (${exit.ran})`
+  const what = exit.phase === 'install' ? `The install command${ran}` : 'The command'
   const how = exit.signal === null ? `ended with exit code ${exit.exitCode}` : `was ended by the signal ${exit.signal}`
   if (exit.oomKilled && exit.exitCode !== 0) {
     return failed('oom_killed', `${what} used more memory than it may; it ${how}.`)

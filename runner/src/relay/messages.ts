@@ -48,7 +48,14 @@ export const WorkExit = z.object({
   exitCode: z.int().nullable(),
   signal: z.string().max(20).nullable(),
   /** It could not be started. */
-  failure: z.object({ reason: z.enum(['launch_failed', 'disk_full']), detail: z.string().max(1000) }).nullable(),
+  failure: z
+    .object({ reason: z.enum(['launch_failed', 'install_failed', 'disk_full']), detail: z.string().max(1000) })
+    .nullable(),
+  /** The install command, where it is not the order's own. */
+  ran: z
+    .string()
+    .regex(/^\P{C}{1,200}$/u)
+    .optional(),
   /** The system ended a process of the session for want of memory while it ran. */
   oomKilled: z.boolean(),
   stopped: endCause.nullable(),

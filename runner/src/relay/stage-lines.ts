@@ -12,7 +12,7 @@ function seconds(ms: number): string {
 }
 
 /** Without control characters: what stands in a line may come from a server or an archive. */
-function plain(text: string): string {
+export function plain(text: string): string {
   return text.replace(/\p{C}/gu, ' ')
 }
 

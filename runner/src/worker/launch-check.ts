@@ -45,12 +45,12 @@ export function runFailure(error: unknown): {
   failure: NonNullable<WorkExit['failure']>
 } {
   const code = (error as NodeJS.ErrnoException | undefined)?.code ?? ''
-  const disk = code === 'ENOSPC' || code === 'EDQUOT'
+  const reasons = { ENOSPC: 'disk_full', EDQUOT: 'disk_full', EINSTALL: 'install_failed' } as const
   return {
     exitCode: null,
     signal: null,
     failure: {
-      reason: disk ? 'disk_full' : 'launch_failed',
+      reason: reasons[code as keyof typeof reasons] ?? 'launch_failed',
       detail:
         error instanceof LaunchFailure
           ? error.message

@@ -17,6 +17,8 @@ export interface RunOptions {
   readonly session: Pick<SessionProcesses, 'sessionId' | 'spareWorkSocket'>
   /** How long what is left after the command's exit has between SIGTERM and SIGKILL. */
   readonly sweepTermMs: number
+  /** Nobody can answer it: a question finds its input ended. */
+  readonly isWithoutInput?: boolean
   readonly onOutput: (bytes: Buffer) => void
 }
 
@@ -162,7 +164,8 @@ export class PtyRun {
  */
 function spawnIn(pty: Pty, options: RunOptions): ChildProcess {
   const close = inheritedDescriptors().map((fd) => `${fd}>&-`)
-  const script = `exec -a bash "$3" -c -- "$2" 0<>"$1" 1>&0 2>&0 ${close.join(' ')}`
+  const input = options.isWithoutInput ? '1<>"$1" 2>&1 0</dev/null' : '0<>"$1" 1>&0 2>&0'
+  const script = `exec -a bash "$3" -c -- "$2" ${input} ${close.join(' ')}`
   return spawn(
     options.bash,
     ['--noprofile', '--norc', '-c', script, 'cliscale', pty.path, options.command, options.bash],

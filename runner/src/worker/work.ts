@@ -5,11 +5,12 @@ import path from 'node:path'
 import { DEFAULT_SIZE, type TerminalSize } from '@cliscale/contract'
 import type { Logger } from '@cliscale/service-kit'
 import type { EndCause, HostMessage, PreparedOrder, WorkExit, WorkStage, WorkState } from '../relay/messages.ts'
-import { doneLine, failedLine } from '../relay/stage-lines.ts'
+import { doneLine, failedLine, noteLine, plain } from '../relay/stage-lines.ts'
 import { commandEnvironment } from './environment.ts'
 import { HostConnection } from './host-connection.ts'
-import { chooseInstall } from './install.ts'
-import { findBash, runFailure } from './launch-check.ts'
+import { installEnvironment, planInstall, withPlan } from './install/plan.ts'
+import type { InstallPart, InstallStep } from './install/part.ts'
+import { findBash, LaunchFailure, runFailure } from './launch-check.ts'
 import { countOomKills } from './oom.ts'
 import { OutputBuffer } from './output-buffer.ts'
 import { PtyRun, type RunExit } from './pty-run.ts'
@@ -18,6 +19,8 @@ import { TypedInput } from './typed-input.ts'
 
 /** Output that the host has not acknowledged; at this much the terminal is not read on, and the command blocks. */
 export const MAX_UNACKNOWLEDGED_BYTES = 8 * 1024 * 1024
+/** As the message may have of it. */
+const MAX_RAN_CHARS = 200
 const RESUME_BYTES = MAX_UNACKNOWLEDGED_BYTES / 2
 
 export interface WorkOptions {
@@ -36,6 +39,9 @@ export interface WorkOptions {
   /** work has nothing left to do; its process may exit. */
   readonly onDone: () => void
 }
+
+/** How a command ended, without what is known of every one. */
+type Ended = Omit<WorkExit, 'at' | 'offset' | 'stopped'>
 
 /**
  * Holds the terminal and runs the order in it.
@@ -198,7 +204,7 @@ export class Work {
     this.size = size
     const { logger } = this.options
     void this.runOrder(this.order!)
-      .catch((err: unknown): Omit<WorkExit, 'at' | 'offset' | 'stopped'> => {
+      .catch((err: unknown): Ended => {
         logger.error({ code: (err as NodeJS.ErrnoException).code }, 'the order could not be run')
         return this.notStarted('command', err)
       })
@@ -211,25 +217,48 @@ export class Work {
       })
   }
 
-  private async runOrder(order: PreparedOrder): Promise<Omit<WorkExit, 'at' | 'offset' | 'stopped'>> {
+  private async runOrder(order: PreparedOrder): Promise<Ended> {
     const { workspaceDir, homeDir, extraCaCerts } = this.options
     if (!(await this.takeCode())) return this.stoppedBefore('command')
     await stat(workspaceDir)
     await mkdir(path.join(homeDir, 'tmp'), { recursive: true, mode: 0o700 })
     const bash = await findBash()
     const env = commandEnvironment({ order, homeDir, bash, ownPath: this.options.path, extraCaCerts })
-    const install = await chooseInstall(order.installCmd, workspaceDir)
-    if (install !== undefined) {
-      const startedAtMs = Date.now()
-      this.enter('installing')
-      const exit = await this.runCommand('install', install, bash, env)
-      if (exit.exitCode !== 0 || this.stopped !== undefined) return exit
-      this.emitLine(doneLine('installing', Date.now() - startedAtMs))
-    }
+    const plan = await planInstall(order.installCmd, workspaceDir, env)
+    const planned = withPlan(env, plan)
+    const failed = await this.install(plan, bash, installEnvironment(planned))
+    if (failed !== undefined) return failed
     // A stop that came between: nothing ran that it could end.
     if (this.stopped !== undefined) return this.stoppedBefore('command')
     this.enter('running')
-    return this.runCommand('command', order.command, bash, env)
+    return this.runCommand('command', order.command, bash, planned)
+  }
+
+  /** Undefined when all of the plan is done, or there was nothing to do. */
+  private async install(plan: InstallPart, bash: string, env: Record<string, string>): Promise<Ended | undefined> {
+    for (const remark of plan.remarks) this.emitLine(noteLine(remark))
+    if (plan.missing === undefined && plan.steps.length === 0) return undefined
+    const startedAtMs = Date.now()
+    this.enter('installing')
+    if (plan.missing !== undefined) return this.notStarted('install', new LaunchFailure('EINSTALL', plan.missing))
+    for (const step of plan.steps) {
+      if (this.stopped !== undefined) return this.stoppedBefore('install')
+      const exit = await this.runStep(step, bash, env)
+      if (exit.exitCode !== 0 || this.stopped !== undefined) return exit
+    }
+    this.emitLine(doneLine('installing', Date.now() - startedAtMs))
+    return undefined
+  }
+
+  private async runStep(
+    { run, shown, because }: InstallStep,
+    bash: string,
+    env: Record<string, string>,
+  ): Promise<Ended> {
+    if (shown === null) return this.runCommand('install', run, bash, env)
+    const ran = plain(shown.slice(0, MAX_RAN_CHARS))
+    this.emitLine(noteLine(`${ran}, because ${because}`))
+    return { ...(await this.runCommand('install', run, bash, env)), ran }
   }
 
   /** False when it was stopped meanwhile. */
@@ -246,7 +275,7 @@ export class Work {
     return true
   }
 
-  private stoppedBefore(phase: WorkExit['phase']): Omit<WorkExit, 'at' | 'offset' | 'stopped'> {
+  private stoppedBefore(phase: WorkExit['phase']): Ended {
     return { phase, exitCode: null, signal: 'SIGTERM', failure: null, oomKilled: false }
   }
 
@@ -255,7 +284,7 @@ export class Work {
     command: string,
     bash: string,
     env: Record<string, string>,
-  ): Promise<Omit<WorkExit, 'at' | 'offset' | 'stopped'>> {
+  ): Promise<Ended> {
     const oomBefore = await countOomKills()
     const { sessionId } = this.order!
     this.run = await PtyRun.start({
@@ -265,6 +294,7 @@ export class Work {
       bash,
       size: this.size,
       session: { sessionId, spareWorkSocket: this.options.socketPath },
+      isWithoutInput: phase === 'install',
       sweepTermMs: this.options.sweepTermMs,
       onOutput: (bytes) => this.emit(bytes),
     })
@@ -282,7 +312,7 @@ export class Work {
     return { phase, ...exit, failure: null, oomKilled }
   }
 
-  private notStarted(phase: WorkExit['phase'], error: unknown): Omit<WorkExit, 'at' | 'offset' | 'stopped'> {
+  private notStarted(phase: WorkExit['phase'], error: unknown): Ended {
     const failed = runFailure(error)
     this.emitLine(failedLine(failed.failure.detail))
     return { phase, oomKilled: false, ...failed }
