@@ -2,6 +2,8 @@
  * The server process of `cliscale up`: controller and gateway on one address. The supervisor sends what it needs over
  * the IPC channel, restarts it when it crashes, and is outlived by it for no longer than it takes to notice.
  */
+import { toolHomesOf } from '@cliscale/contract'
+import type { LocalLauncherOptions } from '@cliscale/controller'
 import { ConfigError, createLogger, describeEnv, EXIT_CONFIG, type Logger, parseEnv } from '@cliscale/service-kit'
 import type { FromServer, ServerStart, ToServer } from './server-messages.ts'
 import { type Composition, startComposition } from './server/composition.ts'
@@ -79,7 +81,7 @@ function describeFailure(error: unknown): { sentence: string; exitCode: number }
 }
 
 /** What a session's programs get of our environment. */
-function environment(): { PATH: string; LANG?: string } {
+function environment(): LocalLauncherOptions['environment'] {
   const { PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LANG } = process.env
-  return { PATH, ...(LANG === undefined ? {} : { LANG }) }
+  return { ...toolHomesOf(process.env), PATH, ...(LANG === undefined ? {} : { LANG }) }
 }

@@ -102,6 +102,21 @@ test('a link opens one terminal once', async () => {
   await expect(watch(session.wsUrl)).rejects.toThrow(/401/)
 }, 60_000)
 
+test('a session has the search path and the version managers of who started us, and nothing that npm added', async () => {
+  const before = '/me/node_modules/.bin:/usr/local/bin:/usr/bin:/bin'
+  const ofNpm = '/clone/node_modules/.bin:/node_modules/.bin:/npm/lib/node-gyp-bin'
+  const npm = { PATH: `${ofNpm}:${before}`, npm_execpath: '/npm/cli.js', npm_config_registry: 'x' }
+  await using up = new Up({ CLISCALE_DATA_DIR: dataDir, ...npm, RUSTUP_HOME: '/opt/rustup', CARGO_HOME: '/me/.cargo' })
+  const api = await apiOf(await up.ready(), dataDir)
+  const { sessionId } = await create(api, { command: 'env' })
+  expect(await ended(api, sessionId)).toMatchObject({ status: 'succeeded' })
+  const lines = (await api.text(`/api/sessions/${sessionId}/logs`)).split('\r\n')
+  const node = path.dirname(process.execPath)
+  expect([`PATH=${before}`, `PATH=${before}:${node}`]).toContain(lines.find((line) => line.startsWith('PATH=')))
+  expect(lines).toContain('RUSTUP_HOME=/opt/rustup')
+  expect(lines.filter((line) => /^(npm_|CARGO_)/.test(line))).toEqual([])
+})
+
 test('sessions run on while the server is killed, and while PostgreSQL is', async () => {
   await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
   const api = await apiOf(await up.ready(), dataDir)

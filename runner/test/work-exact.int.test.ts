@@ -80,6 +80,12 @@ describe('the environment of the command', () => {
     expect(entries.at(-1)!.trim()).toBe('0 1 2 3 4') // 3 is its own, 4 the folder that ls reads
   })
 
+  test('has what version managers need, unless the order says otherwise', async () => {
+    const given = order('echo $RUSTUP_HOME $PYENV_ROOT [$CARGO_HOME]', { env: { PYENV_ROOT: '/mine' } })
+    const env = { RUSTUP_HOME: '/usr/local/rustup', PYENV_ROOT: '/opt/pyenv', CARGO_HOME: '/usr/local/cargo' }
+    expect((await runOnce(given, { env })).output.toString()).toBe('/usr/local/rustup /mine []\r\n')
+  })
+
   test('cannot print anything before the command, whatever the shell settings', async () => {
     const { output } = await runOnce(order('echo hi', { env: { SHELLOPTS: 'xtrace', PS4: '+' } }))
     // root's bash does not take PS4 from the environment

@@ -13,6 +13,7 @@ import {
   createLocalLauncher,
   createSigner,
   internalRoute,
+  type LocalLauncherOptions,
   type Launcher,
 } from '@cliscale/controller'
 import {
@@ -52,7 +53,7 @@ export interface Composition {
 export async function startComposition(options: {
   settings: ServerSettings
   start: ServerStart
-  environment: { readonly PATH: string; readonly LANG?: string }
+  environment: LocalLauncherOptions['environment']
   logger: Logger
 }): Promise<Composition> {
   const { settings, start, logger } = options

@@ -7,6 +7,7 @@ import { type DatabaseUrls, databaseUrls, migrateExisting, prepareDatabase } fro
 import { defaultDataDir, openDataDir, type Paths } from './data-dir.ts'
 import { lockDataDir } from './data-dir-lock.ts'
 import { greeting } from './greeting.ts'
+import { personEnvironment } from './person-environment.ts'
 import { keepPostgres, type PostgresKeeper } from './postgres-keeper.ts'
 import type { Printer } from './printer.ts'
 import { openSecrets, type Secrets } from './secrets.ts'
@@ -169,7 +170,7 @@ async function startServer(
     },
     paths,
     printer,
-    environment: processEnvironment(env),
+    environment: await personEnvironment(env),
   })
   shutdown.add({
     name: 'Ending sessions and the server',
@@ -177,12 +178,6 @@ async function startServer(
     kill: () => server.kill(),
   })
   return server
-}
-
-/** What the server process inherits: what programs need to be found and to speak, and nothing of ours. */
-function processEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const names = ['PATH', 'HOME', 'USER', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'SHELL', 'NODE_EXTRA_CA_CERTS']
-  return Object.fromEntries(names.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])))
 }
 
 function keyFor(env: NodeJS.ProcessEnv, paths: Paths): { file: string } | { variable: string } {

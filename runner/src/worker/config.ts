@@ -1,3 +1,4 @@
+import { toolHomesOf } from '@cliscale/contract'
 import { parseEnv } from '@cliscale/service-kit'
 import { z } from 'zod'
 
@@ -21,5 +22,7 @@ export function readWorkConfig(env: NodeJS.ProcessEnv) {
     codeDir: values.CLISCALE_CODE_DIR,
     // For the command: an operator who trusts further certificates does so for sessions too.
     extraCaCerts: env['NODE_EXTRA_CA_CERTS'],
+    // Of the machine, or of an image that brings such a tool.
+    toolHomes: toolHomesOf(env),
   }
 }

@@ -30,6 +30,8 @@ export function commandEnvironment(options: {
   readonly ownPath: string | undefined
   /** work's own NODE_EXTRA_CA_CERTS. */
   readonly extraCaCerts: string | undefined
+  /** Variables of version managers, from work's own environment. */
+  readonly toolHomes: Readonly<Record<string, string>>
 }): Record<string, string> {
   const { order } = options
   return {
@@ -42,6 +44,7 @@ export function commandEnvironment(options: {
     COLORTERM: 'truecolor',
     TMPDIR: path.join(options.homeDir, 'tmp'),
     ...(options.extraCaCerts ? { NODE_EXTRA_CA_CERTS: options.extraCaCerts } : {}),
+    ...options.toolHomes,
     ...order.env,
     CLISCALE_SESSION_ID: order.sessionId,
     ...(order.prompt === null ? {} : { PROMPT: order.prompt, CLISCALE_PROMPT: order.prompt }),

@@ -31,6 +31,8 @@ export interface WorkOptions {
   readonly codeDir?: string | undefined
   /** Further certificates that the command is to trust. */
   readonly extraCaCerts?: string | undefined
+  /** Variables of version managers, for the command. */
+  readonly toolHomes: Readonly<Record<string, string>>
   /** PATH of work itself. */
   readonly path: string | undefined
   /** Between SIGTERM and SIGKILL for what the command left behind. */
@@ -218,12 +220,12 @@ export class Work {
   }
 
   private async runOrder(order: PreparedOrder): Promise<Ended> {
-    const { workspaceDir, homeDir, extraCaCerts } = this.options
+    const { workspaceDir, homeDir, extraCaCerts, toolHomes } = this.options
     if (!(await this.takeCode())) return this.stoppedBefore('command')
     await stat(workspaceDir)
     await mkdir(path.join(homeDir, 'tmp'), { recursive: true, mode: 0o700 })
     const bash = await findBash()
-    const env = commandEnvironment({ order, homeDir, bash, ownPath: this.options.path, extraCaCerts })
+    const env = commandEnvironment({ order, homeDir, bash, ownPath: this.options.path, extraCaCerts, toolHomes })
     const plan = await planInstall(order.installCmd, workspaceDir, env)
     const planned = withPlan(env, plan)
     const failed = await this.install(plan, bash, installEnvironment(planned))

@@ -25,8 +25,8 @@ export interface LocalLauncherOptions {
   readonly spoolMaxBytes?: number
   /** Memory that one session's work may use; no limit when absent or where the system can't keep one. */
   readonly memoryMaxBytes?: number
-  /** What a session's processes get of our environment: PATH, and LANG when it is set. */
-  readonly environment: { readonly PATH: string; readonly LANG?: string }
+  /** What a session's processes get of our environment: PATH, LANG when it is set, and where version managers have what PATH leads to. */
+  readonly environment: Readonly<Record<string, string>> & { readonly PATH: string }
   readonly logger: Logger
   readonly pollMs?: number
   /** How long everything of a session has between SIGTERM and SIGKILL, in milliseconds. */
