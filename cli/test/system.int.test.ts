@@ -148,7 +148,9 @@ test('Ctrl-C ends running sessions as stopped, tells their viewers, and leaves n
   )
   expect(await up.stop()).toBe(0)
   const seen = await watching
-  expect(seen.messages.find((m) => m.type === 'exit')).toMatchObject({ exit: { status: 'stopped' } })
+  expect(seen.messages.find((m) => m.type === 'exit')).toMatchObject({
+    exit: { status: 'stopped', reason: 'server_stopped' },
+  })
 
   await using next = new Up({ CLISCALE_DATA_DIR: dataDir })
   const again = await apiOf(await next.ready(), dataDir)

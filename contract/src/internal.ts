@@ -109,7 +109,8 @@ export type OutputResponse = z.infer<typeof OutputResponse>
 
 export const ControlMessage = z.discriminatedUnion('type', [
   z.object({ type: z.literal('ping') }),
-  z.object({ type: z.literal('stop') }),
+  /** `reason`: where nobody asked for this session's end. A host that does not know it takes `stopped_by_user`. */
+  z.object({ type: z.literal('stop'), reason: z.literal('server_stopped').optional().catch(undefined) }),
   z.object({ type: z.literal('revoke'), viewer: z.uuid() }),
 ])
 export type ControlMessage = z.infer<typeof ControlMessage>

@@ -29,6 +29,8 @@ export const VIEWER_WINDOW_BYTES = 512 * 1024
 export const ACK_EVERY_BYTES = 64 * 1024
 /** Input that a viewer may have sent and the program not taken, in bytes; a single message may go beyond. */
 export const INPUT_WINDOW_BYTES = 64 * 1024
+/** The session host says something at least this often, in milliseconds; HELLO names it. */
+export const HEARTBEAT_MS = 4_000
 export const DEFAULT_SIZE: TerminalSize = { columns: 120, rows: 40 }
 export const MAX_COLUMNS = 1000
 export const MAX_ROWS = 500
@@ -41,14 +43,15 @@ export const ServerType = {
   snapshot: 0x35, // '5' JSON {seq}, LF, bytes that draw screen and scrollback on a reset terminal
   size: 0x36, // '6' JSON TerminalSize: the size that all bytes after it were laid out for
   exit: 0x37, // '7' JSON Exit
-  heartbeat: 0x38, // '8' empty, every 15 s
+  heartbeat: 0x38, // '8' empty, every HEARTBEAT_MS
   status: 0x39, // '9' JSON Status
   progress: 0x3a, // ':' JSON InputProgress, of the stream that ClientHello names; first when HELLO has `input`
+  driver: 0x3b, // ';' JSON Driver, to a read-write viewer: after HELLO, and when it changes
 } as const
 
 export const ClientType = {
   input: 0x30, // '0' bytes
-  resize: 0x31, // '1' JSON {columns, rows}
+  resize: 0x31, // '1' JSON {columns, rows, take?}; take: true makes this viewer the one that decides the size
   pause: 0x32, // '2'
   resume: 0x33, // '3'
   ack: 0x34, // '4' JSON {seq}; v1 only, as the next
@@ -69,6 +72,8 @@ export interface ClientHello extends Partial<TerminalSize> {
   readonly have?: number
   /** Names the stream of what this viewer types: 1 to 64 characters of A-Z, a-z, 0-9 and "-". */
   readonly input?: string
+  /** When it was last attached, this viewer decided the size, and would go on. */
+  readonly drives?: boolean
 }
 
 /** Answer to ClientHello. When `epoch` or `seq` differ from what the client has, it resets its terminal first. */
@@ -77,6 +82,8 @@ export interface Hello extends TerminalSize {
   readonly seq: number
   readonly role: Mode
   readonly viewer: string
+  /** How often the sender says something at least. Absent: every 15 s. */
+  readonly heartbeatMs?: number
   /** PROGRESS will come for the stream that ClientHello named, and TYPED is understood. */
   readonly input?: boolean
 }
@@ -101,6 +108,11 @@ export interface TypedHead {
   readonly ahead?: true
 }
 
+/** Whether this viewer's window decides the size. */
+export interface DriverMessage {
+  readonly drives: boolean
+}
+
 /** How a session ended. `exitCode` is null when a signal ended it or it never ran. */
 export interface Exit {
   readonly status: SessionStatus
@@ -119,6 +131,8 @@ export interface StatusMessage {
   readonly since: string
   readonly reason: Reason | null
   readonly hint: string | null
+  /** How often the sender says something at least. Absent: as before. */
+  readonly heartbeatMs?: number
 }
 
 const encoder = new TextEncoder()
@@ -171,6 +185,7 @@ export type ServerMessage =
   | { readonly type: 'heartbeat' }
   | { readonly type: 'status'; readonly status: StatusMessage }
   | { readonly type: 'progress'; readonly progress: InputProgress }
+  | { readonly type: 'driver'; readonly drives: boolean }
   | { readonly type: 'unknown'; readonly code: number }
 
 function json<T>(bytes: Uint8Array): T {
@@ -204,6 +219,8 @@ export function decodeServerMessage(message: Uint8Array): ServerMessage {
       return { type: 'status', status: json<StatusMessage>(body) }
     case ServerType.progress:
       return { type: 'progress', progress: json<InputProgress>(body) }
+    case ServerType.driver:
+      return { type: 'driver', drives: json<DriverMessage>(body).drives }
     default:
       return { type: 'unknown', code: message[0] ?? -1 }
   }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
+import { encodeJson, HEARTBEAT_MS, ClientType } from '@cliscale/contract'
 import { TestViewer, refusedUpgrade } from './terminal-client.ts'
 import { EPOCH, EXIT_OK, eventually, openFixture, V1 } from './terminal-fixture.ts'
 
@@ -13,7 +14,8 @@ describe('a viewer of cliscale.v1', () => {
     await v.untilText('two')
     f.terminal.end(EXIT_OK)
     await v.untilClosed()
-    expect(v.hello).toEqual({ epoch: EPOCH, seq: 0, columns: 120, rows: 40, role: 'rw', viewer: 'a' })
+    const hello = { epoch: EPOCH, seq: 0, columns: 120, rows: 40, role: 'rw', viewer: 'a', heartbeatMs: HEARTBEAT_MS }
+    expect(v.hello).toEqual(hello)
     expect(v.text()).toBe('stage\r\none\r\ntwo\r\n')
     expect(v.exit).toEqual(EXIT_OK)
     expect(v.closed?.code).toBe(1000)
@@ -75,6 +77,29 @@ describe('a viewer of cliscale.v1', () => {
     expect(f.typed()).toBe('')
     expect(f.sizes).toEqual([])
     expect(f.terminal.size).toEqual({ columns: 120, rows: 40 })
+  })
+
+  test('each that may type is told whose size rules; one that was cut off has it back, one that asks takes it', async () => {
+    await using f = await openFixture({ limits: { resizeDebounceMs: 5, driverGraceMs: 5 } })
+    const { port } = f.terminal
+    const open = (assertion: string, columns: number, drives?: boolean): Promise<TestViewer> =>
+      new TestViewer({ port, protocols: V1, assertion }).open({ columns, rows: 20, ...(drives && { drives }) })
+    const told = (v: TestViewer): boolean[] => v.messages.flatMap((m) => (m.type === 'driver' ? [m.drives] : []))
+    const a = await open('rw-a', 80)
+    await a.until(() => told(a).length === 1, 'a drives')
+    await using b = await open('rw-b', 90)
+    await using ro = await open('ro-c', 20, true)
+    await b.until(() => told(b).length === 1, 'b looks on')
+    expect([told(a), told(b)]).toEqual([[true], [false]])
+    a.ws.terminate()
+    await b.until(() => told(b).at(-1) === true, 'b drives meanwhile')
+    await using again = await open('rw-a', 80, true)
+    await again.until(() => told(again).at(-1) === true, 'a drives again')
+    await b.until(() => told(b).at(-1) === false, 'b knows')
+    b.ws.send(encodeJson(ClientType.resize, { columns: 91, rows: 20, take: true }))
+    await again.until(() => told(again).at(-1) === false, 'b took it')
+    await eventually(() => f.terminal.size.columns === 91, 'the size of b')
+    expect(told(ro)).toEqual([])
   })
 
   test('a revoked viewer is put out with 4401 and stays out', async () => {

@@ -11,7 +11,7 @@ export type Stop = Refusal | 'revoked' | 'gone' | 'idle' | 'taken_over' | 'proto
  * What the page knows about its connection.
  *
  * connecting → waiting ⇄ live → ended; any of the first three → reconnecting → connecting; any → stopped.
- * - connecting: being let in, or the socket is being opened
+ * - connecting: being let in, or the socket is being opened; `again` after an attempt that failed or a drop
  * - waiting: the server is there and says what the session still waits for
  * - live: attached to the session, which runs
  * - reconnecting: the next attempt is at `at` (ms since 1970)
@@ -19,7 +19,7 @@ export type Stop = Refusal | 'revoked' | 'gone' | 'idle' | 'taken_over' | 'proto
  * - stopped: only a person can go on (a new link, or the button)
  */
 export type ConnectionState =
-  | { readonly kind: 'connecting' }
+  | { readonly kind: 'connecting'; readonly again?: boolean }
   | { readonly kind: 'waiting'; readonly status: StatusMessage }
   | { readonly kind: 'live'; readonly status: StatusMessage | undefined }
   | { readonly kind: 'reconnecting'; readonly at: number; readonly cause: DropCause }

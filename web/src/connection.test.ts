@@ -9,7 +9,7 @@ import {
   ServerType,
   type StatusMessage,
 } from '@cliscale/contract/terminal'
-import { ASK_MS, Connection, IDLE_ACK_MS, OPEN_LIMIT_MS, SILENCE_LIMIT_MS, type Socket } from './connection.ts'
+import { ASK_MS, Connection, IDLE_ACK_MS, OPEN_LIMIT_MS, SILENCE, type Socket } from './connection.ts'
 import type { ConnectionState } from './connection-state.ts'
 import type { ViewerAnswer } from './viewer-api.ts'
 
@@ -45,6 +45,19 @@ class ManualClock {
     return this.#timers.size
   }
 
+  /** Time passes, and nothing runs: then one timer that is due does. */
+  jump(ms: number): void {
+    this.#now += ms
+    const [id, timer] = [...this.#timers].find(([, { at }]) => at <= this.#now) ?? []
+    this.#timers.delete(id ?? 0)
+    timer?.callback()
+  }
+
+  /** Time passes in which no timer runs. */
+  skip(ms: number): void {
+    this.#now += ms
+  }
+
   advance(ms: number): void {
     const end = this.#now + ms
     for (;;) {
@@ -75,7 +88,17 @@ class FakeSocket implements Socket {
     this.onmessage?.({ data: message.slice().buffer })
   }
   hello(rest: Partial<Hello> = {}): void {
-    this.say(encodeJson(ServerType.hello, { epoch: 'e', seq: 0, ...SIZE, role: 'rw', viewer: 'v1', ...rest }))
+    this.say(
+      encodeJson(ServerType.hello, {
+        epoch: 'e',
+        seq: 0,
+        ...SIZE,
+        role: 'rw',
+        viewer: 'v1',
+        heartbeatMs: 4_000,
+        ...rest,
+      }),
+    )
   }
   status(status: StatusMessage['status'], stage: StatusMessage['stage'] = null): void {
     this.say(encodeJson(ServerType.status, { status, stage, since: '2026-01-01T00:00:00Z', reason: null, hint: null }))
@@ -136,16 +159,17 @@ describe('Connection', () => {
       windowSize: () => SIZE,
       onState: (state) => states.push(state),
       onMode: () => {},
+      onDriver: () => {},
       onStatus: () => {},
       onPlain: () => drawn.push('plain'),
     })
     connection.start()
     await settle()
   }
-  const attach = async (): Promise<void> => {
+  const attach = async (hello: Partial<Hello> = {}): Promise<void> => {
     await begin('t')
     socket().onopen?.()
-    socket().hello()
+    socket().hello(hello)
   }
   const kinds = (): string[] => states.map(({ kind }) => kind)
 
@@ -316,16 +340,83 @@ describe('Connection', () => {
       expect(state?.kind === 'reconnecting' && state.at - clock.now()).toBe(250)
     })
 
-    test('40 s of silence are a drop; a heartbeat keeps it', async () => {
+    test('two missing heartbeats are a drop within 10 s; a heartbeat keeps it', async () => {
       await attach()
-      clock.advance(SILENCE_LIMIT_MS - 1)
+      clock.advance(9_999)
       socket().say(new Uint8Array([ServerType.heartbeat]))
-      clock.advance(SILENCE_LIMIT_MS - 1)
+      clock.advance(9_999)
       expect(states.at(-1)?.kind).toBe('live')
       const silent = socket()
       clock.advance(1)
       expect(states.at(-1)).toMatchObject({ kind: 'reconnecting', cause: 'silence' })
       expect(silent.closed).toBe(true)
+    })
+
+    test('a server that hangs before it says a word is seen within 12 s', async () => {
+      await begin('t')
+      socket().onopen?.()
+      clock.advance(12_000)
+      expect(states.at(-1)).toMatchObject({ kind: 'reconnecting', cause: 'silence' })
+    })
+
+    test('a host of an older version, which names no heartbeat, has 40 s', async () => {
+      await attach({ heartbeatMs: undefined })
+      clock.advance(SILENCE.unnamed - 1)
+      expect(states.at(-1)?.kind).toBe('live')
+      clock.advance(1)
+      expect(states.at(-1)?.kind).toBe('reconnecting')
+    })
+
+    test('a line that is too slow for the snapshot gets twice the time with each attempt, until a heartbeat', async () => {
+      await attach()
+      const limits: number[] = []
+      for (let i = 0; i < 5; i++) {
+        const attachedAt = clock.now()
+        while (states.at(-1)?.kind === 'live') clock.advance(1_000)
+        limits.push(Math.round((clock.now() - attachedAt) / 1000))
+        while (sockets.length < i + 2) clock.advance(1_000)
+        socket().onopen?.()
+        socket().hello()
+      }
+      socket().say(new Uint8Array([ServerType.heartbeat]))
+      clock.advance(10_000)
+      expect(states.at(-1)?.kind).toBe('reconnecting')
+      expect(limits).toEqual([10, 20, 40, 80, 80])
+    })
+
+    test('a timer that was held up lets in first what has come meanwhile', async () => {
+      await attach()
+      clock.jump(60_000)
+      expect(states.at(-1)?.kind).toBe('live')
+      socket().say(new Uint8Array([ServerType.heartbeat]))
+      clock.advance(1_000)
+      expect(states.at(-1)?.kind).toBe('live')
+      clock.jump(60_000)
+      clock.advance(600)
+      expect(states.at(-1)).toMatchObject({ kind: 'reconnecting', cause: 'silence' })
+    })
+
+    test('the window that decides the size says so when it comes back, and one that does not does not', async () => {
+      await attach()
+      for (const drives of [true, false]) {
+        socket().say(encodeJson(ServerType.driver, { drives }))
+        socket().onclose?.({ code: 1006 })
+        clock.advance(1_000)
+        socket().onopen?.()
+        expect(JSON.parse(socket().sent[0] ?? '')).toMatchObject({ columns: 80 })
+        expect(socket().sent[0]?.includes('"drives":true')).toBe(drives)
+        socket().hello()
+      }
+    })
+
+    test('the size is taken by a wish, and only by who may type', async () => {
+      await attach()
+      connection.takeSize()
+      expect(socket().sent.at(-1)).toBe('1{"columns":80,"rows":24,"take":true}')
+      socket().hello({ role: 'ro' })
+      const { length } = socket().sent
+      connection.takeSize()
+      expect(socket().sent).toHaveLength(length)
     })
 
     test('a refused upgrade asks why: no access stops', async () => {
@@ -366,11 +457,13 @@ describe('Connection', () => {
 
     test('waking up doubts a connection that missed a heartbeat, and trusts one that did not', async () => {
       await attach()
-      clock.advance(10_000)
+      clock.skip(9_000)
       connection.wake()
+      clock.advance(600)
       expect(states.at(-1)?.kind).toBe('live')
-      clock.advance(15_000)
+      clock.skip(9_000)
       connection.wake()
+      clock.advance(600)
       expect(states.at(-1)).toMatchObject({ kind: 'reconnecting', cause: 'silence' })
     })
 
@@ -520,7 +613,7 @@ describe('Connection', () => {
       connection.resize({ columns: 90, rows: 30 })
       expect(socket().sent.slice(1)).toEqual(['1{"columns":80,"rows":24}', '0x', '1{"columns":90,"rows":30}'])
       expect(drawn.at(-1)).toBe('size 90x30')
-      clock.advance(10 * SILENCE_LIMIT_MS)
+      clock.advance(10 * SILENCE.most)
       expect([states.at(-1)?.kind, socket().closed, clock.pending]).toEqual(['live', false, 0])
     })
 

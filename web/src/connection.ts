@@ -21,18 +21,23 @@ import { PlainLink } from './protocol/plain-link.ts'
 import { type Mark, Position } from './protocol/position.ts'
 import type { Viewer, ViewerAnswer, ViewerApi } from './viewer-api.ts'
 
-/** A server that says nothing for this long is gone (it sends a heartbeat every 15 s), in milliseconds. */
-export const SILENCE_LIMIT_MS = 40_000
+/**
+ * How long the server may be silent, in milliseconds. One that names its heartbeat is gone when two are missing. Each
+ * loss by silence doubles the limit until a heartbeat comes: a large snapshot over a slow line is silence too.
+ */
+export const SILENCE = { unnamed: 40_000, spare: 2_000, most: 80_000 } as const
+/** A timer that is later than this was held up, in milliseconds. */
+const LATE_MS = 500
+/** The heartbeat of the gateway, which brings this page and speaks first, in milliseconds. */
+const GATEWAY_HEARTBEAT_MS = 5_000
 /** A socket that does not open in this time is given up, in milliseconds. */
-export const OPEN_LIMIT_MS = 15_000
+export const OPEN_LIMIT_MS = 12_000
 /** What was worked off is acknowledged at the latest after this pause, in milliseconds. */
 export const IDLE_ACK_MS = 250
 /** A connection that held this long starts the next back-off from the beginning, in milliseconds. */
 const STABLE_MS = 5_000
 /** While `tty` is spoken, what a session waits for is asked this often, in milliseconds. */
 export const ASK_MS = 2_000
-/** A page that comes to the foreground doubts a connection that was silent for longer than a heartbeat, in ms. */
-const DOUBT_MS = 20_000
 
 /** The part of WebSocket that is used; messages are ArrayBuffers. */
 export interface Socket {
@@ -73,6 +78,8 @@ export interface ConnectionDeps {
   readonly windowSize: () => TerminalSize | undefined
   readonly onState: (state: ConnectionState) => void
   readonly onMode: (mode: Mode) => void
+  /** Whether this window decides the session's size; undefined: the server does not say. */
+  readonly onDriver: (drives: boolean | undefined) => void
   /** Every STATUS, in order, with what the server's clock is ahead of ours by. */
   readonly onStatus: (status: StatusMessage, clockOffsetMs: number) => void
   /** The session's image brings its own terminal, which speaks `tty` (see PlainLink). Called before it is attached. */
@@ -102,7 +109,11 @@ export class Connection {
   #mode: Mode = 'rw'
   #attempt = 0
   #attachedAt: number | undefined
+  #drives: boolean | undefined
   #heardAt = 0
+  #heartbeatMs: number | undefined = GATEWAY_HEARTBEAT_MS
+  /** Losses by silence since the last heartbeat. */
+  #silences = 0
   #closed = false
 
   constructor(deps: ConnectionDeps) {
@@ -139,9 +150,9 @@ export class Connection {
     } else if (
       this.#socket !== undefined &&
       this.#plain === undefined &&
-      this.#deps.clock.now() - this.#heardAt > DOUBT_MS
+      this.#deps.clock.now() - this.#heardAt > this.#silenceLimitMs
     ) {
-      this.#lost('silence')
+      this.#onSilence()
     }
   }
 
@@ -168,10 +179,17 @@ export class Connection {
     this.#deps.screen.resize(size)
   }
 
+  /** Makes this window the one that decides the session's size. */
+  takeSize(): void {
+    const size = this.#deps.windowSize()
+    if (!this.writable || this.#plain !== undefined || size === undefined) return
+    this.#socket?.send(encodeJson(ClientType.resize, { ...size, take: true }))
+  }
+
   // --- getting in
 
   async #enter(): Promise<void> {
-    this.#set({ kind: 'connecting' })
+    this.#set({ kind: 'connecting', again: this.#attempt > 0 })
     const answer = await this.#askToEnter()
     if (this.#closed) return
     if (answer.kind === 'unreachable') return this.#retryLater('network')
@@ -209,7 +227,7 @@ export class Connection {
 
   #open(viewer: Viewer): void {
     this.#dropSocket()
-    this.#set({ kind: 'connecting' })
+    this.#set({ kind: 'connecting', again: this.#attempt > 0 })
     let opened = false
     const socket = this.#deps.openSocket(viewer.viewer)
     this.#socket = socket
@@ -219,7 +237,8 @@ export class Connection {
       this.#stopTimer('open')
       this.#heard()
       if (socket.protocol === TTY_PROTOCOL) return this.#openPlain(socket)
-      socket.send(encodeClientHello({ ...this.#deps.windowSize(), ...this.#position.resume }))
+      const drives = this.#drives === true ? { drives: true } : {}
+      socket.send(encodeClientHello({ ...this.#deps.windowSize(), ...this.#position.resume, ...drives }))
     }
     socket.onmessage = ({ data }) => {
       this.#heard()
@@ -349,6 +368,7 @@ export class Connection {
       return this.#stop('program_over')
     }
     if (this.#dropSocket()) this.#attempt = 0
+    if (cause === 'silence') this.#silences += 1
     if (this.#state.kind !== 'ended') this.#retryLater(cause)
   }
 
@@ -375,7 +395,24 @@ export class Connection {
   #heard(): void {
     this.#heardAt = this.#deps.clock.now()
     if (this.#plain?.isAttached === true) return
-    this.#startTimer('silence', SILENCE_LIMIT_MS, () => this.#lost('silence'))
+    this.#startTimer('silence', this.#silenceLimitMs, () => this.#onSilence())
+  }
+
+  /** A timer that comes late (a machine that slept, a busy page) says nothing of the server: what came is read first. */
+  #onSilence(): void {
+    const lateMs = this.#deps.clock.now() - this.#heardAt - this.#silenceLimitMs
+    if (lateMs > LATE_MS) this.#startTimer('silence', LATE_MS, () => this.#lost('silence'))
+    else this.#lost('silence')
+  }
+
+  get #silenceLimitMs(): number {
+    if (this.#heartbeatMs === undefined) return SILENCE.unnamed
+    return Math.min((2 * this.#heartbeatMs + SILENCE.spare) * 2 ** this.#silences, SILENCE.most)
+  }
+
+  #expectHeartbeat(everyMs: number | undefined): void {
+    this.#heartbeatMs = everyMs
+    this.#heard()
   }
 
   #receive(bytes: Uint8Array): void {
@@ -405,17 +442,25 @@ export class Connection {
       case 'title':
         return screen.title(message.title)
       case 'status':
+        this.#expectHeartbeat(message.status.heartbeatMs)
         return this.#onStatus(message.status)
+      case 'driver':
+        this.#drives = message.drives
+        return this.#deps.onDriver(message.drives)
+      case 'heartbeat':
+        this.#silences = 0
+        return this.#heard()
       case 'exit':
         return this.#end(message.exit)
       default:
-        // Preferences, heartbeats, and messages of a later version.
+        // Preferences, and messages of a later version.
         return
     }
   }
 
   #onHello(hello: Hello): void {
     this.#attachedAt = this.#deps.clock.now()
+    this.#expectHeartbeat(hello.heartbeatMs)
     this.#setMode(hello.role)
     if (this.#position.hello(hello)) this.#deps.screen.reset()
     this.#deps.screen.resize({ columns: hello.columns, rows: hello.rows })

@@ -1,4 +1,10 @@
-import { TTY_PROTOCOL, V1_PROTOCOL, type Mode, type StatusMessage } from '@cliscale/contract/terminal'
+import {
+  TTY_PROTOCOL,
+  V1_PROTOCOL,
+  type Mode,
+  type StatusMessage,
+  type TerminalSize,
+} from '@cliscale/contract/terminal'
 import { logCommand } from './address.ts'
 import { Connection, type Screen, type Socket } from './connection.ts'
 import type { ConnectionState } from './connection-state.ts'
@@ -49,6 +55,9 @@ export class Page {
   #state: ConnectionState = { kind: 'connecting' }
   #stages: SeenStage[] = []
   #mode: Mode = 'ro'
+  /** Whether this window decides the session's size; undefined: not told. */
+  #drives: boolean | undefined
+  #misfit: TerminalSize | undefined
   #title = ''
   #hasOutput = false
   #attachedAt = 0
@@ -87,7 +96,10 @@ export class Page {
       },
       onInput: (bytes) => this.#onInput(bytes),
       onRoom: (room) => this.#connection.resize(room),
-      onMisfit: (size) => this.#note('size-note', size && `the session is ${size.columns} × ${size.rows}`),
+      onMisfit: (size) => {
+        this.#misfit = size
+        this.#showSize()
+      },
       confirmPaste,
       onTitle: (title) => this.#setTitle(title),
     })
@@ -110,6 +122,10 @@ export class Page {
       windowSize: () => this.#view.room,
       onState: (state) => this.#onState(state),
       onMode: (mode) => this.#setMode(mode),
+      onDriver: (drives) => {
+        this.#drives = drives
+        this.#showSize()
+      },
       onStatus: (status, offset) => this.#onStatus(status, offset),
       onPlain: () => this.#onPlain(),
     })
@@ -157,6 +173,10 @@ export class Page {
     setUpSettings(this.#settings, this.#isMac, (settings) => this.#apply(settings))
     this.#darkScheme.addEventListener('change', () => this.#apply(this.#settings))
     byId('open-search').addEventListener('click', () => this.#search.open())
+    byId('take-size').addEventListener('click', () => {
+      this.#connection.takeSize()
+      this.#view.terminal.focus()
+    })
     byId('reconnect').addEventListener('click', () => this.#connection.wake())
     window.addEventListener('online', () => this.#connection.wake())
     document.addEventListener('visibilitychange', () => {
@@ -224,6 +244,18 @@ export class Page {
     this.#mode = mode
     showMode(mode)
     this.#view.setMode(mode)
+    this.#showSize()
+  }
+
+  /** Says why the terminal does not fill the window, and offers to change it where that is this person's to do. */
+  #showSize(): void {
+    const size = this.#misfit
+    byId('size-note').hidden = size === undefined || this.#drives === true
+    if (size === undefined) return
+    const isOthers = this.#mode === 'rw' && this.#drives === false
+    byId('take-size').hidden = !isOthers
+    const what = isOthers ? 'Another window decides the size' : `The session is ${size.columns} × ${size.rows}`
+    setText(byId('size-text'), what)
   }
 
   #setTitle(title: string): void {

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import { CONTROL_PING_SECONDS, type ControlMessage, isFinal } from '@cliscale/contract'
 import { isStoreUnavailable, type Logger } from '@cliscale/service-kit'
 import type pg from 'pg'
-import { findControlStates } from '../sessions/open-sessions.ts'
+import { type ControlState, findControlStates } from '../sessions/open-sessions.ts'
 import type { SessionSignals } from '../sessions/signals.ts'
 
 /** A host that has not read this much is not reading: it will come back. */
@@ -106,11 +106,12 @@ class PostgresControlStreams implements ControlStreams {
     }
   }
 
-  #tell(stream: Stream, state: { status: Parameters<typeof isFinal>[0]; stop: boolean } | undefined): void {
+  #tell(stream: Stream, state: ControlState | undefined): void {
     if (state === undefined || isFinal(state.status)) return void stream.response.end()
     if (!state.stop || stream.stopSent) return
     stream.stopSent = true
-    this.#send(stream, { type: 'stop' })
+    const { reason } = state
+    this.#send(stream, { type: 'stop', ...(reason === 'server_stopped' && { reason }) })
   }
 
   #send({ response }: Stream, message: ControlMessage): void {

@@ -99,12 +99,17 @@ export function launchRequest(session: Pick<OpenSession, 'id' | 'timeoutSeconds'
 }
 
 /** What control streams depend on. */
-export async function findControlStates(
-  db: Queryable,
-  ids: readonly string[],
-): Promise<{ id: string; status: SessionStatus; stop: boolean }[]> {
-  const { rows } = await db.query<{ id: string; status: SessionStatus; stop: boolean }>(
-    'select id, status, stop_requested_at is not null as stop from sessions where id = any($1)',
+export interface ControlState {
+  readonly id: string
+  readonly status: SessionStatus
+  readonly stop: boolean
+  /** Set before the end by whoever asked all sessions to stop. */
+  readonly reason: Reason | null
+}
+
+export async function findControlStates(db: Queryable, ids: readonly string[]): Promise<ControlState[]> {
+  const { rows } = await db.query<ControlState>(
+    'select id, status, stop_requested_at is not null as stop, reason from sessions where id = any($1)',
     [ids],
   )
   return rows

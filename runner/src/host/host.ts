@@ -169,7 +169,7 @@ async function runToEnd(life: {
 }
 
 function onControl(message: ControlMessage, stop: StopRequest, terminal: SessionTerminal): void {
-  if (message.type === 'stop') stop.request('user')
+  if (message.type === 'stop') stop.request(message.reason === 'server_stopped' ? 'server' : 'user')
   else if (message.type === 'revoke') terminal.revoke(message.viewer)
 }
 

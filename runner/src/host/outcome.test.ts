@@ -46,6 +46,16 @@ test.each([
   expect(ended.detail === null).toBe(reason === null)
 })
 
+test('a stop of the whole server is not a stop of the person, whatever the program did then', () => {
+  for (const change of [{}, { exitCode: 143 }, { exitCode: null, signal: 'SIGKILL' }]) {
+    const ended = endOf({ ...base, ...change, stopped: 'user' }, 60, 'server')
+    expect(ended).toMatchObject({ status: 'stopped', reason: 'server_stopped' })
+  }
+  expect(endStopped('server', 60).reason).toBe('server_stopped')
+  expect(endOf({ ...base, stopped: 'deadline' }, 60, 'server').reason).toBe('deadline')
+  expect(endOf({ ...base, exitCode: 3 }, 60, 'server').reason).toBe('exit_nonzero')
+})
+
 test('the detail names the signal and the code', () => {
   expect(endOf({ ...base, exitCode: null, signal: 'SIGSEGV' }, 60).detail).toContain('SIGSEGV')
   expect(endOf({ ...base, exitCode: 42 }, 60).detail).toContain('42')

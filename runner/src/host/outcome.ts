@@ -1,4 +1,4 @@
-import { type Exit, factsOf, type Reason, type SessionEvent } from '@cliscale/contract'
+import { type Exit, factsOf, REASONS, type Reason, type SessionEvent } from '@cliscale/contract'
 import type { EndCause, WorkExit } from '../relay/messages.ts'
 import type { StopReason } from './stop-request.ts'
 
@@ -15,6 +15,7 @@ function lost(detail: string): Verdict {
 
 const STOPPED: Record<EndCause | StopReason, (timeoutSeconds: number) => Verdict> = {
   user: () => ({ status: 'stopped', reason: 'stopped_by_user', detail: 'The session was stopped on request.' }),
+  server: () => ({ status: 'stopped', reason: 'server_stopped', detail: REASONS.server_stopped.hint }),
   deadline: (limit) => ({
     status: 'expired',
     reason: 'deadline',
@@ -30,7 +31,8 @@ const STOPPED: Record<EndCause | StopReason, (timeoutSeconds: number) => Verdict
   work_gone: () => lost('The process that runs the command was ended before the command could end.'),
 }
 
-function judge(exit: WorkExit, timeoutSeconds: number): Verdict {
+function judge(exit: WorkExit, timeoutSeconds: number, cause: StopReason | undefined): Verdict {
+  if (exit.stopped === 'user' && cause === 'server') return STOPPED.server(timeoutSeconds)
   if (exit.stopped !== null) return STOPPED[exit.stopped](timeoutSeconds)
   if (exit.failure !== null) return failed(exit.failure.reason, exit.failure.detail)
   const ran = exit.ran === undefined ? '' : ` (${exit.ran})`
@@ -45,13 +47,13 @@ function judge(exit: WorkExit, timeoutSeconds: number): Verdict {
   return { status: 'succeeded', reason: null, detail: null }
 }
 
-/** How a session ended, from how its work did. */
-export function endOf(exit: WorkExit, timeoutSeconds: number): EndedEvent {
+/** How a session ended, from how its work did; `cause` is why it was stopped, if it was. */
+export function endOf(exit: WorkExit, timeoutSeconds: number, cause?: StopReason): EndedEvent {
   return {
     type: 'ended',
     // Never in the future, whatever clock or hand wrote it.
     at: new Date(Math.min(Date.parse(exit.at), Date.now())).toISOString(),
-    ...judge(exit, timeoutSeconds),
+    ...judge(exit, timeoutSeconds, cause),
     exitCode: exit.exitCode,
     signal: exit.signal,
   }

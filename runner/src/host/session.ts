@@ -192,7 +192,7 @@ export class Session {
   }
 
   private async follow(link: WorkLink): Promise<EndedEvent | undefined> {
-    const { terminal, claim, onOutput } = this.options
+    const { terminal, claim, stop, onOutput } = this.options
     for await (const event of link.events()) {
       switch (event.type) {
         case 'output':
@@ -217,7 +217,7 @@ export class Session {
           break
         case 'exit':
           if (event.exit.offset === terminal.workOffset) {
-            return endOf(event.exit, claim.timeoutSeconds)
+            return endOf(event.exit, claim.timeoutSeconds, stop.cause)
           }
           throw new RangeError(`work ended at ${event.exit.offset}, but ${terminal.workOffset} bytes came`)
         default:
@@ -281,7 +281,8 @@ export class Session {
     const cause = this.options.stop.cause!
     const limitMs = cause === 'work_gone' ? LAST_WORDS_MS : STOP_GRACE_MS + STOP_SPARE_MS
     this.giveUpAtMs = Math.min(this.giveUpAtMs, Date.now() + limitMs)
-    if (cause !== 'work_gone') this.link?.send({ type: 'stop', cause, graceMs: STOP_GRACE_MS })
+    if (cause !== 'work_gone')
+      this.link?.send({ type: 'stop', cause: cause === 'server' ? 'user' : cause, graceMs: STOP_GRACE_MS })
     clearTimeout(this.deadline)
     // work that does not answer any more is given up: `run` then finds the time over.
     this.deadline = setTimeout(() => this.link?.close(), Math.max(0, this.giveUpAtMs - Date.now()) + 10)

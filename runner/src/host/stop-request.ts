@@ -1,7 +1,10 @@
 import type { StopCause } from '../relay/messages.ts'
 
-/** `work_gone`: there is nobody left to stop; what waits for work waits in vain. */
-export type StopReason = StopCause | 'work_gone'
+/**
+ * `work_gone`: there is nobody left to stop; what waits for work waits in vain. `server`: all sessions are to stop,
+ * nobody asked for this one; to work it is a stop on request.
+ */
+export type StopReason = StopCause | 'work_gone' | 'server'
 
 /** One request to stop, from whoever comes first. What waits for something else is broken off by `signal`. */
 export class StopRequest {

@@ -7,9 +7,10 @@ test('a session that fits keeps the text size', () => {
 
 test('a larger session shrinks by the tighter side, in half pixels', () => {
   expect(shrunkFontSize({ columns: 120, rows: 40 }, { columns: 100, rows: 40 }, 14)).toBe(11.5)
-  expect(shrunkFontSize({ columns: 120, rows: 80 }, { columns: 100, rows: 60 }, 14)).toBe(10.5)
+  expect(shrunkFontSize({ columns: 120, rows: 80 }, { columns: 120, rows: 68 }, 14)).toBe(11.5)
 })
 
-test('nothing becomes too small to read', () => {
+test('nothing becomes too small to read, and nothing larger than was chosen', () => {
   expect(shrunkFontSize({ columns: 1000, rows: 500 }, { columns: 40, rows: 20 }, 14)).toBe(MIN_SHRUNK_FONT)
+  expect(shrunkFontSize({ columns: 1000, rows: 500 }, { columns: 40, rows: 20 }, 9)).toBe(9)
 })

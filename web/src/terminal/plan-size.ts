@@ -1,7 +1,7 @@
 import type { TerminalSize } from '@cliscale/contract/terminal'
 
-/** The smallest text that a larger session is shrunk to; below it the page scrolls instead. */
-export const MIN_SHRUNK_FONT = 7
+/** The smallest text that a larger session is shrunk to, in pixels; below it the page scrolls instead. */
+export const MIN_SHRUNK_FONT = 11
 
 /**
  * The text size at which a session of size `session` fits a window that has `room` at text size `fontSize`. Never

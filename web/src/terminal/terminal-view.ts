@@ -101,11 +101,13 @@ export class TerminalView {
 
   /** After the end nothing lays itself out for this screen any more: it takes the rows there are. */
   setEnded(): void {
-    this.#ended = true
     this.terminal.options.disableStdin = true
     this.terminal.options.cursorBlink = false
-    this.terminal.write('\u001b[?25l')
-    this.#measure()
+    // What is still to be drawn was laid out for the size there is.
+    this.queue.write(encodeText('\u001b[?25l'), () => {
+      this.#ended = true
+      this.#measure()
+    })
   }
 
   applySettings(settings: Settings, dark: boolean): void {
@@ -134,7 +136,32 @@ export class TerminalView {
     parent.addEventListener('paste', (event) => this.#takeText(event, event.clipboardData), { capture: true })
     parent.addEventListener('drop', (event) => this.#takeText(event, event.dataTransfer), { capture: true })
     new ResizeObserver(() => this.#onWindow()).observe(parent)
+    this.#keepCursorInView(parent)
     this.#measure()
+  }
+
+  /** A session larger than the window scrolls in it, and follows the cursor until a person scrolls away from it. */
+  #keepCursorInView(parent: HTMLElement): void {
+    const { terminal } = this
+    let follows = true
+    const place = (): { left: number; top: number; width: number; height: number } | undefined => {
+      const screen = terminal.element?.querySelector('.xterm-screen')
+      if (screen === null || screen === undefined) return undefined
+      const [width, height] = [screen.clientWidth / terminal.cols, screen.clientHeight / terminal.rows]
+      const { cursorX, cursorY } = terminal.buffer.active
+      return { left: cursorX * width, top: cursorY * height, width, height }
+    }
+    terminal.onRender(() => {
+      const cursor = follows ? place() : undefined
+      if (cursor === undefined) return
+      parent.scrollTop = nearest(parent.scrollTop, parent.clientHeight, cursor.top, cursor.height)
+      parent.scrollLeft = nearest(parent.scrollLeft, parent.clientWidth, cursor.left, cursor.width)
+    })
+    parent.addEventListener('scroll', () => {
+      const cursor = place()
+      if (cursor === undefined) return
+      follows = nearest(parent.scrollTop, parent.clientHeight, cursor.top, cursor.height) === parent.scrollTop
+    })
   }
 
   #takeText(event: Event, data: DataTransfer | null): void {
@@ -172,10 +199,16 @@ export class TerminalView {
     const room = { columns: proposed.cols, rows: proposed.rows }
     const changed = room.columns !== this.#room?.columns || room.rows !== this.#room.rows
     this.#room = room
-    if (this.#ended) this.terminal.resize(this.terminal.cols, room.rows)
+    if (this.#ended) this.#fillWith(room)
     else if (!this.#hasSize) this.terminal.resize(room.columns, room.rows)
     if (changed && !this.#ended) this.#options.onRoom(room)
     this.#arrange()
+  }
+
+  /** Lines are wrapped anew; a full-screen program's last screen is laid out for its columns. */
+  #fillWith({ columns, rows }: TerminalSize): void {
+    const { terminal } = this
+    terminal.resize(terminal.buffer.active.type === 'normal' ? columns : terminal.cols, rows)
   }
 
   /** Places the session's screen in the window: a margin when it is smaller, smaller text when it is larger. */
@@ -215,6 +248,11 @@ export class TerminalView {
     element.style.width = exact ? `calc(${screen.style.width} + 14px)` : ''
     element.style.height = exact ? screen.style.height : ''
   }
+}
+
+/** The scroll position closest to `at` from which a window of `room` shows what lies from `start` on. */
+function nearest(at: number, room: number, start: number, length: number): number {
+  return Math.max(Math.min(at, start), start + length - room, 0)
 }
 
 function createTerminal({ settings, dark, reducedMotion, links }: TerminalViewOptions): Terminal {

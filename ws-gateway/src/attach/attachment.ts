@@ -218,7 +218,9 @@ export class Attachment {
     this.#lastStatus = text
     clearTimeout(this.#timer)
     if (this.#client.socket.writableLength > MAX_UNREAD_BYTES) return this.destroy()
-    this.#client.socket.write(statusFrame(this.#protocol, status, this.#deps.now()))
+    this.#client.socket.write(
+      statusFrame(this.#protocol, { ...status, heartbeatMs: this.#deps.limits.statusMs }, this.#deps.now()),
+    )
     this.#startTelling()
   }
 

@@ -107,6 +107,42 @@ describe('whose size rules', () => {
     expect(applied).toEqual([90])
   })
 
+  test.each([
+    ['nobody typed meanwhile: it is its own again', false, 'a'],
+    ['another one typed meanwhile: it stays with that', true, 'b'],
+  ])('is asked back by the one that was away longer than the grace; %s', (_, typed, expected) => {
+    const [a, b] = [seat('a'), seat('b')]
+    driver.wants(a, size(80))
+    driver.wants(b, size(90))
+    driver.typed(a)
+    driver.left(a)
+    jest.advanceTimersByTime(2100)
+    expect(driver.viewer).toBe('b')
+    if (typed) driver.typed(b)
+    driver.wants(seat('a'), size(80), { drives: true })
+    settle()
+    expect([driver.viewer, applied.at(-1)]).toEqual([expected, expected === 'a' ? 80 : 90])
+  })
+
+  test('is kept by the one that drove before the host was started again, whoever comes first', () => {
+    driver.wants(seat('b'), size(90))
+    driver.wants(seat('a'), size(80), { drives: true })
+    driver.wants(seat('c'), size(100), { drives: true })
+    settle()
+    expect([driver.viewer, applied]).toEqual(['a', [80]])
+  })
+
+  test('is taken by who asks for it, and by no viewer that may only look', () => {
+    const b = seat('b')
+    driver.wants(seat('a'), size(80))
+    driver.typed(seat('a'))
+    driver.wants(b, size(90), { take: true })
+    settle()
+    driver.wants(seat('ro', 'ro'), size(20), { take: true, drives: true })
+    settle()
+    expect([driver.viewer, applied]).toEqual(['b', [90]])
+  })
+
   test('leaves no timer when it is disposed', () => {
     const a = seat('a')
     driver.wants(a, size(80))

@@ -1,4 +1,4 @@
-import { MAX_REPLAY_BYTES } from '@cliscale/contract'
+import { HEARTBEAT_MS, MAX_REPLAY_BYTES } from '@cliscale/contract'
 
 /** Bounds of one session's viewers. Tests make them smaller. */
 export interface TerminalLimits {
@@ -30,12 +30,12 @@ export const DEFAULT_LIMITS: TerminalLimits = {
   pendingUpgrades: 64,
   verifyMs: 10_000,
   helloMs: 30_000,
-  heartbeatMs: 15_000,
+  heartbeatMs: HEARTBEAT_MS,
   pingMs: 20_000,
   silenceMs: 45_000,
   resizeDebounceMs: 100,
-  driverGraceMs: 2_000,
   inputBytesPerSecond: 4 * 1024 * 1024,
+  driverGraceMs: 5_000,
   replayBytes: MAX_REPLAY_BYTES,
   checkpointBytes: 16 * 1024 * 1024,
   closeMs: 2_000,

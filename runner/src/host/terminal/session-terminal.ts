@@ -58,15 +58,17 @@ class Terminal implements SessionTerminal {
       debounceMs: limits.resizeDebounceMs,
       graceMs: limits.driverGraceMs,
       apply: (size) => this.#resize(size),
+      onChange: () => this.#viewers.poke(),
     })
     this.#viewers = new Viewers({
       log,
       screen: this.#screen,
       limits,
       clock: () => performance.now(),
-      onSize: (viewer, size) => this.#driver.wants(viewer, size),
       typing: options.typing,
       onTyped: (viewer) => this.#driver.typed(viewer),
+      onSize: (viewer, size, claim) => this.#driver.wants(viewer, size, claim),
+      isDriver: ({ viewer }) => viewer === this.#driver.viewer,
       onLeft: (viewer, event) => {
         this.#driver.left(viewer)
         options.onViewerLeft?.(event)

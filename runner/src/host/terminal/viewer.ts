@@ -18,6 +18,7 @@ import {
 } from '@cliscale/contract'
 import type { Typing } from '../typing.ts'
 import type { Snapshot } from './checkpoint.ts'
+import type { Claim } from './driver.ts'
 import { decodeClientMessage, isOffset } from './client-messages.ts'
 import { exitLine } from './exit-line.ts'
 import type { TerminalLimits } from './limits.ts'
@@ -43,7 +44,9 @@ export interface ViewerDeps {
   readonly typing: Typing
   /** A read-write viewer types. */
   readonly onTyped: (viewer: Viewer) => void
-  readonly onSize: (viewer: Viewer, size: TerminalSize) => void
+  readonly onSize: (viewer: Viewer, size: TerminalSize, claim: Claim) => void
+  /** Whether this viewer's size rules. */
+  readonly isDriver: (viewer: Viewer) => boolean
 }
 
 /**
@@ -70,6 +73,8 @@ export class Viewer {
   #socketFull = false
   #status: StatusMessage | undefined
   #namesInput = false
+  /** What it was told last of whether its size rules. */
+  #drives: boolean | undefined
   #wish: { epoch: unknown; have: unknown } = { epoch: undefined, have: undefined }
   #heardAt: number
   #pingedAt: number
@@ -109,6 +114,7 @@ export class Viewer {
   pump(): void {
     if (this.#state === 'greeted') this.#greet()
     this.#sendStatus()
+    this.#sendDriver()
     while (this.#maySend()) {
       const { log, limits } = this.#deps
       if (log.head - this.#position > limits.replayBytes) return this.#jump()
@@ -129,7 +135,7 @@ export class Viewer {
   /** Shows a status as soon as the socket takes it; an older one that still waits is replaced. */
   setStatus(status: StatusMessage): void {
     if (this.protocol !== V1_PROTOCOL) return
-    this.#status = status
+    this.#status = { ...status, heartbeatMs: this.#deps.limits.heartbeatMs }
     this.#sendStatus()
   }
 
@@ -152,7 +158,7 @@ export class Viewer {
       this.#pingedAt = now
       this.#socket.ping()
     }
-    if (this.protocol !== V1_PROTOCOL || this.#state !== 'live' || now - this.#beatAt < limits.heartbeatMs) return
+    if (this.protocol !== V1_PROTOCOL || this.#state === 'new' || now - this.#beatAt < limits.heartbeatMs) return
     this.#beatAt = now
     if (!this.#isSocketFull()) this.#send(Uint8Array.of(ServerType.heartbeat))
   }
@@ -228,7 +234,8 @@ export class Viewer {
 
   #wantSize(value: Readonly<Record<string, unknown>>): void {
     if (this.mode !== 'rw' || (value['columns'] === undefined && value['rows'] === undefined)) return
-    this.#deps.onSize(this, clampSize(value, this.#deps.log.size))
+    const claim = { take: value['take'] === true, drives: value['drives'] === true }
+    this.#deps.onSize(this, clampSize(value, this.#deps.log.size), claim)
   }
 
   /** Answers the first message: HELLO, or ttyd's title and preferences. A `cliscale.v1` viewer waits for the epoch. */
@@ -247,7 +254,9 @@ export class Viewer {
     if (this.#wish.epoch === epoch && isOffset(have) && have <= log.head) this.#position = this.#acked = have
     this.#size = log.read(this.#position, 1)?.size ?? log.size
     const input = this.#namesInput ? { input: true } : {}
-    const hello: Hello = { epoch, seq: this.#position, ...this.#size, role: this.mode, viewer: this.viewer, ...input }
+    const { viewer, mode: role } = this
+    const { heartbeatMs } = this.#deps.limits
+    const hello: Hello = { epoch, seq: this.#position, ...this.#size, role, viewer, heartbeatMs, ...input }
     this.#send(encodeJson(ServerType.hello, hello))
     this.#input.tell()
   }
@@ -276,6 +285,14 @@ export class Viewer {
     if (!this.#status || this.#state === 'closing' || this.#isSocketFull()) return
     this.#send(encodeJson(ServerType.status, this.#status))
     this.#status = undefined
+  }
+
+  #sendDriver(): void {
+    if (this.protocol !== V1_PROTOCOL || this.mode !== 'rw' || this.#state !== 'live') return
+    const drives = this.#deps.isDriver(this)
+    if (drives === this.#drives || this.#isSocketFull()) return
+    this.#drives = drives
+    this.#send(encodeJson(ServerType.driver, { drives }))
   }
 
   #sendSize(size: TerminalSize): void {
