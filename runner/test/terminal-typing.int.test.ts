@@ -50,7 +50,10 @@ describe('what a viewer types without offsets', () => {
     '(%s) waits for a program that does not read, and nothing is lost',
     async (protocol) => {
       const program = new Program().connect()
-      await using f = await openFixture({ typing: program.typing, limits: { silenceMs: 300, pingMs: 100 } })
+      await using f = await openFixture({
+        typing: program.typing,
+        limits: { silenceMs: 300, pingMs: 100, heartbeatMs: 100 },
+      })
       const { port } = f.terminal
       await using v = await new TestViewer({ port, protocols: [protocol], assertion: 'rw-a' }).open({})
       await using other = await new TestViewer({ port, protocols: V1, assertion: 'rw-b' }).open({})
