@@ -101,7 +101,8 @@ export interface Launcher {
   /**
    * Kills everything of the session, whatever it did to get away that the system can still see, and clears its files
    * away. With `podUid` only that launch; another launch of the same session stays. It resolves when that is done or
-   * ordered for good (Kubernetes), also when there was nothing, and may be repeated and interrupted at any point.
+   * ordered for good (Kubernetes), also when there was nothing, and may be repeated and interrupted at any point. Files
+   * that cannot be removed (immutable ones, mounts) are left after some attempts, and logged.
    *
    * @throws Error when something of it may still run; call again.
    */

@@ -7,13 +7,13 @@ import type { Identified, Launched, Launcher, LaunchRequest } from '../launcher.
 import { LocalSession, type SessionDeps } from './local-session.ts'
 import { findMemoryLimiter } from './memory-limit.ts'
 import { createProcessTable, type ProcessTable } from './process-table.ts'
-import { readLaunchRecord, sessionFolder } from './session-folder.ts'
+import { LAUNCHES, readLaunchRecord, sessionFolder, SESSIONS } from './session-folder.ts'
 
 /** sockaddr_un holds 108 bytes on Linux and 104 on macOS, the closing NUL included. */
 const MAX_SOCKET_PATH_BYTES = process.platform === 'linux' ? 107 : 103
 
 export interface LocalLauncherOptions {
-  /** Session folders are kept in `<dataDir>/sessions`. */
+  /** Session folders are kept in `<dataDir>/sessions`, and what we know of them in `<dataDir>/launches`. */
   readonly dataDir: string
   /** A short folder for sockets, for the owner only; made when absent. */
   readonly runDir: string
@@ -31,6 +31,8 @@ export interface LocalLauncherOptions {
   readonly pollMs?: number
   /** How long everything of a session has between SIGTERM and SIGKILL, in milliseconds. */
   readonly termGraceMs?: number
+  /** Waits before files that could not be removed are tried again, in milliseconds; after the last they are left. */
+  readonly removeRetriesMs?: readonly number[]
   readonly processes?: ProcessTable
 }
 
@@ -58,7 +60,6 @@ async function limiter({ memoryMaxBytes, logger }: LocalLauncherOptions): Promis
 
 class LocalLauncher implements Launcher {
   readonly #deps: SessionDeps
-  readonly #root: string
   readonly #sessions = new Map<string, LocalSession>()
   readonly #listeners = new Set<() => void>()
   readonly #pollMs: number
@@ -67,7 +68,6 @@ class LocalLauncher implements Launcher {
   #closed = false
 
   constructor(options: LocalLauncherOptions, memory: SessionDeps['memory']) {
-    this.#root = path.join(options.dataDir, 'sessions')
     this.#pollMs = options.pollMs ?? 400
     this.#deps = {
       options,
@@ -80,10 +80,12 @@ class LocalLauncher implements Launcher {
 
   /** Takes up what an earlier launcher left: running sessions, launches half done, removals half done. */
   async recover(): Promise<void> {
-    await mkdir(this.#root, { recursive: true, mode: 0o700 })
-    await mkdir(this.#deps.options.runDir, { recursive: true, mode: 0o700 })
-    const ids = (await readdir(this.#root)).filter((name) => SESSION_ID_PATTERN.test(name))
-    await Promise.all(ids.map((sessionId) => this.#takeUp(sessionId)))
+    const { dataDir, runDir } = this.#deps.options
+    const folders = [path.join(dataDir, SESSIONS), path.join(dataDir, LAUNCHES)]
+    for (const dir of [...folders, runDir]) await mkdir(dir, { recursive: true, mode: 0o700 })
+    const names = (await Promise.all(folders.map((dir) => readdir(dir)))).flat()
+    const ids = new Set(names.filter((name) => SESSION_ID_PATTERN.test(name)))
+    await Promise.all([...ids].map((sessionId) => this.#takeUp(sessionId)))
     this.#schedule(0)
   }
 
@@ -142,8 +144,8 @@ class LocalLauncher implements Launcher {
   async #takeUp(sessionId: string): Promise<void> {
     const session = new LocalSession(this.#deps, sessionId)
     this.#sessions.set(sessionId, session)
-    const record = await readLaunchRecord(session.folder.record)
     try {
+      const record = await readLaunchRecord(session.folder.record, sessionId)
       // Without a record nothing was started, but for a crash of the machine that left the file empty.
       await (record === undefined || record.removing ? session.remove() : session.adopt(record))
     } catch (err) {

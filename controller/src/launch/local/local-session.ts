@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { rm } from 'node:fs/promises'
 import { REASONS } from '@cliscale/contract'
+import { removeTree } from '@cliscale/service-kit'
 import type { Address, Identified } from '../launcher.ts'
 import type { ProcessMark } from './process-table.ts'
 import {
@@ -8,7 +9,6 @@ import {
   type LaunchRecord,
   makeSessionFolder,
   readEndpoint,
-  removeTree,
   type SessionFolder,
   sessionFolder,
   writeAtomically,
@@ -25,10 +25,14 @@ export interface SessionDeps extends ProcessDeps {
 
 /** Waits before a host that died is started again; the last one repeats. */
 const RESTART_DELAYS_MS = [0, 200, 1_000, 5_000]
-/** Wait before a removal that failed is tried again. */
-const REMOVE_RETRY_MS = 5_000
+/** Waits before files that could not be removed are tried again. */
+const REMOVE_RETRIES_MS = [1_000, 5_000, 30_000, 120_000]
+/** Waits before what could not be killed is killed again; the last one repeats. */
+const KILL_RETRIES_MS = [5_000, 30_000, 120_000, 600_000]
 /** A host that lived this long has recovered. */
 const HEALTHY_AFTER_MS = 30_000
+/** Start of no process. */
+const GONE = ''
 /** How long a new host is asked for its port often. */
 const SETTLING_MS = 30_000
 
@@ -36,7 +40,8 @@ const SETTLING_MS = 30_000
  * One session's processes on this machine.
  *
  *   (nothing) → recorded → work runs → host runs ⇄ host died (started again after a delay)
- *   any of these → removing → gone; also by itself when the host ended with exit code 0.
+ *   any of these → removing → gone; also by itself when the host ended with exit code 0. What cannot be removed of its
+ *   files after some attempts is left, and the session is gone all the same.
  *
  * Each step is in launch.json before it is taken, so that a launcher which starts after a crash goes on from it. A
  * process that was started but not yet written down is found by its command line and ended: work has nothing before
@@ -51,6 +56,8 @@ export class LocalSession {
   /** Everything of it has been cleared away. */
   gone = false
   #address: Address | undefined
+  /** It is being cleared away, or what is left of it is. */
+  #isRemoving = false
   #workLost = false
   /** The host that was told of it. */
   #toldHost: number | undefined
@@ -60,6 +67,9 @@ export class LocalSession {
   #hostStartedAt = 0
   #failures = 0
   #restartAt: number | undefined
+  /** Failed attempts to end its processes, and to remove its files. */
+  #killFailures = 0
+  #fileFailures = 0
   #removeAt = 0
   #pending = 0
   #queue: Promise<void> = Promise.resolve()
@@ -83,13 +93,17 @@ export class LocalSession {
 
   launch(identity: { token: string; tokenHash: string; podUid: string }): Promise<void> {
     return this.#inTurn(async () => {
-      if (this.record !== undefined && !this.record.removing) return
-      if (this.record?.removing) await this.#clear()
+      if (this.record !== undefined && !this.#isRemoving) return
+      if (this.#isRemoving) {
+        await this.#endProcesses()
+        await this.#removeFiles()
+        this.#forget()
+      }
       this.gone = false
       try {
         await this.#begin(identity)
       } catch (error) {
-        await this.#clear().catch(() => undefined)
+        await this.#removeAll().catch(() => undefined)
         throw error
       }
       this.#deps.changed()
@@ -99,7 +113,13 @@ export class LocalSession {
   /** Takes up a launch that an earlier launcher recorded. */
   adopt(record: LaunchRecord): Promise<void> {
     return this.#inTurn(async () => {
-      this.record = record
+      // A pid of a record that is old, or that another program wrote, may be a stranger's.
+      const family = await this.#processes.family()
+      const known = (mark: ProcessMark | null): ProcessMark | null =>
+        mark !== null && family.some(({ pid, start }) => pid === mark.pid && start === mark.start)
+          ? mark
+          : mark && { ...mark, start: GONE }
+      this.record = { ...record, host: known(record.host), work: known(record.work) }
       await this.#ensureProcesses()
       this.#hostStartedAt = Date.now()
       this.#address = await readEndpoint(this.folder.endpoint)
@@ -110,15 +130,16 @@ export class LocalSession {
   remove(podUid?: string): Promise<void> {
     return this.#inTurn(async () => {
       if (podUid !== undefined && this.record !== undefined && this.record.podUid !== podUid) return
-      if (!this.gone) await this.#clear()
+      if (!this.gone) await this.#removeAll()
     })
   }
 
   async describe(): Promise<Identified | undefined> {
     const record = this.record
-    if (record === undefined || record.removing) return undefined
+    if (record === undefined || this.#isRemoving) return undefined
     const address = this.#address
-    const oomKilled = record.cgroup !== null && ((await this.#deps.memory?.oomKilled(record.cgroup)) ?? false)
+    const group = this.#group
+    const oomKilled = group !== null && ((await this.#deps.memory?.oomKilled(group)) ?? false)
     return {
       sessionId: this.sessionId,
       podUid: record.podUid,
@@ -128,6 +149,11 @@ export class LocalSession {
     }
   }
 
+  /** Folder of its memory limit; null when it has none. */
+  get #group(): string | null {
+    return this.record?.limited ? (this.#deps.memory?.groupOf(this.sessionId) ?? null) : null
+  }
+
   /** The processes to watch. */
   marks(): ProcessMark[] {
     return [this.record?.host, this.record?.work].filter((mark) => mark != null)
@@ -135,8 +161,9 @@ export class LocalSession {
 
   /** Looks after the session, given which of its processes run. Never waits for a removal. */
   async check(alive: ReadonlySet<number>): Promise<void> {
-    if (this.busy || this.record === undefined) return
-    if (this.record.removing || this.#exit?.code === 0) return this.#removeInBackground()
+    if (this.busy || this.gone) return
+    if (this.#isRemoving || this.#exit?.code === 0) return this.#removeInBackground()
+    if (this.record === undefined) return
     const { host, work } = this.record
     if (work !== null && !alive.has(work.pid)) await this.#workEnded()
     // Our own child has ended when Node says so: then its exit code is there too.
@@ -178,7 +205,7 @@ export class LocalSession {
     }
     if (Date.now() < this.#restartAt) return
     await this.#inTurn(async () => {
-      if (this.record === undefined || this.record.removing) return
+      if (this.record === undefined || this.#isRemoving) return
       await this.#write({ ...this.record, host: null })
       await this.#ensureProcesses()
     })
@@ -190,20 +217,46 @@ export class LocalSession {
   }
 
   #removeInBackground(): void {
-    if (Date.now() < this.#removeAt) return
-    this.remove().catch((err: unknown) => {
-      this.#removeAt = Date.now() + REMOVE_RETRY_MS
-      this.#deps.options.logger.error({ err, sessionId: this.sessionId }, 'session could not be cleared away')
-    })
+    if (Date.now() >= this.#removeAt) this.remove().catch(() => undefined)
+  }
+
+  /** Processes that do not end are tried again for ever, and told of; files a few times, and told of once. */
+  async #removeAll(): Promise<void> {
+    try {
+      await this.#endProcesses()
+    } catch (error) {
+      const { sessionId } = this
+      this.#removeAt = Date.now() + KILL_RETRIES_MS[Math.min(this.#killFailures++, KILL_RETRIES_MS.length - 1)]!
+      this.#deps.options.logger.error({ sessionId, why: (error as Error).message }, 'session could not be ended')
+      throw error
+    }
+    try {
+      await this.#removeFiles()
+      this.#forget()
+    } catch (error) {
+      this.#leaveFiles(error as Error)
+    }
+  }
+
+  #leaveFiles(error: Error): void {
+    const { sessionId, folder } = this
+    const waitMs = (this.#deps.options.removeRetriesMs ?? REMOVE_RETRIES_MS)[this.#fileFailures++]
+    if (waitMs !== undefined) {
+      this.#removeAt = Date.now() + waitMs
+      return
+    }
+    const advice = `It is tried again when the server starts. To remove it yourself: chattr -R -i '${folder.root}'; rm -rf '${folder.root}'`
+    this.#deps.options.logger.error({ sessionId, why: error.message, advice }, 'files of a session are left')
+    this.#forget()
   }
 
   async #begin({ token, tokenHash, podUid }: { token: string; tokenHash: string; podUid: string }): Promise<void> {
     const { sessionId } = this
     await makeSessionFolder(this.folder)
     await writeAtomically(this.folder.identity, token)
-    const cgroup = (await this.#deps.memory?.create(sessionId)) ?? null
+    const limited = (await this.#deps.memory?.create(sessionId)) !== undefined
     const empty = { version: 1, work: null, host: null, removing: false } as const
-    await this.#write({ ...empty, sessionId, podUid, tokenHash, cgroup })
+    await this.#write({ ...empty, sessionId, podUid, tokenHash, limited })
     await this.#ensureProcesses()
   }
 
@@ -213,7 +266,7 @@ export class LocalSession {
       await this.#processes.endAll('work')
       // What a work that was killed leaves there would keep the next one from listening.
       await rm(this.folder.workSocket, { force: true })
-      const { mark } = await this.#processes.start('work', record.cgroup)
+      const { mark } = await this.#processes.start('work', this.#group)
       await this.#write({ ...record, work: mark })
     }
     if (this.record!.host === null) {
@@ -237,26 +290,41 @@ export class LocalSession {
     })
   }
 
-  async #clear(): Promise<void> {
+  async #endProcesses(): Promise<void> {
     const { folder, record } = this
+    this.#isRemoving = true
     if (record !== undefined && !record.removing) await this.#noteRemoving(record)
+    const group = this.#group
     // Seen before work ends: a child with another environment is known by its parents only.
     const family = await this.#processes.family()
     await this.#processes.terminate(this.marks())
-    await this.#processes.killEverything([...family, ...this.marks()], record?.cgroup ?? null)
-    if (record?.cgroup) await this.#deps.memory?.remove(record.cgroup)
+    await this.#processes.killEverything([...family, ...this.marks()], group)
+    if (group !== null) await this.#deps.memory?.remove(group)
     await rm(folder.workSocket, { force: true })
-    // The record goes last: without it nobody would know that something is left.
-    for (const part of [folder.workspace, folder.home, folder.spool]) await removeTree(part)
-    await removeTree(folder.root)
+  }
+
+  async #removeFiles(): Promise<void> {
+    try {
+      await removeTree(this.folder.root)
+    } finally {
+      // Where its files are known by their name alone, they are found by the next start all the same.
+      await removeTree(this.folder.state)
+    }
+  }
+
+  #forget(): void {
     this.record = undefined
     this.#child = undefined
     this.#exit = undefined
     this.#address = undefined
     this.#restartAt = undefined
     this.#failures = 0
+    this.#killFailures = 0
+    this.#fileFailures = 0
+    this.#removeAt = 0
     this.#workLost = false
     this.#toldHost = undefined
+    this.#isRemoving = false
     this.gone = true
     this.#deps.changed()
     this.#deps.wake()

@@ -4,7 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 /** A memory limit for one session's work, kept by a control group of its own. Host is not in it. */
 export interface MemoryLimiter {
-  /** Makes the group of a session; the folder that stands for it. */
+  /** The folder that stands for a session's group, whether it is there or not. */
+  groupOf(sessionId: string): string
+  /** Makes the group of a session; its folder. */
   create(sessionId: string): Promise<string>
   /** Puts a process, with all that it starts from now on, into the group. */
   add(group: string, pid: number): Promise<void>
@@ -60,9 +62,11 @@ async function hierarchies(limitBytes: number): Promise<Hierarchy[]> {
 }
 
 function limiterIn({ parent, limits, events }: Hierarchy): MemoryLimiter {
+  const groupOf = (sessionId: string): string => path.join(parent, `cliscale-${sessionId}`)
   return {
+    groupOf,
     create: async (sessionId) => {
-      const group = path.join(parent, `cliscale-${sessionId}`)
+      const group = groupOf(sessionId)
       await mkdir(group, { recursive: true })
       for (const [index, [file, value]] of Object.entries(limits).entries()) {
         // The first one is the limit; the others narrow swap, which a kernel may not account for.

@@ -1,56 +1,70 @@
 import { randomBytes } from 'node:crypto'
-import { chmod, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
+import { SESSION_ID_PATTERN } from '@cliscale/contract'
+import { z } from 'zod'
 import type { Address } from '../launcher.ts'
-import type { ProcessMark } from './process-table.ts'
 
-/** Where a session's files lie. Everything under `root` is for the owner only. */
+/** Folders of all sessions, in the data folder. */
+export const SESSIONS = 'sessions'
+export const LAUNCHES = 'launches'
+
+/**
+ * Where a session's files lie, all for the owner only. Its program runs as the same user: it is shown `root` alone, and
+ * what we go by lies in `state`, of which it is told nothing.
+ */
 export interface SessionFolder {
   readonly root: string
+  readonly workspace: string
+  readonly home: string
+  readonly state: string
   readonly record: string
   readonly identity: string
   readonly endpoint: string
   readonly spool: string
-  readonly workspace: string
-  readonly home: string
-  /** Unix socket that work listens on; outside `root`, because its path may have 107 bytes at most. */
+  /** Unix socket that work listens on; elsewhere, because its path may have 107 bytes at most. */
   readonly workSocket: string
 }
 
+const mark = z.object({ pid: z.int().min(2), start: z.string() }).nullable()
+
 /** What must outlive the server: written before and after each step of a launch. */
-export interface LaunchRecord {
-  readonly version: 1
-  readonly sessionId: string
-  readonly podUid: string
+const LaunchRecord = z.object({
+  version: z.literal(1),
+  sessionId: z.string().regex(SESSION_ID_PATTERN),
+  podUid: z.uuid(),
   /** SHA-256 of the identity token, in hex. */
-  readonly tokenHash: string
-  /** Folder of the memory limit; null when there is none. */
-  readonly cgroup: string | null
+  tokenHash: z.string().regex(/^[0-9a-f]{64}$/),
+  /** Whether its work has a memory limit. */
+  limited: z.boolean(),
   /** null before it was started for the first time. */
-  readonly work: ProcessMark | null
-  readonly host: ProcessMark | null
+  work: mark,
+  host: mark,
   /** Set before anything is killed or cleared away, so that an interrupted removal is taken up again. */
-  readonly removing: boolean
-}
+  removing: z.boolean(),
+})
+export type LaunchRecord = Readonly<z.infer<typeof LaunchRecord>>
 
 /** Where the files of a session lie. */
 export function sessionFolder(dataDir: string, runDir: string, sessionId: string): SessionFolder {
-  const root = path.join(dataDir, 'sessions', sessionId)
+  const root = path.join(dataDir, SESSIONS, sessionId)
+  const state = path.join(dataDir, LAUNCHES, sessionId)
   return {
     root,
-    record: path.join(root, 'launch.json'),
-    identity: path.join(root, 'identity'),
-    endpoint: path.join(root, 'endpoint.json'),
-    spool: path.join(root, 'spool'),
     workspace: path.join(root, 'workspace'),
     home: path.join(root, 'home'),
+    state,
+    record: path.join(state, 'launch.json'),
+    identity: path.join(state, 'identity'),
+    endpoint: path.join(state, 'endpoint.json'),
+    spool: path.join(state, 'spool'),
     workSocket: path.join(runDir, `${sessionId}.work`),
   }
 }
 
 /** Makes the folders of a session; those that are there stay. */
 export async function makeSessionFolder(folder: SessionFolder): Promise<void> {
-  for (const dir of [folder.root, folder.spool, folder.workspace, folder.home]) {
+  for (const dir of [folder.state, folder.spool, folder.root, folder.workspace, folder.home]) {
     await mkdir(dir, { recursive: true, mode: 0o700 })
   }
 }
@@ -73,12 +87,10 @@ export async function writeAtomically(file: string, text: string): Promise<void>
   }
 }
 
-/** The record of a launch; undefined when there is none that can be read. */
-export async function readLaunchRecord(file: string): Promise<LaunchRecord | undefined> {
-  const value = await readJson(file)
-  const record = value as Partial<LaunchRecord> | undefined
-  const whole = record?.version === 1 && typeof record.podUid === 'string' && typeof record.tokenHash === 'string'
-  return whole ? (record as LaunchRecord) : undefined
+/** The record of a session's launch; undefined when there is none that can be read, or it is another's. */
+export async function readLaunchRecord(file: string, sessionId: string): Promise<LaunchRecord | undefined> {
+  const record = LaunchRecord.safeParse(await readJson(file)).data
+  return record?.sessionId === sessionId ? record : undefined
 }
 
 /** Where the host says that it listens; undefined when it has not said so. */
@@ -92,24 +104,6 @@ export async function readEndpoint(file: string): Promise<Address | undefined> {
 /** Whether a host that has ended left the sign that nothing is left to do. */
 export async function isHostDone(file: string): Promise<boolean> {
   return ((await readJson(file)) as { done?: unknown } | undefined)?.done === true
-}
-
-/** Removes a folder with all that is in it, also folders that their owner may not write (a Go module cache has such). */
-export async function removeTree(dir: string): Promise<void> {
-  try {
-    await rm(dir, { recursive: true, force: true })
-  } catch (error) {
-    if (!['EACCES', 'EPERM', 'ENOTEMPTY'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
-    await openFolders(dir)
-    await rm(dir, { recursive: true, force: true })
-  }
-}
-
-async function openFolders(dir: string): Promise<void> {
-  await chmod(dir, 0o700)
-  for (const entry of await readdir(dir, { withFileTypes: true })) {
-    if (entry.isDirectory()) await openFolders(path.join(dir, entry.name))
-  }
 }
 
 async function readJson(file: string): Promise<unknown> {

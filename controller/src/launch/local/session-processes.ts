@@ -37,10 +37,10 @@ export class SessionProcesses {
    * @throws Error when it could not be started or put into its memory group; then it does not run.
    */
   async start(program: Program, group: string | null, watch?: (child: ChildProcess) => void) {
-    const log = await open(path.join(this.#folder.root, `${program}.log`), 'a', 0o600)
+    const log = await open(path.join(this.#folder.state, `${program}.log`), 'a', 0o600)
     try {
       const child = spawn(process.execPath, [this.#entry(program), this.#session.sessionId], {
-        cwd: this.#folder.root,
+        cwd: program === 'host' ? this.#folder.state : this.#folder.root,
         detached: true,
         stdio: ['ignore', log.fd, log.fd],
         env: this.#environment(program),
@@ -141,7 +141,7 @@ export class SessionProcesses {
     if (program === 'work') return { ...both, HOME: folder.home, CLISCALE_HOME_DIR: folder.home }
     return {
       ...both,
-      HOME: folder.root,
+      HOME: folder.state,
       CLISCALE_CONTROLLER_URL: options.controllerUrl,
       CLISCALE_IDENTITY_TOKEN_FILE: folder.identity,
       CLISCALE_SPOOL_DIR: folder.spool,

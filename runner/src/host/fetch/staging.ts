@@ -1,5 +1,6 @@
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, readdir, rename, stat } from 'node:fs/promises'
 import path from 'node:path'
+import { removeTree } from '@cliscale/service-kit'
 
 /** A place of its own for what is fetched, on the file system of the target; removed on dispose. */
 export interface Staging extends AsyncDisposable {
@@ -63,8 +64,4 @@ async function emptyFolder(folder: string, except: string): Promise<void> {
     const child = path.join(folder, name)
     if (child !== except) await removeTree(child)
   }
-}
-
-async function removeTree(folder: string): Promise<void> {
-  await rm(folder, { recursive: true, force: true, maxRetries: 3 })
 }
