@@ -6,7 +6,7 @@ import { build } from 'esbuild'
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
 
 /**
- * Bundles the runner's programs into `runner/dist/programs/{host,work}.js`. Each session starts both, and most of
+ * Bundles the runner's programs into `runner/dist/programs/{host,work,screen-worker}.js`. Each session starts both, and most of
  * what a start costs is loading hundreds of small modules: bundled, the host starts in less than half the processor
  * time. Only the terminal's native binding stays outside.
  */
@@ -16,7 +16,12 @@ export async function buildRunner() {
   await mkdir(path.dirname(target), { recursive: true })
   await build({
     absWorkingDir: root,
-    entryPoints: { host: 'runner/src/host/main.ts', work: 'runner/src/worker/main.ts' },
+    entryPoints: {
+      host: 'runner/src/host/main.ts',
+      work: 'runner/src/worker/main.ts',
+      // The host starts it as a thread, from the file beside its own.
+      'screen-worker': 'runner/src/host/terminal/screen-worker.ts',
+    },
     outdir: draft,
     bundle: true,
     platform: 'node',

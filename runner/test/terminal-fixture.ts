@@ -73,6 +73,8 @@ export async function openFixture(
       onFault: (error) => faults.push(error),
       ...options,
       ...more,
+      // On a busy machine too a test that wants a snapshot gets it.
+      limits: { snapshotMs: 15_000, ...options.limits, ...more.limits },
     })
   const fixture: Fixture = {
     dir,

@@ -58,7 +58,7 @@ export async function runHost(deps: HostDeps): Promise<void> {
     typing,
     onAnswer: (bytes) => viewers.session?.answer(bytes),
     onResize: (size) => viewers.session?.resize(size),
-    onFault: (err) => logger.error({ err }, 'the spool has a fault'),
+    onFault: (err) => logger.error({ err }, 'the terminal has a fault'),
     onViewerLeft: (event) => logger.info(event, 'a viewer left'),
   })
   writeFileAtomically(config.endpointFile, JSON.stringify({ port: terminal.port }))

@@ -16,7 +16,7 @@ export interface SessionTerminalOptions {
   readonly onAnswer: (bytes: Uint8Array) => void
   /** The size that rules now changed. */
   readonly onResize: (size: TerminalSize) => void
-  /** Told of a fault of the disk, once for each kind. The session goes on with what can be kept. */
+  /** Told of a fault of the disk or the screen, once for each kind. The session goes on with what can be kept. */
   readonly onFault?: (error: Error) => void
   /** Told when a connection of a viewer has ended, for the log. */
   readonly onViewerLeft?: (event: ViewerEvent) => void
@@ -59,7 +59,10 @@ export interface SessionTerminal extends AsyncDisposable {
   appendWork(offset: number, bytes: Uint8Array): void
   /** Appends bytes of the host itself, such as the line of a stage. @throws TypeError after `end`. */
   appendHost(text: string): void
-  /** Resolves when the screen has caught up enough to take more (it may lag by 1 MiB). Await between appends. */
+  /**
+   * Resolves when the screen has caught up enough (it may lag by 1 MiB), and never later than it takes to draw as much
+   * plain text. Await between appends.
+   */
   ready(): Promise<void>
   setStatus(status: StatusMessage): void
   /**

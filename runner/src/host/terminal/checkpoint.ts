@@ -1,4 +1,4 @@
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { TerminalSize } from '@cliscale/contract'
 import { CHECKPOINT_NAME } from './journal.ts'
@@ -29,4 +29,20 @@ export function loadCheckpoint(dir: string, head: number): Snapshot | undefined 
     // No checkpoint, or a broken one: the journal has everything that it had.
     return undefined
   }
+}
+
+/** Lies beside the journal while a host draws again what an earlier one had drawn. */
+const CATCH_UP_NAME = 'screen.catch-up'
+
+/** Whether the last host ended while it drew old output again: then that output is not touched any more. */
+export function isCatchingUp(dir: string): boolean {
+  return existsSync(path.join(dir, CATCH_UP_NAME))
+}
+
+export function markCatchUp(dir: string): void {
+  writeFileSync(path.join(dir, CATCH_UP_NAME), '', { mode: 0o600 })
+}
+
+export function clearCatchUp(dir: string): void {
+  rmSync(path.join(dir, CATCH_UP_NAME), { force: true })
 }

@@ -21,6 +21,16 @@ export interface TerminalLimits {
   readonly replayBytes: number
   /** A restart of the host parses at most about so much of the output again. */
   readonly checkpointBytes: number
+  /** A viewer waits so long for a snapshot; then it starts from the raw tail of the output. */
+  readonly snapshotMs: number
+  /** A snapshot has as much of the scrollback as fits. */
+  readonly snapshotBytes: number
+  /** Processor time after which the screen's thread counts as hung. */
+  readonly screenStallMs: number
+  /** Processor time that output may use beyond what plain text and a quarter of a processor give. */
+  readonly screenBudgetMs: number
+  /** Pause before a screen that was given up is made again; it doubles up to 64 times this. */
+  readonly screenPauseMs: number
   /** How long a viewer that is put out, or left at the end, may take to close. */
   readonly closeMs: number
 }
@@ -38,5 +48,10 @@ export const DEFAULT_LIMITS: TerminalLimits = {
   driverGraceMs: 5_000,
   replayBytes: MAX_REPLAY_BYTES,
   checkpointBytes: 16 * 1024 * 1024,
+  snapshotMs: 2_500,
+  snapshotBytes: 2 * 1024 * 1024,
+  screenStallMs: 1_500,
+  screenBudgetMs: 2_000,
+  screenPauseMs: 1_000,
   closeMs: 2_000,
 }

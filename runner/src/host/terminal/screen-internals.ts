@@ -1,3 +1,4 @@
+import type { SerializeAddon } from '@xterm/addon-serialize'
 import type { Terminal } from '@xterm/headless'
 
 /**
@@ -6,6 +7,7 @@ import type { Terminal } from '@xterm/headless'
  */
 interface Internals {
   readonly _core: {
+    writeSync(data: Uint8Array | string): void
     readonly _inputHandler: {
       readonly _parser: { readonly currentState: number }
       readonly _utf8Decoder: { readonly interim: Uint8Array }
@@ -25,6 +27,24 @@ function internals(terminal: Terminal): Internals['_core'] {
   return (terminal as unknown as Internals)._core
 }
 
+/** Parses at once: `write` returns to the event loop first. */
+export function writeSync(terminal: Terminal, data: Uint8Array | string): void {
+  internals(terminal).writeSync(data)
+}
+
+/** What puts a fresh parser into the string that this one is in; '' where it is in none. */
+export function reenter(terminal: Terminal): string {
+  // SOS, PM and APC; OSC; DCS that is ignored, or not known to anybody.
+  const { currentState } = internals(terminal)._inputHandler._parser
+  return { 7: '\x1bX', 8: '\x1b]!', 11: '\x1bP!x', 13: '\x1bP!x' }[currentState] ?? ''
+}
+
+/** Sequences that set the terminal's modes, for one that starts without its screen. */
+export function modesOf(terminal: Terminal, serializer: SerializeAddon): string {
+  const modes = (serializer as unknown as { _serializeModes(of: Terminal): string })._serializeModes(terminal)
+  return (terminal.buffer.active.type === 'alternate' ? '\x1b[?1049h' : '') + modes + unwrittenModes(terminal)
+}
+
 /** Whether the parser is in the middle of an escape sequence, and how many bytes of a UTF-8 character it holds. */
 export function pendingInput(terminal: Terminal): { inSequence: boolean; utf8Bytes: number } {
   const { _parser, _utf8Decoder } = internals(terminal)._inputHandler
@@ -36,11 +56,14 @@ const CURSOR_STYLES: Readonly<Record<string, number>> = { block: 1, underline: 3
 
 /** Sequences for the state that addon-serialize 0.14 does not write, to be appended to what it writes. */
 export function droppedState(terminal: Terminal): string {
+  return margins(terminal) + unwrittenModes(terminal)
+}
+
+function unwrittenModes(terminal: Terminal): string {
   const core = internals(terminal)
   const { cursorStyle, cursorBlink } = core.coreService.decPrivateModes
   const style = cursorStyle === undefined ? undefined : CURSOR_STYLES[cursorStyle]
   return [
-    margins(terminal),
     core._charsetService._charsets
       .slice(0, 2)
       .map((set, g) => (isLineDrawing(set) ? `\x1b${'()'[g]}0` : ''))

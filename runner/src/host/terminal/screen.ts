@@ -1,219 +1,346 @@
-import { SerializeAddon } from '@xterm/addon-serialize'
-import { Unicode11Addon } from '@xterm/addon-unicode11'
-// Node's lexer does not find the names of this CommonJS bundle: only the default import has them.
-import headless, { type IDisposable, type Terminal } from '@xterm/headless'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { TerminalSize } from '@cliscale/contract'
-import { guardTerminal } from '@cliscale/contract/terminal-guard'
-import { loadCheckpoint, saveCheckpoint, type Snapshot } from './checkpoint.ts'
+import { clearCatchUp, isCatchingUp, loadCheckpoint, markCatchUp, saveCheckpoint, type Snapshot } from './checkpoint.ts'
+import type { TerminalLimits } from './limits.ts'
 import type { OutputLog } from './output-log.ts'
-import { addAnswers } from './screen-answers.ts'
-import { droppedState, pendingInput } from './screen-internals.ts'
+import { rawTail } from './raw-tail.ts'
+import { AnswerBudget, ScreenBudget } from './screen-budget.ts'
+import type { ScreenAnswer } from './screen-messages.ts'
+import { ScreenLost, ScreenThread } from './screen-thread.ts'
 
-const SCROLLBACK_LINES = 5_000
-/** Largest piece that is given to the parser at once. */
+/** Largest piece that is given to the thread at once, and the processor time after which it gives the rest back. */
 const CHUNK_BYTES = 128 * 1024
-/** How far the screen may lag before `ready` waits. */
+const CHUNK_MS = 200
+/** How far the screen may lag before `ready` waits, and for how long, for each byte of output: as plain text takes. */
 const BACKLOG_BYTES = 1024 * 1024
-/** A snapshot blocks for some 50 ms: at most one a second, and never more than a twentieth of the time. */
-const SNAPSHOT_EVERY_MS = 1_000
-const SNAPSHOT_COST_FACTOR = 20
+const PATIENCE_MS_PER_BYTE = 60 / (1024 * 1024)
+const MOST_PATIENCE_MS = 500
+/** A screen that lags further goes on nearer to the head: nothing of what lies between is in its scrollback any more. */
+const SKIP_LAG_BYTES = 16 * 1024 * 1024
+const SKIP_TO_BYTES = 4 * 1024 * 1024
+/** Snapshots take at most a fifth of the thread's time. */
+const SNAPSHOT_EVERY_MS = 200
+const SNAPSHOT_COST_FACTOR = 4
+/** A screen that held so long begins again with the shortest pause when it is lost. */
+const GOOD_LIFE_MS = 60_000
 
 export interface ScreenOptions {
   readonly log: OutputLog
   readonly dir: string
-  /** Up to so far behind the head a viewer is sent what it missed byte by byte. */
-  readonly replayBytes: number
-  readonly checkpointBytes: number
+  readonly limits: Pick<
+    TerminalLimits,
+    | 'replayBytes'
+    | 'checkpointBytes'
+    | 'snapshotMs'
+    | 'snapshotBytes'
+    | 'screenStallMs'
+    | 'screenBudgetMs'
+    | 'screenPauseMs'
+  >
   /** Answers to terminal queries. Queries of output that was there at the start are not answered. */
   readonly onAnswer: (text: string) => void
   readonly onFault: (error: Error) => void
+  /** Stands in for the thread's program in tests. */
+  readonly program?: string
 }
 
 /**
- * A terminal without a display that reads the log as a viewer does: it pulls, so its backlog lies in the log and costs
- * no memory. Starts from the last checkpoint. Owns timers and the terminal; dispose it.
+ * The picture of the session for viewers that come late. A thread of its own reads the log as a viewer does: it pulls,
+ * so its backlog lies in the log and costs no memory, and nothing waits for it longer than plain text would take.
+ *
+ * A thread that hangs, fills its memory or uses up its budget is ended; after a pause that doubles, another begins at
+ * the head with the modes that were known. Until it has seen enough, viewers start from the raw tail of the output.
  */
-export class Screen implements Disposable {
+export class Screen implements AsyncDisposable {
   readonly #options: ScreenOptions
-  readonly #terminal: Terminal
-  readonly #serializer = new SerializeAddon()
-  readonly #disposables: IDisposable[] = []
-  /** Queries before this offset were met by an earlier life of the host. */
-  readonly #answerFrom: number
+  /** Queries before this offset were met by an earlier life of the host or of the screen. */
+  #answerFrom: number
+  #thread: ScreenThread | undefined
+  #start: Snapshot | undefined
   #offset = 0
-  /** Up to here nothing hangs in the middle of an escape sequence or a character. */
-  #safe = 0
-  #writing = false
-  #answering = false
-  #disposed = false
+  /** Where a screen began that does not know what was before. */
+  #blankFrom: number | undefined
+  #modes = ''
+  #drawn: TerminalSize | undefined
+  #catchesUp = false
+  /** False in the pause after a thread was lost. */
+  #alive = true
+  readonly #running: Promise<void>
+  readonly #end = new AbortController()
+  #budget: ScreenBudget | undefined
+  readonly #answers = new AnswerBudget(() => performance.now())
   #cached: Snapshot | undefined
   #nextSnapshotAt = 0
+  #waitedSince = 0
   #lastCheckpoint = 0
-  #timer: NodeJS.Timeout | undefined
-  #snapshotWaiters: ((snapshot: Snapshot) => void)[] = []
-  #readyWaiters: (() => void)[] = []
+  readonly #snapshotWaiters = new Set<(snapshot: Snapshot) => void>()
+  readonly #readyWaiters = new Set<() => void>()
+  #patienceMs = 0
+  #patienceFrom: number
+  #wake: (() => void) | undefined
 
   constructor(options: ScreenOptions) {
     this.#options = options
-    const start = loadCheckpoint(options.dir, options.log.head)
-    const size = start?.size ?? options.log.read(0, 1)?.size ?? options.log.size
-    this.#terminal = new headless.Terminal({
-      cols: size.columns,
-      rows: size.rows,
-      scrollback: SCROLLBACK_LINES,
-      allowProposedApi: true,
-      logLevel: 'off',
-    })
-    this.#terminal.loadAddon(new Unicode11Addon())
-    this.#terminal.unicode.activeVersion = '11'
-    this.#terminal.loadAddon(this.#serializer)
-    this.#answerFrom = options.log.head
-    const answer = (text: string): void => {
-      if (this.#answering) options.onAnswer(text)
-    }
-    this.#disposables.push(this.#terminal.onData(answer), ...addAnswers(this.#terminal, answer))
-    guardTerminal(this.#terminal, { onFault: (error) => options.onFault(error as Error) })
-    if (start) this.#restore(start)
-    else this.poke()
+    const { log, dir } = options
+    this.#answerFrom = this.#patienceFrom = log.head
+    if (isCatchingUp(dir)) this.#blankFrom = this.#offset = log.head
+    else this.#start = loadCheckpoint(dir, log.head)
+    this.#lastCheckpoint = this.#offset = this.#start?.seq ?? this.#offset
+    this.#catchesUp = this.#offset < log.head
+    this.#mark(this.#catchesUp)
+    this.#running = this.#run()
   }
 
   /** Call when the log has grown or its size has changed. */
   poke(): void {
-    if (!this.#writing && !this.#disposed) this.#next()
+    this.#wake?.()
   }
 
-  /** Resolves when the screen lags by at most 1 MiB. */
+  /** Resolves when the screen lags by at most 1 MiB, or when plain text of that length would have been drawn. */
   ready(): Promise<void> {
-    if (this.#lag <= BACKLOG_BYTES || this.#disposed) return Promise.resolve()
-    return new Promise((resolve) => this.#readyWaiters.push(resolve))
-  }
-
-  /** A snapshot from which the head is near. All callers that wait get the same one. */
-  snapshot(): Promise<Snapshot> {
-    const cached = this.#cached
-    if (cached && this.#options.log.head - cached.seq <= this.#freshBytes) return Promise.resolve(cached)
+    const { head } = this.#options.log
+    this.#patienceMs += (head - this.#patienceFrom) * PATIENCE_MS_PER_BYTE
+    this.#patienceMs = Math.min(MOST_PATIENCE_MS, this.#patienceMs)
+    this.#patienceFrom = head
+    if (this.#lag <= BACKLOG_BYTES || !this.#alive || this.#patienceMs < 5) return Promise.resolve()
+    const since = performance.now()
     return new Promise((resolve) => {
-      this.#snapshotWaiters.push(resolve)
-      if (!this.#writing) this.#settle()
+      const done = (): void => {
+        clearTimeout(timer)
+        this.#readyWaiters.delete(done)
+        this.#patienceMs = Math.max(0, this.#patienceMs - (performance.now() - since))
+        resolve()
+      }
+      const timer = setTimeout(done, this.#patienceMs)
+      this.#readyWaiters.add(done)
     })
   }
 
-  [Symbol.dispose](): void {
-    this.#disposed = true
-    clearTimeout(this.#timer)
-    for (const disposable of this.#disposables) disposable.dispose()
-    this.#terminal.dispose()
-    for (const resolve of this.#readyWaiters.splice(0)) resolve()
+  /**
+   * What a viewer starts from: never further behind the head than is replayed, and never later than `snapshotMs`.
+   * All callers that wait get the same one.
+   */
+  snapshot(): Promise<Snapshot> {
+    const { log, limits } = this.#options
+    if (this.#cached && log.head - this.#cached.seq <= this.#freshBytes) return Promise.resolve(this.#cached)
+    if (!this.#knowsEnough) return Promise.resolve(this.#rawTail())
+    return new Promise((resolve) => {
+      const done = (snapshot: Snapshot): void => {
+        clearTimeout(timer)
+        this.#snapshotWaiters.delete(done)
+        resolve(snapshot)
+      }
+      const timer = setTimeout(() => done(this.#rawTail()), limits.snapshotMs)
+      if (this.#snapshotWaiters.size === 0) this.#waitedSince = performance.now()
+      this.#snapshotWaiters.add(done)
+      this.poke()
+    })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#end.abort()
+    this.#mark(false)
+    this.poke()
+    for (const resolve of this.#readyWaiters) resolve()
+    this.#fail()
+    await this.#thread?.[Symbol.asyncDispose]()
+    await this.#running
+  }
+
+  get #disposed(): boolean {
+    return this.#end.signal.aborted
   }
 
   /** A snapshot so far behind leaves its viewer as much again before it needs the next. */
   get #freshBytes(): number {
-    return this.#options.replayBytes / 2
+    return this.#options.limits.replayBytes / 2
   }
 
   get #lag(): number {
     return this.#options.log.head - this.#offset
   }
 
-  #restore(start: Snapshot): void {
-    this.#writing = true
-    this.#terminal.write(start.bytes, () => {
-      this.#offset = this.#safe = this.#lastCheckpoint = start.seq
-      this.#next()
-    })
+  /** Whether there is a screen, and it has seen as much as the raw tail shows. */
+  get #knowsEnough(): boolean {
+    if (!this.#alive) return false
+    return this.#blankFrom === undefined || this.#offset - this.#blankFrom >= this.#freshBytes / 8
   }
 
-  #next(): void {
-    this.#writing = false
+  #rawTail(): Snapshot {
+    return rawTail(this.#options.log, this.#options.limits.replayBytes, this.#modes)
+  }
+
+  async #run(): Promise<void> {
+    const { limits, log, onFault } = this.#options
+    for (
+      let pauseMs = limits.screenPauseMs;
+      !this.#disposed;
+      pauseMs = Math.min(pauseMs * 2, limits.screenPauseMs * 64)
+    ) {
+      const since = performance.now()
+      try {
+        await this.#live()
+      } catch (error) {
+        if (this.#disposed) return
+        onFault(lostScreen(error as Error, pauseMs))
+      }
+      this.#fail()
+      this.#mark(false)
+      if (performance.now() - since > GOOD_LIFE_MS) pauseMs = limits.screenPauseMs
+      await sleep(pauseMs, undefined, { signal: this.#end.signal }).catch(() => {})
+      this.#alive = !this.#disposed
+      this.#start = undefined
+      this.#answerFrom = this.#blankFrom = this.#offset = this.#lastCheckpoint = log.head
+    }
+  }
+
+  /** One thread from its start to its end. @throws ScreenLost */
+  async #live(): Promise<void> {
+    const { limits, log, program } = this.#options
+    while (log.head === 0 && !this.#disposed) await this.#untilPoked()
     if (this.#disposed) return
-    const { log } = this.#options
-    const limit = this.#offset < this.#answerFrom ? Math.min(CHUNK_BYTES, this.#answerFrom - this.#offset) : CHUNK_BYTES
-    const chunk = log.read(this.#offset, limit)
-    if (!chunk) return this.#atGapOrHead()
-    this.#resize(chunk.size)
-    this.#writing = true
-    this.#answering = chunk.offset >= this.#answerFrom
-    this.#terminal.write(chunk.bytes, () => {
-      if (this.#disposed) return
-      this.#offset += chunk.bytes.length
-      this.#trackSafe(chunk.bytes)
-      this.#checkpoint()
-      this.#settle()
-      this.#next()
-    })
+    await using thread = await ScreenThread.start({ stallMs: limits.screenStallMs, program })
+    if (this.#disposed) return
+    this.#thread = thread
+    this.#budget = new ScreenBudget(limits.screenBudgetMs, () => performance.now())
+    const size = this.#start?.size ?? log.read(this.#offset, 1)?.size ?? log.size
+    const bytes = this.#start?.bytes ?? Buffer.from(this.#modes)
+    const answer = await thread.request({ type: 'start', size, offset: this.#offset, bytes: Uint8Array.from(bytes) })
+    this.#modes = answer.modes
+    this.#drawn = size
+    this.#start = undefined
+    while (!this.#disposed) await this.#step(thread)
   }
 
-  #atGapOrHead(): void {
+  async #step(thread: ScreenThread): Promise<void> {
     const { log } = this.#options
-    if (this.#offset < log.head) {
-      // Output that the full journal did not keep: what hangs in the parser must not swallow what follows.
-      this.#offset = this.#safe = log.nextReadable(this.#offset)
-      this.#writing = true
-      this.#terminal.write('\x18', () => this.#next())
+    if (this.#catchesUp && this.#offset >= this.#answerFrom) this.#mark(false)
+    if (this.#lag <= BACKLOG_BYTES) for (const resolve of this.#readyWaiters) resolve()
+    if (this.#lag === 0 && !isSame(this.#drawn, log.size)) {
+      this.#drawn = log.size
+      await thread.request({ type: 'resize', size: log.size })
       return
     }
-    this.#resize(log.size)
-    this.#settle()
+    const waitMs = this.#snapshotWaitMs()
+    if (waitMs === 0) return this.#serveSnapshot(thread)
+    if (this.#offset - this.#lastCheckpoint >= this.#options.limits.checkpointBytes) return this.#checkpoint(thread)
+    if (this.#lag > SKIP_LAG_BYTES) return this.#skip(thread, log.head - SKIP_TO_BYTES)
+    const most = this.#offset < this.#answerFrom ? Math.min(CHUNK_BYTES, this.#answerFrom - this.#offset) : CHUNK_BYTES
+    const chunk = log.read(this.#offset, most)
+    if (chunk) return this.#parse(thread, chunk.bytes, chunk.size)
+    if (this.#offset < log.head) return this.#skip(thread, this.#offset)
+    await this.#untilPoked(waitMs)
   }
 
-  #resize(size: TerminalSize): void {
-    if (size.columns === this.#terminal.cols && size.rows === this.#terminal.rows) return
-    // A cached snapshot stays good: a viewer that starts from it gets this resize in its place.
-    this.#terminal.resize(size.columns, size.rows)
+  async #parse(thread: ScreenThread, bytes: Uint8Array, size: TerminalSize): Promise<void> {
+    const offset = this.#offset
+    const answer = await thread.request({
+      type: 'parse',
+      offset,
+      size,
+      bytes: Uint8Array.from(bytes),
+      answering: offset >= this.#answerFrom,
+      budgetMs: CHUNK_MS,
+    })
+    this.#drawn = size
+    this.#offset = answer.offset
+    this.#modes = answer.modes
+    this.#reply(answer)
+    if (!this.#budget?.spend(answer.offset - offset, answer.cpuMs))
+      throw new ScreenLost('what the program prints takes too long to draw')
   }
 
-  /** What the parser holds has no effect yet, so the screen is that of the offset where it began. */
-  #trackSafe(chunk: Uint8Array): void {
-    const { inSequence, utf8Bytes } = pendingInput(this.#terminal)
-    if (!inSequence) this.#safe = this.#offset - utf8Bytes
-    else {
-      const start = Math.max(chunk.lastIndexOf(0x1b), lastC1(chunk))
-      if (start >= 0) this.#safe = this.#offset - chunk.length + start
-    }
+  #reply({ answers }: ScreenAnswer): void {
+    if (answers !== '' && this.#answers.take(answers.length)) this.#options.onAnswer(answers)
   }
 
-  #checkpoint(): void {
-    if (this.#offset - this.#lastCheckpoint < this.#options.checkpointBytes) return
+  /** Goes on at the next output that can be read. */
+  async #skip(thread: ScreenThread, from: number): Promise<void> {
+    const { log } = this.#options
+    const next = log.nextReadable(from)
+    const isReadable = log.read(next, 1) !== undefined
+    this.#offset = isReadable ? next : log.head
+    await thread.request({ type: 'skip', offset: this.#offset })
+  }
+
+  /** Until a snapshot may be made; undefined where nobody waits for one, or the head is too far. */
+  #snapshotWaitMs(): number | undefined {
+    if (this.#snapshotWaiters.size === 0 || this.#lag > this.#freshBytes) return undefined
+    const now = performance.now()
+    // Best at the head; but a program that prints on and on must not make its viewers wait.
+    const patientUntil = this.#lag === 0 ? 0 : this.#waitedSince + this.#options.limits.snapshotMs / 4
+    return Math.max(0, this.#nextSnapshotAt - now, patientUntil - now)
+  }
+
+  async #takeSnapshot(thread: ScreenThread): Promise<Snapshot | undefined> {
+    const { snapshot, cpuMs } = await thread.request({
+      type: 'snapshot',
+      maxBytes: this.#options.limits.snapshotBytes,
+    })
+    this.#nextSnapshotAt = performance.now() + Math.max(SNAPSHOT_EVERY_MS, cpuMs * SNAPSHOT_COST_FACTOR)
+    this.#cached = snapshot && { ...snapshot, bytes: Buffer.from(snapshot.bytes.buffer) }
+    return this.#cached
+  }
+
+  async #serveSnapshot(thread: ScreenThread): Promise<void> {
+    const { log, limits } = this.#options
+    const snapshot = await this.#takeSnapshot(thread)
+    // It stands still in a sequence that has no end, or the output was faster.
+    const isNear = snapshot && log.head - snapshot.seq <= limits.replayBytes
+    const shown = isNear ? snapshot : this.#rawTail()
+    for (const resolve of this.#snapshotWaiters) resolve(shown)
+  }
+
+  async #checkpoint(thread: ScreenThread): Promise<void> {
     this.#lastCheckpoint = this.#offset
+    const snapshot = await this.#takeSnapshot(thread)
+    if (!snapshot) return
     try {
-      saveCheckpoint(this.#options.dir, this.#take())
+      saveCheckpoint(this.#options.dir, snapshot)
     } catch (error) {
       this.#options.onFault(error as Error)
     }
   }
 
-  #settle(): void {
-    if (this.#lag <= BACKLOG_BYTES) for (const resolve of this.#readyWaiters.splice(0)) resolve()
-    if (this.#snapshotWaiters.length === 0 || this.#lag > this.#freshBytes || this.#timer) return
-    const wait = this.#nextSnapshotAt - performance.now()
-    if (wait > 0) {
-      this.#timer = setTimeout(() => {
-        this.#timer = undefined
-        if (!this.#writing) this.#settle()
-      }, wait)
-      return
-    }
-    const snapshot = this.#take()
-    for (const resolve of this.#snapshotWaiters.splice(0)) resolve(snapshot)
+  /** There is no screen: who waits for it waits no longer. */
+  #fail(): void {
+    this.#thread = undefined
+    this.#alive = false
+    this.#cached = undefined
+    for (const resolve of this.#readyWaiters) resolve()
+    if (this.#snapshotWaiters.size === 0) return
+    const tail = this.#rawTail()
+    for (const resolve of this.#snapshotWaiters) resolve(tail)
   }
 
-  #take(): Snapshot {
-    if (this.#cached?.seq === this.#safe) return this.#cached
-    const start = performance.now()
-    const bytes = Buffer.from(this.#serializer.serialize() + droppedState(this.#terminal))
-    const now = performance.now()
-    this.#nextSnapshotAt = now + Math.max(SNAPSHOT_EVERY_MS, (now - start) * SNAPSHOT_COST_FACTOR)
-    const size = { columns: this.#terminal.cols, rows: this.#terminal.rows }
-    this.#cached = { seq: this.#safe, size, bytes }
-    return this.#cached
+  #mark(catchesUp: boolean): void {
+    this.#catchesUp = catchesUp
+    try {
+      if (catchesUp) markCatchUp(this.#options.dir)
+      else clearCatchUp(this.#options.dir)
+    } catch (error) {
+      this.#options.onFault(error as Error)
+    }
+  }
+
+  /** Until `poke`, or for at most `limitMs`. */
+  async #untilPoked(limitMs?: number): Promise<void> {
+    if (this.#disposed) return
+    let timer: NodeJS.Timeout | undefined
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve
+      if (limitMs !== undefined) timer = setTimeout(resolve, limitMs)
+    })
+    this.#wake = undefined
+    clearTimeout(timer)
   }
 }
 
-/** Where the last C1 control in UTF-8 (C2 80 to C2 9F) begins; -1 when there is none. */
-function lastC1(bytes: Uint8Array): number {
-  for (let at = bytes.lastIndexOf(0xc2); at >= 0; at = at === 0 ? -1 : bytes.lastIndexOf(0xc2, at - 1)) {
-    const next = bytes[at + 1] ?? 0
-    if (next >= 0x80 && next < 0xa0) return at
-  }
-  return -1
+function isSame(a: TerminalSize | undefined, b: TerminalSize): boolean {
+  return a?.columns === b.columns && a.rows === b.rows
+}
+
+function lostScreen(error: Error, pauseMs: number): Error {
+  const detail = `The session's screen was given up: ${error.message}. It begins again in ${pauseMs} ms; until then viewers get the raw output.`
+  return Object.assign(new Error(detail, { cause: error }), { code: 'SCREEN_LOST' })
 }

@@ -47,8 +47,7 @@ class Terminal implements SessionTerminal {
     this.#screen = new Screen({
       log,
       dir: options.spoolDir,
-      replayBytes: limits.replayBytes,
-      checkpointBytes: limits.checkpointBytes,
+      limits,
       onFault,
       onAnswer: (text) => {
         if (!log.exit) options.onAnswer(Buffer.from(text))
@@ -164,7 +163,7 @@ class Terminal implements SessionTerminal {
     await this.#viewers.gone((this.#options.limits?.closeMs ?? DEFAULT_LIMITS.closeMs) + 100)
     await this.#server?.[Symbol.asyncDispose]()
     this.#viewers[Symbol.dispose]()
-    this.#screen[Symbol.dispose]()
+    await this.#screen[Symbol.asyncDispose]()
     this.#log[Symbol.dispose]()
   }
 

@@ -308,16 +308,22 @@ export class Viewer {
       this.#awaitingSnapshot = false
       if (!this.#maySend()) return
       if (snapshot.seq > this.#position) this.#sendSnapshot(snapshot)
-      else this.#position = this.#deps.log.nextReadable(this.#position)
+      else this.#position = this.#nextReadable()
       this.pump()
     })
+  }
+
+  /** Where there is something to send; always further on, also when the disk does not give what it should. */
+  #nextReadable(): number {
+    const { log } = this.#deps
+    const next = log.nextReadable(this.#position)
+    return log.read(next, 1) ? next : log.head
   }
 
   #sendSnapshot(snapshot: Snapshot): void {
     this.#sendSize(snapshot.size)
     this.#position = this.#acked = snapshot.seq
-    if (this.protocol === V1_PROTOCOL) this.#send(encodeSnapshot(snapshot.seq, snapshot.bytes))
-    else this.#send(encodeBytes(ServerType.data, Buffer.concat([RESET, snapshot.bytes])))
+    this.#send(snapshotMessage(snapshot, this.protocol))
   }
 
   #finish(exit: Exit): void {
@@ -326,4 +332,17 @@ export class Viewer {
     // What lies in the socket's buffer may be much for a slow line: it gets the time that a silent viewer gets.
     this.close(CLOSE.normal, 'the session has ended', this.#deps.limits.silenceMs)
   }
+}
+
+const messages = new WeakMap<Snapshot, Partial<Record<ViewerProtocol, Uint8Array>>>()
+
+/** All viewers are sent the same bytes: a copy for each would be megabytes for each. */
+function snapshotMessage(snapshot: Snapshot, protocol: ViewerProtocol): Uint8Array {
+  const known = messages.get(snapshot) ?? {}
+  messages.set(snapshot, known)
+  known[protocol] ??=
+    protocol === V1_PROTOCOL
+      ? encodeSnapshot(snapshot.seq, snapshot.bytes)
+      : encodeBytes(ServerType.data, Buffer.concat([RESET, snapshot.bytes]))
+  return known[protocol]
 }
