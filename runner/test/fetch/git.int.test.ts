@@ -317,9 +317,9 @@ describe('a place in a repository', () => {
     await using server = await startGitServer(root.path)
     const rows: [string, string, RegExp][] = [
       ['.git#mian', 'ref_not_found', /"mian".*Nearest: "main"/],
-      ['.git#feature', 'ref_not_found', /"feature"/],
-      ['.git#refs/pull/8/head', 'ref_not_found', /no such branch/],
-      [`.git#${'0'.repeat(40)}`, 'ref_not_found', /no such branch, tag or commit/],
+      ['.git#feature', 'ref_not_found', /"feature".*after "#"/],
+      ['.git#refs/pull/8/head', 'ref_not_found', /"refs\/pull\/8\/head"/],
+      [`.git#${'0'.repeat(40)}`, 'ref_not_found', /"0{40}"/],
       [`.git#${middle.slice(0, 10)}`, 'ref_not_found', /all of its 40 digits/],
       ['/src/tag/main/d', 'ref_not_found', /"main"/],
       ['/-/tree/main/d/sbu', 'folder_not_found', /"d\/sbu" not found at ref "main". Nearest: "d\/sub"/],
@@ -463,6 +463,19 @@ describe('a GitHub tree URL', () => {
     await using root = await createFolder()
     await using server = await startGitServer(root.path)
     expect((await tree(server, 'main')).failure?.reason).toBe('auth_required')
+  })
+
+  test('of a host that has no tarball at its address is fetched by git, unless a checksum vouches for one', async () => {
+    await using root = await createFolder()
+    const folder = await createRepository(root.path, { 'd/a': '1', b: '2' })
+    const commit = await git(folder, 'rev-parse', 'HEAD')
+    await using server = await startGitServer(root.path, (request, response) => {
+      if (request.url?.includes('/archive/')) response.writeHead(404).end()
+    })
+    expect((await tree(server, 'main/d')).tree).toEqual({ a: '1' })
+    expect((await tree(server, `${commit.slice(0, 8)}/d`)).tree).toEqual({ a: '1' })
+    expect((await tree(server, 'main/x')).failure?.reason).toBe('folder_not_found')
+    expect((await tree(server, 'main/d', { checksum: 'a'.repeat(64) })).failure?.reason).toBe('ref_not_found')
   })
 
   test('at a server that only speaks the old protocol', async () => {

@@ -10,7 +10,7 @@ import { singleTopFolder } from './entry-plan.ts'
 import { copyFolder } from './folder.ts'
 import { refNotFound } from './git-refs.ts'
 import { cloneRepository } from './git.ts'
-import { resolveTree, tarballUrl, treeRoot, type TreeUrl } from './github.ts'
+import { repositoryUrl, resolveTree, tarballUrl, treeRoot, type TreeUrl } from './github.ts'
 import { isBrokenDownload } from './http-errors.ts'
 import { DEFAULT_LIMITS, type FetchLimits } from './limits.ts'
 import { printable } from './refusal.ts'
@@ -149,30 +149,48 @@ async function fetchInto(
     case 'archive':
       return { folder: '', notes: await fetchArchive(staging, code, options, context) }
     case 'github-tree':
-      return { folder: '', notes: await fetchTree(staging, code, options, context) }
+      return fetchTree(staging, code, options, env, context)
     case 'git':
       return cloneRepository(code, staging.tree, { ...context, env, scratch: staging.scratch })
   }
 }
 
+/** A tarball, or, where a host that is not GitHub has none at its address and none was vouched for, by git. */
 async function fetchTree(
   staging: Staging,
   tree: TreeUrl,
   options: FetchCodeOptions,
+  env: NonNullable<FetchDeps['env']>,
   context: DownloadOptions,
-): Promise<string[]> {
+): Promise<Fetched> {
   const found = await resolveTree(tree, context)
-  const noTarball = (status: number): SessionFailure | undefined =>
-    status === 404 || status === 422 ? refNotFound(found.shortRef) : undefined
-  const url = tarballUrl(tree, found.ref).href
+  let isThere = true
+  const onStatus = (status: number): SessionFailure | undefined => {
+    isThere = ![404, 406, 410, 422].includes(status)
+    return status === 404 || status === 422 ? refNotFound(found.shortRef) : undefined
+  }
   const expected = expectedChecksum(tree, options)
-  const got = await fetchVerified(staging, url, expected, options, { ...context, onStatus: noTarball })
-  return unpackArchive(got.file, got.contentType, staging.tree, {
-    ...context,
-    outsideLinks: 'omit',
-    names: 'as-git',
-    root: (paths) => treeRoot(paths, found),
-  })
+  try {
+    const url = tarballUrl(tree, found.ref).href
+    const got = await fetchVerified(staging, url, expected, options, { ...context, onStatus })
+    const notes = await unpackArchive(got.file, got.contentType, staging.tree, {
+      ...context,
+      outsideLinks: 'omit',
+      names: 'as-git',
+      root: (paths) => treeRoot(paths, found),
+    })
+    return { folder: '', notes }
+  } catch (error) {
+    if (isThere || expected !== undefined || tree.origin === 'https://github.com') throw error
+    const { ref, folder } = found
+    const code = {
+      kind: 'git',
+      url: repositoryUrl(tree),
+      display: tree.display,
+      place: { kind: 'ref', ref, folder },
+    } as const
+    return cloneRepository(code, staging.tree, { ...context, env, scratch: staging.scratch })
+  }
 }
 
 async function fetchArchive(

@@ -90,7 +90,8 @@ export function findRef(ref: string, refs: Refs): string {
   const known = [ref, `refs/heads/${ref}`, `refs/tags/${ref}`].find((name) => refs.has(name))
   if (known !== undefined) return known
   if (/^[0-9a-f]{4,64}$/i.test(ref)) return ref.toLowerCase()
-  throw refNotFound(ref, nearest(ref, [...refs.keys()].map(shortName)))
+  const { detail } = refNotFound(ref, nearest(ref, [...refs.keys()].map(shortName)))
+  throw new SessionFailure('ref_not_found', `${detail} A name after "#" or in ?ref= of code_url is taken for one.`)
 }
 
 /**

@@ -6,7 +6,7 @@ import type { CodeUrl } from '@cliscale/contract/code-url'
 import type { DownloadOptions } from './download.ts'
 import { startGitProxy } from './git-proxy.ts'
 import { explainGit, type GitRun, runGit } from './git-process.ts'
-import { findRef, splitRef, wholeCommit } from './git-refs.ts'
+import { findRef, refNotFound, splitRef, wholeCommit } from './git-refs.ts'
 import { finishTree, listTree } from './git-tree.ts'
 import { listRefs } from './github.ts'
 
@@ -49,7 +49,9 @@ export async function cloneRepository(code: GitUrl, target: string, options: Clo
   const run = { env, signal: options.signal, cwd: target }
   for (const args of fetchSteps(code.url, target, wanted)) {
     const { code: exit, stderr } = await runGit(args, run)
-    if (exit !== 0) throw proxy.failure ?? explainGit(stderr, code.url)
+    if (exit === 0) continue
+    const failure = proxy.failure ?? explainGit(stderr, code.url)
+    throw failure.reason === 'ref_not_found' ? refNotFound(wanted.shortRef) : failure
   }
   const tree = await listTree(run, wanted, options.limits)
   // Paths are literal (GIT_LITERAL_PATHSPECS), so that none of them is a pattern.

@@ -12,13 +12,17 @@ export type TreeUrl = Extract<CodeUrl, { kind: 'github-tree' }>
 /** Branches and tags of a very large repository take about 2 MiB. */
 const MAX_REFS_BYTES = 16 * 1024 * 1024
 
+/** What git fetches from. */
+export function repositoryUrl(tree: TreeUrl): string {
+  return `${tree.origin}/${encodeURIComponent(tree.owner)}/${encodeURIComponent(tree.repo)}.git`
+}
+
 /**
  * Finds the ref and the folder that a tree URL means.
  * @throws SessionFailure `auth_required`, `ref_not_found`, and as `download`
  */
 export async function resolveTree(tree: TreeUrl, options: DownloadOptions): Promise<RefAndFolder> {
-  const repository = `${tree.origin}/${encodeURIComponent(tree.owner)}/${encodeURIComponent(tree.repo)}.git`
-  return splitRef(tree.refAndPath, await listRefs(repository, `${tree.owner}/${tree.repo}`, options))
+  return splitRef(tree.refAndPath, await listRefs(repositoryUrl(tree), `${tree.owner}/${tree.repo}`, options))
 }
 
 /**

@@ -113,26 +113,24 @@ function createParser(
 }
 
 function toEntry(entry: ReadEntry): ArchiveEntry {
-  const base = {
-    name: entry.path,
-    executable: ((entry.mode ?? 0) & 0o100) !== 0,
-    ...(entry.mtime === undefined ? {} : { mtimeMs: entry.mtime.getTime() }),
-  }
+  const name = entry.path
+  const executable = ((entry.mode ?? 0) & 0o100) !== 0
+  const mtimeMs = entry.mtime?.getTime() ?? Number.NaN
   switch (entry.type) {
     case 'File':
     case 'OldFile':
     case 'ContiguousFile':
       // node-tar gives no size where the field is negative or no number.
-      if (entry.header.size === undefined) throw refuse('odd-header', entry.path, 'has a size that is no number.')
-      return { ...base, kind: 'file', size: entry.size }
+      if (entry.header.size === undefined) throw refuse('odd-header', name, 'has a size that is no number.')
+      return { name, executable, mtimeMs, kind: 'file', size: entry.size }
     case 'Directory':
-      return { ...base, kind: 'folder', size: 0 }
+      return { name, executable, mtimeMs, kind: 'folder', size: 0 }
     case 'SymbolicLink':
-      return { ...base, kind: 'symlink', size: 0, target: entry.linkpath ?? '' }
+      return { name, executable, mtimeMs, kind: 'symlink', size: 0, target: entry.linkpath ?? '' }
     case 'Link':
-      return { ...base, kind: 'hardlink', size: 0, target: entry.linkpath ?? '' }
+      return { name, executable, mtimeMs, kind: 'hardlink', size: 0, target: entry.linkpath ?? '' }
     default:
-      throw refuse('special-file', entry.path, `is of the type ${entry.type}; only files, folders and links are taken.`)
+      throw refuse('special-file', name, `is of the type ${entry.type}; only files, folders and links are taken.`)
   }
 }
 
