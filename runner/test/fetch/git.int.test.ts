@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { access, mkdir, writeFile } from 'node:fs/promises'
 import http from 'node:http'
 import https from 'node:https'
@@ -368,6 +369,19 @@ describe('a place in a repository', () => {
     expect(files(await clone(server))).toEqual({ '.git': '/', ...whole })
     const tree = await runFetch(`${server.origin}/owner/repo/tree/main`, unsafe(server))
     expect(tree.tree).toEqual(whole)
+  })
+
+  test('two files whose names differ in case are two files where the file system tells them apart', async () => {
+    await using root = await createFolder()
+    const folder = await createRepository(root.path, { 'd/x': 'lower' })
+    await writeFile(path.join(root.path, 'upper'), 'upper')
+    const blob = await git(folder, 'hash-object', '-w', path.join(root.path, 'upper'))
+    await git(folder, 'update-index', '--add', '--cacheinfo', `100644,${blob},d/X`)
+    await git(folder, 'commit', '-q', '-m', 'twins')
+    await using server = await startGitServer(root.path)
+    const both = existsSync(path.join(folder, 'D')) ? {} : { d: '/', 'd/x': 'lower', 'd/X': 'upper' }
+    for (const rest of ['.git', '/tree/main', '/-/tree/main'])
+      expect(files(await runFetch(`${server.origin}/owner/repo${rest}`, unsafe(server)))).toMatchObject(both)
   })
 
   test('a connection that breaks off is tried once more', async () => {

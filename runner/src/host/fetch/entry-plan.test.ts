@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { cleanPath, createEntryPlan, createLinkCheck, singleTopFolder } from './entry-plan.ts'
+import { cleanPath, createEntryPlan, createLinkCheck, type NameRules, singleTopFolder } from './entry-plan.ts'
 import { DEFAULT_LIMITS } from './limits.ts'
 import { printable } from './refusal.ts'
 
@@ -71,6 +71,30 @@ describe('singleTopFolder', () => {
     [['a/b', '__MACOSX', '__MACOSX/a/._b', '._a', '.DS_Store'], 'a'],
     [['__MACOSX/x'], ''],
   ])('of %j is %p', (paths, top) => expect(singleTopFolder(paths)).toBe(top))
+})
+
+describe('names that differ only in case', () => {
+  const finish = (names: NameRules, ...entries: (readonly [string, 'file' | 'symlink' | 'folder'])[]): unknown => {
+    const plan = createEntryPlan(DEFAULT_LIMITS, names)
+    for (const [name, kind] of entries) plan.add({ name, kind, size: 0, executable: false, target: 't' })
+    return plan.finish({ root: () => '', outsideLinks: 'refuse' })
+  }
+  const twins = [['d/a', 'file'] as const, ['d/A', 'file'] as const]
+
+  test('are taken where they are files of a repository and the file system tells them apart', () => {
+    expect(() => finish('as-git-cased', ...twins)).not.toThrow()
+    for (const names of ['portable', 'as-git'] as const)
+      expect(() => finish(names, ...twins)).toThrow(/same-name-in-another-form/)
+  })
+
+  test.each([
+    ['a link', [['A', 'symlink'] as const, ['a', 'file'] as const]],
+    ['a folder', [['A/x', 'file'] as const, ['a', 'file'] as const]],
+    ['folders', [['A/x', 'file'] as const, ['a/y', 'file'] as const]],
+    ['Unicode forms', [['é', 'file'] as const, ['e\u0301', 'file'] as const]],
+  ])('are refused everywhere where one is of another kind: %s', (_case, entries) =>
+    expect(() => finish('as-git-cased', ...entries)).toThrow(/same-name-in-another-form/),
+  )
 })
 
 describe('the number of entries', () => {

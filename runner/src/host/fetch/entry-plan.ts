@@ -42,8 +42,11 @@ export interface PlanOptions {
   readonly names?: NameRules
 }
 
-/** `as-git`: backslashes and colons are characters like others, as a repository may have them. */
-export type NameRules = 'portable' | 'as-git'
+/**
+ * `as-git`: backslashes and colons are characters like others, as a repository may have them. `as-git-cased`: so are
+ * upper and lower case, where the file system tells two such files apart.
+ */
+export type NameRules = 'portable' | 'as-git' | 'as-git-cased'
 
 /** Collects an archive's entries in order. `add` and `finish` throw SessionFailure `archive_refused`. */
 export function createEntryPlan(
@@ -81,7 +84,7 @@ export function createEntryPlan(
       const planned = entries.map((entry) => place(entry, root, limits, options, leftOut))
       if (!planned.some((entry) => entry !== undefined && entry.kind !== 'folder'))
         throw refuse('empty', undefined, 'The archive contains no files.')
-      checkNames(planned)
+      checkNames(planned, names)
       const plan = applyLinkRules(copyHardLinkedLinks(planned), options)
       return leftOut.size === 0 ? plan : { ...plan, notes: [leftOutNote(leftOut), ...plan.notes] }
     },
@@ -173,7 +176,7 @@ export function below(path: string, root: string): string | undefined {
 }
 
 /** Twice the same name, names that a file system may take for the same, and entries below something that is no folder. */
-function checkNames(entries: readonly (PlannedEntry | undefined)[]): void {
+function checkNames(entries: readonly (PlannedEntry | undefined)[], rules: NameRules): void {
   const kinds = new Map<string, PlannedEntry['kind']>()
   const forms = new Map<string, string>()
   for (const entry of entries) {
@@ -182,8 +185,9 @@ function checkNames(entries: readonly (PlannedEntry | undefined)[]): void {
     if (known !== undefined && (known !== 'folder' || entry.kind !== 'folder'))
       throw refuse('duplicate-name', entry.name, 'is there twice.')
     kinds.set(entry.path, entry.kind)
-    checkForms(entry, forms)
   }
+  const isFile = (path: string): boolean => rules === 'as-git-cased' && kinds.get(path) === 'file'
+  for (const entry of entries) if (entry !== undefined && entry.path !== '') checkForms(entry, forms, isFile)
   for (const entry of entries) {
     if (entry === undefined) continue
     for (let at = entry.path.indexOf('/'); at !== -1; at = entry.path.indexOf('/', at + 1)) {
@@ -194,12 +198,15 @@ function checkNames(entries: readonly (PlannedEntry | undefined)[]): void {
   }
 }
 
-function checkForms(entry: PlannedEntry, forms: Map<string, string>): void {
+/** `mayDiffer`: which paths may be like another in all but case. */
+function checkForms(entry: PlannedEntry, forms: Map<string, string>, mayDiffer: (path: string) => boolean): void {
   for (let at = entry.path.indexOf('/'); ; at = entry.path.indexOf('/', at + 1)) {
     const path = at === -1 ? entry.path : entry.path.slice(0, at)
-    const folded = path.normalize('NFC').toLowerCase()
+    const form = path.normalize('NFC')
+    const folded = form.toLowerCase()
     const other = forms.get(folded)
-    if (other !== undefined && other !== path)
+    const isTwin = other !== undefined && other !== path
+    if (isTwin && !(form !== other.normalize('NFC') && mayDiffer(path) && mayDiffer(other)))
       throw refuse(
         'same-name-in-another-form',
         entry.name,

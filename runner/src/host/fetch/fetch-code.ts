@@ -6,7 +6,7 @@ import { isSessionFailure, SessionFailure } from '../failure.ts'
 import { unpackArchive } from './archive.ts'
 import { type Resolve, systemResolve } from './dial.ts'
 import { download, type DownloadOptions } from './download.ts'
-import { singleTopFolder } from './entry-plan.ts'
+import { type NameRules, singleTopFolder } from './entry-plan.ts'
 import { copyFolder } from './folder.ts'
 import { refNotFound } from './git-refs.ts'
 import { cloneRepository } from './git.ts'
@@ -151,9 +151,11 @@ async function fetchInto(
     case 'github-tree':
       return fetchTree(staging, code, options, env, context)
     case 'git':
-      return cloneRepository(code, staging.tree, { ...context, env, scratch: staging.scratch })
+      return cloneRepository(code, staging.tree, { ...context, env, scratch: staging.scratch, names: namesOf(staging) })
   }
 }
+
+const namesOf = (staging: Staging): NameRules => (staging.tellsCaseApart ? 'as-git-cased' : 'as-git')
 
 /** A tarball, or, where a host that is not GitHub has none at its address and none was vouched for, by git. */
 async function fetchTree(
@@ -176,7 +178,7 @@ async function fetchTree(
     const notes = await unpackArchive(got.file, got.contentType, staging.tree, {
       ...context,
       outsideLinks: 'omit',
-      names: 'as-git',
+      names: namesOf(staging),
       root: (paths) => treeRoot(paths, found),
     })
     return { folder: '', notes }
@@ -189,7 +191,7 @@ async function fetchTree(
       display: tree.display,
       place: { kind: 'ref', ref, folder },
     } as const
-    return cloneRepository(code, staging.tree, { ...context, env, scratch: staging.scratch })
+    return cloneRepository(code, staging.tree, { ...context, env, scratch: staging.scratch, names: namesOf(staging) })
   }
 }
 

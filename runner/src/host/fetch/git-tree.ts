@@ -2,7 +2,7 @@
 import { lstat, readFile, symlink, unlink } from 'node:fs/promises'
 import path from 'node:path'
 import { SessionFailure } from '../failure.ts'
-import { below, createEntryPlan, createLinkCheck } from './entry-plan.ts'
+import { below, createEntryPlan, createLinkCheck, type NameRules } from './entry-plan.ts'
 import { type GitRun, runGit } from './git-process.ts'
 import { folderNotFound } from './github.ts'
 import type { FetchLimits } from './limits.ts'
@@ -40,9 +40,9 @@ function readEntry(record: string): TreeEntry {
 export async function listTree(
   run: GitRun,
   { folder, shortRef }: { readonly folder: string; readonly shortRef: string },
-  limits: FetchLimits,
+  { limits, names }: { readonly limits: FetchLimits; readonly names: NameRules },
 ): Promise<ListedTree> {
-  const plan = createEntryPlan(limits, 'as-git')
+  const plan = createEntryPlan(limits, names)
   const found = { links: [] as string[], small: [] as string[], submodules: 0 }
   const all: string[] = []
   const root: { kind?: TreeEntry['kind'] } = folder === '' ? { kind: 'folder' } : {}

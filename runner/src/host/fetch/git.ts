@@ -4,6 +4,7 @@ import path from 'node:path'
 import tls from 'node:tls'
 import type { CodeUrl } from '@cliscale/contract/code-url'
 import type { DownloadOptions } from './download.ts'
+import type { NameRules } from './entry-plan.ts'
 import { startGitProxy } from './git-proxy.ts'
 import { explainGit, type GitRun, runGit } from './git-process.ts'
 import { findRef, refNotFound, splitRef, wholeCommit } from './git-refs.ts'
@@ -17,6 +18,7 @@ export interface CloneOptions extends DownloadOptions {
   readonly env: Readonly<Record<string, string | undefined>>
   /** A folder that exists, for files of ours; removed by the caller. */
   readonly scratch: string
+  readonly names: NameRules
 }
 
 export type GitUrl = Extract<CodeUrl, { kind: 'git' }>
@@ -53,7 +55,7 @@ export async function cloneRepository(code: GitUrl, target: string, options: Clo
     const failure = proxy.failure ?? explainGit(stderr, code.url)
     throw failure.reason === 'ref_not_found' ? refNotFound(wanted.shortRef) : failure
   }
-  const tree = await listTree(run, wanted, options.limits)
+  const tree = await listTree(run, wanted, options)
   // Paths are literal (GIT_LITERAL_PATHSPECS), so that none of them is a pattern.
   const which = wanted.folder === '' ? ['--force', 'HEAD', '--'] : ['HEAD', '--', wanted.folder]
   const checkout = await runGit(['checkout', '--quiet', ...which], run)

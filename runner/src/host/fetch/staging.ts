@@ -1,4 +1,5 @@
-import { mkdir, readdir, rename, stat } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdir, readdir, rename, rmdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { removeTree } from '@cliscale/service-kit'
 
@@ -12,6 +13,8 @@ export interface Staging extends AsyncDisposable {
   readonly scratch: string
   /** Makes everything as it was at the beginning, for another try. */
   reset(): Promise<void>
+  /** Whether names that differ only in case are those of two files here. */
+  readonly tellsCaseApart: boolean
   /** Makes what lies in a folder of the staging area the whole content of the target. */
   moveToTarget(from: string): Promise<void>
 }
@@ -26,7 +29,12 @@ export async function openStaging(targetDir: string): Promise<Staging> {
   await emptyFolder(targetDir, folder)
   const tree = path.join(folder, 'tree')
   await mkdir(tree)
+  const probe = path.join(folder, 'Case')
+  await mkdir(probe)
+  const tellsCaseApart = !existsSync(path.join(folder, 'case'))
+  await rmdir(probe)
   return {
+    tellsCaseApart,
     download: path.join(folder, 'download'),
     tree,
     scratch: folder,
