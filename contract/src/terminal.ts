@@ -23,10 +23,10 @@ export const BEARER_PROTOCOL_PREFIX = 'cliscale.bearer.'
 export const MAX_CLIENT_MESSAGE_BYTES = 64 * 1024 + 1
 /** Output further behind the head than this is not replayed byte by byte: the viewer gets a SNAPSHOT instead. */
 export const MAX_REPLAY_BYTES = 4 * 1024 * 1024
-/** What a `cliscale.v1` viewer may have received but not acknowledged, in bytes. */
-export const VIEWER_WINDOW_BYTES = 512 * 1024
+/** What a `cliscale.v1` viewer may have received but not acknowledged, in bytes; less for one that takes long. */
+export const VIEWER_WINDOW_BYTES = 256 * 1024
 /** A `cliscale.v1` viewer acknowledges at least each time it has processed this many bytes. */
-export const ACK_EVERY_BYTES = 64 * 1024
+export const ACK_EVERY_BYTES = 32 * 1024
 /** Input that a viewer may have sent and the program not taken, in bytes; a single message may go beyond. */
 export const INPUT_WINDOW_BYTES = 64 * 1024
 /** The session host says something at least this often, in milliseconds; HELLO names it. */
@@ -106,6 +106,11 @@ export interface TypedHead {
    * a terminal flushes its input; else this message counts for nothing, and the byte comes again in its turn.
    */
   readonly ahead?: true
+}
+
+/** Whether a byte can be a key that interrupts: a control other than those that text and key sequences are made of. */
+export function mayInterrupt(byte: number): boolean {
+  return (byte < 0x20 && byte !== 0x09 && byte !== 0x0a && byte !== 0x0d && byte !== 0x1b) || byte === 0x7f
 }
 
 /** Whether this viewer's window decides the size. */

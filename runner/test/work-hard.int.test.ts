@@ -76,6 +76,31 @@ describe('input', () => {
   })
 })
 
+describe('a host that is slow', () => {
+  test('gets little more of a flood after Ctrl-C: what is on its way is bounded by time', async () => {
+    await using work = startWork()
+    const link = await work.connect()
+    link.send({ type: 'prepare', order: order(`bash --norc -c 'trap : INT; yes; echo done'`) })
+    let typedAt = Infinity
+    let after = 0
+    for await (const event of link.events()) {
+      if (event.type === 'prepared') link.send({ type: 'go', size: { columns: 80, rows: 24 } })
+      if (event.type === 'exit') break
+      if (event.type !== 'output') continue
+      const end = event.offset + event.bytes.length
+      await sleep(event.bytes.length / 1000) // a megabyte a second
+      link.send({ type: 'ack', offset: end })
+      if (typedAt < Infinity) after += event.bytes.length
+      else if (end > 1_000_000) {
+        new Typist(link).type('\x03')
+        typedAt = end
+      }
+    }
+    expect(after).toBeGreaterThan(0)
+    expect(after).toBeLessThan(400_000)
+  })
+})
+
 describe('a host that does not acknowledge', () => {
   test('makes the program block at 8 MiB, and then gets every byte', async () => {
     await using work = startWork()

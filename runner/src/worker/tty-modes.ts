@@ -25,8 +25,3 @@ function keyOf(name: string | undefined): number | undefined {
   if (name.length === 2 && name.startsWith('^')) return name.charCodeAt(1) ^ 0x40
   return undefined
 }
-
-/** Whether a byte can be a key that interrupts: a control other than those that text and key sequences are made of. */
-export function mayInterrupt(byte: number): boolean {
-  return (byte < 0x20 && byte !== 0x09 && byte !== 0x0a && byte !== 0x0d && byte !== 0x1b) || byte === 0x7f
-}

@@ -1,6 +1,7 @@
+import { mayInterrupt } from '@cliscale/contract'
 import type { TypedPiece } from '../relay/frames.ts'
 import type { TypedProgress } from '../relay/messages.ts'
-import { DEFAULT_SIGNALS, mayInterrupt, type TtyModes } from './tty-modes.ts'
+import { DEFAULT_SIGNALS, type TtyModes } from './tty-modes.ts'
 
 /** Answers of the terminal that wait for a program that does not read; more are dropped. */
 const MAX_ANSWER_BYTES = 64 * 1024

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import path from 'node:path'
 import { DEFAULT_SIZE, type TerminalSize } from '@cliscale/contract'
 import type { Logger } from '@cliscale/service-kit'
+import { FlightWindow } from '../relay/flight-window.ts'
 import type { EndCause, HostMessage, PreparedOrder, WorkExit, WorkStage, WorkState } from '../relay/messages.ts'
 import { doneLine, failedLine, noteLine, plain } from '../relay/stage-lines.ts'
 import { commandEnvironment } from './environment.ts'
@@ -17,11 +18,12 @@ import { PtyRun, type RunExit } from './pty-run.ts'
 import { takeCode } from './take-code.ts'
 import { TypedInput } from './typed-input.ts'
 
-/** Output that the host has not acknowledged; at this much the terminal is not read on, and the command blocks. */
-export const MAX_UNACKNOWLEDGED_BYTES = 8 * 1024 * 1024
+/** Output that no host has acknowledged; at this much the terminal is not read on, and the command blocks. */
+const MAX_UNACKNOWLEDGED_BYTES = 8 * 1024 * 1024
+/** While a host is there: what keeps it busy for about so long. More would be in front of what Ctrl-C ends. */
+const FLIGHT = { targetMs: 50, minBytes: 64 * 1024, startBytes: 64 * 1024, maxBytes: 4 * 1024 * 1024 } as const
 /** As the message may have of it. */
 const MAX_RAN_CHARS = 200
-const RESUME_BYTES = MAX_UNACKNOWLEDGED_BYTES / 2
 
 export interface WorkOptions {
   readonly workspaceDir: string
@@ -57,6 +59,7 @@ export class Work {
   private readonly options: WorkOptions
   private readonly output = new OutputBuffer()
   private readonly typed = new TypedInput((progress) => this.connection?.send({ type: 'typed', progress }))
+  private readonly flight = new FlightWindow({ ...FLIGHT, clock: () => performance.now() })
   private state: WorkState = 'waiting'
   private secret: string | undefined
   private connection: HostConnection | undefined
@@ -93,6 +96,7 @@ export class Work {
         if (this.connection !== connection) return
         this.connection = undefined
         this.hostlessSinceMs = Date.now()
+        this.steer()
       },
     })
     connection.onDrain(() => this.pump())
@@ -160,10 +164,20 @@ export class Work {
 
   private acknowledge(offset: number): void {
     this.output.acknowledge(offset)
-    if (this.paused && this.output.unacknowledged <= RESUME_BYTES) {
-      this.paused = false
-      this.run?.resume()
+    this.flight.acknowledged(this.output.base)
+    this.steer()
+  }
+
+  /** Reads the terminal on, or not, by what is not acknowledged. */
+  private steer(): void {
+    const most = this.connection === undefined ? MAX_UNACKNOWLEDGED_BYTES : this.flight.bytes
+    const open = this.output.unacknowledged
+    if (this.paused ? open > most / 2 : open < most) {
+      return
     }
+    this.paused = !this.paused
+    if (this.paused) this.run?.pause()
+    else this.run?.resume()
   }
 
   private stop(cause: EndCause, graceMs: number): void {
@@ -176,10 +190,8 @@ export class Work {
   private emit(bytes: Buffer): void {
     this.output.append(bytes)
     this.atLineStart = bytes.at(-1) === 0x0a
-    if (!this.paused && this.output.unacknowledged >= MAX_UNACKNOWLEDGED_BYTES) {
-      this.paused = true
-      this.run?.pause()
-    }
+    this.flight.sent(this.output.head)
+    this.steer()
     if (this.flushing) return
     this.flushing = true
     // The terminal gives 4 KiB a read; what one turn of the event loop brings goes out together.

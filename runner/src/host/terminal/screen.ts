@@ -118,11 +118,12 @@ export class Screen implements AsyncDisposable {
 
   /**
    * What a viewer starts from: never further behind the head than is replayed, and never later than `snapshotMs`.
-   * All callers that wait get the same one.
+   * All callers that wait get the same one. One in a hurry wants no older one and waits less: the output is quiet.
    */
-  snapshot(): Promise<Snapshot> {
+  snapshot(hurry?: { readonly nearBytes: number; readonly limitMs: number }): Promise<Snapshot> {
     const { log, limits } = this.#options
-    if (this.#cached && log.head - this.#cached.seq <= this.#freshBytes) return Promise.resolve(this.#cached)
+    const nearBytes = hurry?.nearBytes ?? this.#freshBytes
+    if (this.#cached && log.head - this.#cached.seq <= nearBytes) return Promise.resolve(this.#cached)
     if (!this.#knowsEnough) return Promise.resolve(this.#rawTail())
     return new Promise((resolve) => {
       const done = (snapshot: Snapshot): void => {
@@ -130,7 +131,7 @@ export class Screen implements AsyncDisposable {
         this.#snapshotWaiters.delete(done)
         resolve(snapshot)
       }
-      const timer = setTimeout(() => done(this.#rawTail()), limits.snapshotMs)
+      const timer = setTimeout(() => done(this.#rawTail()), hurry?.limitMs ?? limits.snapshotMs)
       if (this.#snapshotWaiters.size === 0) this.#waitedSince = performance.now()
       this.#snapshotWaiters.add(done)
       this.poke()

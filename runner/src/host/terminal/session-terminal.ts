@@ -65,7 +65,10 @@ class Terminal implements SessionTerminal {
       limits,
       clock: () => performance.now(),
       typing: options.typing,
-      onTyped: (viewer) => this.#driver.typed(viewer),
+      onTyped: (viewer, interrupts) => {
+        this.#driver.typed(viewer)
+        if (interrupts) this.#viewers.catchUp()
+      },
       onSize: (viewer, size, claim) => this.#driver.wants(viewer, size, claim),
       isDriver: ({ viewer }) => viewer === this.#driver.viewer,
       onLeft: (viewer, event) => {

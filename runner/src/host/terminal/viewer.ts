@@ -8,6 +8,7 @@ import {
   encodeSnapshot,
   type Exit,
   type Hello,
+  mayInterrupt,
   type Mode,
   ServerType,
   type StatusMessage,
@@ -16,6 +17,7 @@ import {
   V1_PROTOCOL,
   VIEWER_WINDOW_BYTES,
 } from '@cliscale/contract'
+import { FlightWindow } from '../../relay/flight-window.ts'
 import type { Typing } from '../typing.ts'
 import type { Snapshot } from './checkpoint.ts'
 import type { Claim } from './driver.ts'
@@ -29,6 +31,18 @@ import { ViewerInput } from './viewer-input.ts'
 /** Fixed, because ttyd's own title shows the command line to every viewer. */
 const TTY_TITLE = 'CLI Scale'
 const CHUNK_BYTES = 64 * 1024
+/** What is on its way to a viewer keeps it busy for about so long; the least is what viewers of older pages need. */
+const FLIGHT = {
+  targetMs: 100,
+  minBytes: 64 * 1024,
+  startBytes: VIEWER_WINDOW_BYTES,
+  maxBytes: VIEWER_WINDOW_BYTES,
+} as const
+/**
+ * After a key that interrupts, a viewer that is further behind than this waits until the output is quiet, or for
+ * `mostMs`, and then goes on from a snapshot: what lies between is what nobody wanted to see any more.
+ */
+const CATCH_UP = { behindBytes: 128 * 1024, quietMs: 25, mostMs: 150, nearBytes: 64 * 1024, limitMs: 250 } as const
 /** What may wait in this process for a socket before sending stops; `tty` viewers have nothing but this. */
 const SOCKET_BUFFER_BYTES = { [V1_PROTOCOL]: 1024 * 1024, [TTY_PROTOCOL]: 256 * 1024 } as const
 const RESET = Buffer.from('\x1bc')
@@ -42,8 +56,8 @@ export interface ViewerDeps {
   /** Milliseconds of a clock that never goes back. */
   readonly clock: () => number
   readonly typing: Typing
-  /** A read-write viewer types. */
-  readonly onTyped: (viewer: Viewer) => void
+  /** A read-write viewer types; `interrupts`: a key that may interrupt the program. */
+  readonly onTyped: (viewer: Viewer, interrupts: boolean) => void
   readonly onSize: (viewer: Viewer, size: TerminalSize, claim: Claim) => void
   /** Whether this viewer's size rules. */
   readonly isDriver: (viewer: Viewer) => boolean
@@ -67,6 +81,9 @@ export class Viewer {
   #state: 'new' | 'greeted' | 'live' | 'closing' = 'new'
   #position = 0
   #acked = 0
+  readonly #flight: FlightWindow
+  #hold: NodeJS.Timeout | undefined
+  #hurryUntil = 0
   #size: TerminalSize | undefined
   #paused = false
   #awaitingSnapshot = false
@@ -89,6 +106,7 @@ export class Viewer {
     this.mode = claims.mode
     this.protocol = socket.protocol === V1_PROTOCOL ? V1_PROTOCOL : TTY_PROTOCOL
     this.#openedAt = this.#heardAt = this.#pingedAt = this.#beatAt = deps.clock()
+    this.#flight = new FlightWindow({ ...FLIGHT, clock: deps.clock })
     this.#input = new ViewerInput({
       socket,
       viewer: claims.viewer,
@@ -115,7 +133,9 @@ export class Viewer {
     if (this.#state === 'greeted') this.#greet()
     this.#sendStatus()
     this.#sendDriver()
-    while (this.#maySend()) {
+    for (;;) {
+      if (this.#mayHoldOn()) return this.#holdOn()
+      if (!this.#maySend()) return
       const { log, limits } = this.#deps
       if (log.head - this.#position > limits.replayBytes) return this.#jump()
       const chunk = log.read(this.#position, Math.min(CHUNK_BYTES, this.#room()))
@@ -128,6 +148,7 @@ export class Viewer {
       this.#sendSize(chunk.size)
       this.#position += chunk.bytes.length
       this.sentBytes += chunk.bytes.length
+      this.#flight.sent(this.#position)
       this.#send(encodeBytes(ServerType.data, chunk.bytes))
     }
   }
@@ -137,6 +158,34 @@ export class Viewer {
     if (this.protocol !== V1_PROTOCOL) return
     this.#status = { ...status, heartbeatMs: this.#deps.limits.heartbeatMs }
     this.#sendStatus()
+  }
+
+  /** Somebody typed a key that interrupts the program: this viewer is to see the end, not the way there. */
+  catchUp(): void {
+    this.#hurryUntil = this.#deps.clock() + CATCH_UP.mostMs
+    this.pump()
+  }
+
+  #isBehind(): boolean {
+    return this.#deps.log.head - this.#position > CATCH_UP.behindBytes
+  }
+
+  #mayHoldOn(): boolean {
+    if (this.#state !== 'live' || this.#hold !== undefined || this.#awaitingSnapshot) return false
+    return this.#deps.clock() < this.#hurryUntil && this.#isBehind()
+  }
+
+  /** Sends nothing until the output is quiet, or for as long as it takes at most. */
+  #holdOn(): void {
+    const { clock, log } = this.#deps
+    const { head } = log
+    this.#hold = setTimeout(() => {
+      if (head !== log.head && clock() < this.#hurryUntil) return this.#holdOn()
+      this.#hold = undefined
+      this.#hurryUntil = 0
+      if (this.#isBehind() && !this.#awaitingSnapshot) this.#jump(true)
+      else this.pump()
+    }, CATCH_UP.quietMs)
   }
 
   /** Input of a stream came further. */
@@ -184,6 +233,7 @@ export class Viewer {
     this.#state = 'closing'
     // The answer to a close must be read.
     this.#input.end()
+    clearTimeout(this.#hold)
     clearTimeout(this.#closeTimer)
   }
 
@@ -206,10 +256,10 @@ export class Viewer {
     }
     switch (message.type) {
       case 'input':
-        if (this.#mayType()) this.#input.type(message.bytes)
+        if (this.#mayType(message.bytes)) this.#input.type(message.bytes)
         return
       case 'typed':
-        if (this.#mayType()) this.#input.typeAt(message.at, message.bytes, message.ahead)
+        if (this.#mayType(message.bytes)) this.#input.typeAt(message.at, message.bytes, message.ahead)
         return
       case 'resize':
         return this.#wantSize(message.value)
@@ -222,13 +272,14 @@ export class Viewer {
       case 'ack':
         if (message.seq > this.#position || message.seq <= this.#acked) return
         this.#acked = message.seq
+        this.#flight.acknowledged(message.seq)
         return this.pump()
     }
   }
 
-  #mayType(): boolean {
+  #mayType(bytes: Buffer): boolean {
     if (this.mode !== 'rw' || this.#deps.log.exit) return false
-    this.#deps.onTyped(this)
+    this.#deps.onTyped(this, bytes.length === 1 && mayInterrupt(bytes[0]!))
     return true
   }
 
@@ -252,6 +303,7 @@ export class Viewer {
     this.#state = 'live'
     const { have } = this.#wish
     if (this.#wish.epoch === epoch && isOffset(have) && have <= log.head) this.#position = this.#acked = have
+    this.#flight.jump(this.#position)
     this.#size = log.read(this.#position, 1)?.size ?? log.size
     const input = this.#namesInput ? { input: true } : {}
     const { viewer, mode: role } = this
@@ -262,12 +314,12 @@ export class Viewer {
   }
 
   #room(): number {
-    return this.protocol === V1_PROTOCOL ? VIEWER_WINDOW_BYTES - (this.#position - this.#acked) : CHUNK_BYTES
+    return this.protocol === V1_PROTOCOL ? this.#flight.bytes - (this.#position - this.#acked) : CHUNK_BYTES
   }
 
-  #maySend(): boolean {
-    if (this.#state !== 'live' || this.#paused || this.#awaitingSnapshot) return false
-    return this.#room() > 0 && !this.#isSocketFull()
+  #maySend(overWindow = false): boolean {
+    if (this.#state !== 'live' || this.#paused || this.#awaitingSnapshot || this.#hold !== undefined) return false
+    return (overWindow || this.#room() > 0) && !this.#isSocketFull()
   }
 
   #isSocketFull(): boolean {
@@ -302,11 +354,11 @@ export class Viewer {
   }
 
   /** Goes on from a snapshot, because what lies between is too much or no longer there. */
-  #jump(): void {
+  #jump(overWindow = false): void {
     this.#awaitingSnapshot = true
-    void this.#deps.screen.snapshot().then((snapshot) => {
+    void this.#deps.screen.snapshot(overWindow ? CATCH_UP : undefined).then((snapshot) => {
       this.#awaitingSnapshot = false
-      if (!this.#maySend()) return
+      if (!this.#maySend(overWindow)) return
       if (snapshot.seq > this.#position) this.#sendSnapshot(snapshot)
       else this.#position = this.#nextReadable()
       this.pump()
@@ -323,6 +375,7 @@ export class Viewer {
   #sendSnapshot(snapshot: Snapshot): void {
     this.#sendSize(snapshot.size)
     this.#position = this.#acked = snapshot.seq
+    this.#flight.jump(snapshot.seq)
     this.#send(snapshotMessage(snapshot, this.protocol))
   }
 

@@ -51,6 +51,11 @@ export class Viewers implements Disposable {
     for (const viewer of this.#viewers) viewer.setStatus(status)
   }
 
+  /** A key that interrupts was typed. */
+  catchUp(): void {
+    for (const viewer of this.#viewers) viewer.catchUp()
+  }
+
   onProgress(stream: string): void {
     for (const viewer of this.#viewers) viewer.onProgress(stream)
   }
