@@ -11,6 +11,7 @@ import {
 } from '@cliscale/contract/terminal'
 import { ASK_MS, Connection, IDLE_ACK_MS, OPEN_LIMIT_MS, SILENCE, type Socket } from './connection.ts'
 import type { ConnectionState } from './connection-state.ts'
+import { InputStream, MAX_WAITING_BYTES } from './protocol/input-stream.ts'
 import type { ViewerAnswer } from './viewer-api.ts'
 
 const VIEWER: ViewerAnswer = { kind: 'viewer', viewer: { viewer: 'v1', mode: 'rw', clockOffsetMs: 0 } }
@@ -155,6 +156,7 @@ describe('Connection', () => {
         resize: ({ columns, rows }) => drawn.push(`size ${columns}x${rows}`),
         title: (text) => drawn.push(`title ${text}`),
       },
+      input: new InputStream({ name: 'page', onChange: () => {}, onDropped: () => {} }),
       clock,
       windowSize: () => SIZE,
       onState: (state) => states.push(state),
@@ -189,7 +191,7 @@ describe('Connection', () => {
       await begin('t')
       socket().onopen?.()
       expect(asked).toEqual(['redeem t', 'open v1'])
-      expect(socket().sent).toEqual(['{"columns":80,"rows":24}'])
+      expect(socket().sent).toEqual(['{"columns":80,"rows":24,"input":"page"}'])
       expect(memory.viewer).toBe('v1')
     })
 
@@ -305,7 +307,7 @@ describe('Connection', () => {
       expect(states.at(-1)).toMatchObject({ kind: 'reconnecting', at: clock.now() + 250 })
       clock.advance(250)
       socket().onopen?.()
-      expect(socket().sent).toEqual(['{"columns":80,"rows":24,"epoch":"e","have":6}'])
+      expect(socket().sent).toEqual(['{"columns":80,"rows":24,"epoch":"e","have":6,"input":"page"}'])
       socket().hello({ seq: 6 })
       socket().data('!')
       expect(drawn).toEqual(['size 80x24', 'write héllo', 'size 80x24', 'write !'])
@@ -523,22 +525,54 @@ describe('Connection', () => {
   describe('typing', () => {
     const bytes = new Uint8Array([0x61])
 
-    test('reaches the session only while attached', async () => {
+    const progress = (received: number, taken: number): void =>
+      socket().say(encodeJson(ServerType.progress, { received, taken }))
+
+    test('before the session is there waits for it', async () => {
       await begin('t')
       socket().onopen?.()
-      expect(connection.input(bytes)).toBe(false)
+      expect(connection.type(bytes)).toBe('taken')
+      expect(socket().sent).toHaveLength(1)
+      socket().hello({ input: true })
+      expect(socket().sent).toHaveLength(1)
+      progress(0, 0)
+      expect(socket().sent.at(-1)).toBe('5{"at":0}\na')
+    })
+
+    test('goes on after a drop where the session is, and what was typed meanwhile follows', async () => {
+      await attach()
+      socket().hello({ input: true })
+      progress(0, 0)
+      for (const key of 'abc') connection.type(new TextEncoder().encode(key))
+      socket().onclose?.({ code: 1012 })
+      expect(connection.type(new TextEncoder().encode('d'))).toBe('taken')
+      clock.advance(1_000)
+      socket().onopen?.()
+      socket().hello({ input: true })
+      progress(2, 1)
+      expect(socket().sent.slice(1)).toEqual(['5{"at":2}\nc', '5{"at":3}\nd'])
+    })
+
+    test('reaches a session of an earlier version, which tells no progress, as it comes', async () => {
+      await begin('t')
+      socket().onopen?.()
+      connection.type(bytes)
       socket().hello()
-      expect(connection.input(bytes)).toBe(true)
-      expect(socket().sent.at(-1)).toBe('0a')
-      socket().onclose?.({ code: 1006 })
-      expect(connection.input(bytes)).toBe(false)
+      connection.type(bytes)
+      expect(socket().sent.slice(1)).toEqual(['0a', '0a'])
+    })
+
+    test('is told that too much waits', async () => {
+      await begin('t')
+      connection.type(new Uint8Array(MAX_WAITING_BYTES))
+      expect(connection.type(bytes)).toBe('too_much')
     })
 
     test('a read-only viewer sends neither keys nor sizes', async () => {
       await attach()
       socket().hello({ role: 'ro' })
       const before = socket().sent.length
-      expect(connection.input(bytes)).toBe(false)
+      expect(connection.type(bytes)).toBe('unreachable')
       connection.resize({ columns: 1, rows: 1 })
       expect(socket().sent).toHaveLength(before)
     })
@@ -547,7 +581,7 @@ describe('Connection', () => {
       await attach()
       socket().say(encodeJson(ServerType.exit, EXIT))
       const before = socket().sent.length
-      expect(connection.input(bytes)).toBe(false)
+      expect(connection.type(bytes)).toBe('unreachable')
       connection.resize({ columns: 1, rows: 1 })
       expect(socket().sent).toHaveLength(before)
     })
@@ -609,7 +643,7 @@ describe('Connection', () => {
       parsed.shift()?.()
       expect(states.at(-1)?.kind).toBe('live')
       expect(drawn).toEqual(['plain', 'size 80x24', 'write $ '])
-      expect(connection.input(new TextEncoder().encode('x'))).toBe(true)
+      expect(connection.type(new TextEncoder().encode('x'))).toBe('taken')
       connection.resize({ columns: 90, rows: 30 })
       expect(socket().sent.slice(1)).toEqual(['1{"columns":80,"rows":24}', '0x', '1{"columns":90,"rows":30}'])
       expect(drawn.at(-1)).toBe('size 90x30')

@@ -8,6 +8,7 @@ import {
   encodeJson,
   type Exit,
   type Hello,
+  type InputProgress,
   type Mode,
   type ServerMessage,
   type StatusMessage,
@@ -17,6 +18,7 @@ import {
 import { reconnectDelayMs } from './backoff.ts'
 import type { ConnectionState, DropCause, Stop } from './connection-state.ts'
 import { inputMessages } from './input.ts'
+import type { InputStream } from './protocol/input-stream.ts'
 import { PlainLink } from './protocol/plain-link.ts'
 import { type Mark, Position } from './protocol/position.ts'
 import type { Viewer, ViewerAnswer, ViewerApi } from './viewer-api.ts'
@@ -73,6 +75,8 @@ export interface ConnectionDeps {
   /** The viewer id that outlives a reload of this tab. */
   readonly memory: { viewer: string | undefined }
   readonly screen: Screen
+  /** What is typed on this page. */
+  readonly input: InputStream
   readonly clock: Clock
   /** The size that the window has room for now. */
   readonly windowSize: () => TerminalSize | undefined
@@ -107,6 +111,8 @@ export class Connection {
   #viewer: Viewer | undefined
   #status: StatusMessage | undefined
   #mode: Mode = 'rw'
+  /** Whether the session tells how far input came; one of an earlier version does not. */
+  #tellsProgress = false
   #attempt = 0
   #attachedAt: number | undefined
   #drives: boolean | undefined
@@ -163,8 +169,19 @@ export class Connection {
     this.#again()
   }
 
-  /** Sends what was typed. False when it cannot reach the session: read-only, not attached, or ended. */
-  input(bytes: Uint8Array): boolean {
+  /**
+   * Takes what was typed: it is sent, or waits here for the connection and for the program. Not taken when nobody may
+   * type, or nothing will read it; or when too much waits.
+   */
+  type(bytes: Uint8Array): 'taken' | 'too_much' | 'unreachable' {
+    const { kind } = this.#state
+    if (this.#mode === 'ro' || kind === 'ended' || kind === 'stopped') return 'unreachable'
+    const isPlain = this.#plain !== undefined || this.#ranPlain
+    if (isPlain || (this.writable && !this.#tellsProgress)) return this.#sendInput(bytes) ? 'taken' : 'unreachable'
+    return this.#deps.input.type(bytes) ? 'taken' : 'too_much'
+  }
+
+  #sendInput(bytes: Uint8Array): boolean {
     const socket = this.#socket
     if (!this.writable || socket === undefined) return false
     for (const message of inputMessages(bytes)) socket.send(message)
@@ -238,7 +255,8 @@ export class Connection {
       this.#heard()
       if (socket.protocol === TTY_PROTOCOL) return this.#openPlain(socket)
       const drives = this.#drives === true ? { drives: true } : {}
-      socket.send(encodeClientHello({ ...this.#deps.windowSize(), ...this.#position.resume, ...drives }))
+      const input = this.#deps.input.name
+      socket.send(encodeClientHello({ ...this.#deps.windowSize(), ...this.#position.resume, ...drives, input }))
     }
     socket.onmessage = ({ data }) => {
       this.#heard()
@@ -353,6 +371,7 @@ export class Connection {
     this.#socket = undefined
     this.#plain = undefined
     this.#attachedAt = undefined
+    this.#deps.input.disconnect()
     for (const name of ['silence', 'ack', 'open', 'ask'] as const) this.#stopTimer(name)
     if (socket !== undefined) {
       socket.onopen = socket.onmessage = socket.onclose = null
@@ -386,6 +405,7 @@ export class Connection {
   }
 
   #end(exit: Exit): void {
+    this.#deps.input.clear()
     this.#stopTimer('attempt')
     this.#set({ kind: 'ended', exit })
   }
@@ -452,6 +472,8 @@ export class Connection {
         return this.#heard()
       case 'exit':
         return this.#end(message.exit)
+      case 'progress':
+        return this.#onProgress(message.progress)
       default:
         // Preferences, and messages of a later version.
         return
@@ -462,9 +484,17 @@ export class Connection {
     this.#attachedAt = this.#deps.clock.now()
     this.#expectHeartbeat(hello.heartbeatMs)
     this.#setMode(hello.role)
+    this.#tellsProgress = hello.input === true
+    if (!this.#tellsProgress) for (const bytes of this.#deps.input.takeAll()) this.#sendInput(bytes)
     if (this.#position.hello(hello)) this.#deps.screen.reset()
     this.#deps.screen.resize({ columns: hello.columns, rows: hello.rows })
     this.#showProgress()
+  }
+
+  #onProgress(progress: InputProgress): void {
+    const { input } = this.#deps
+    if (input.isConnected) input.progress(progress)
+    else input.connect((message) => this.#socket?.send(message), progress)
   }
 
   #onStatus(status: StatusMessage): void {

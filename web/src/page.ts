@@ -10,10 +10,12 @@ import { Connection, type Screen, type Socket } from './connection.ts'
 import type { ConnectionState } from './connection-state.ts'
 import { readSettings, type Settings, writeSettings } from './settings-store.ts'
 import { addStatus, type SeenStage } from './stages.ts'
+import { InputStream, type Typing } from './protocol/input-stream.ts'
 import { statusWords } from './status-words.ts'
 import { createKeyHandler } from './terminal/keys.ts'
 import { TerminalView } from './terminal/terminal-view.ts'
 import { documentTitle } from './title.ts'
+import { typingWords } from './typing-words.ts'
 import { copyText } from './ui/clipboard.ts'
 import { confirmPaste } from './ui/confirm-paste.ts'
 import { byId, setText } from './ui/dom.ts'
@@ -50,7 +52,11 @@ export class Page {
   readonly #overlay = new Overlay()
   readonly #view: TerminalView
   readonly #search: SearchBar
+  readonly #input: InputStream
   readonly #connection: Connection
+  /** Since when the program has taken nothing of what waits, in ms since 1970. */
+  #inputMovedAt = 0
+  #typing: Typing = { total: 0, taken: 0, unsent: 0 }
   #settings = readSettings(localStorageOrNone())
   #state: ConnectionState = { kind: 'connecting' }
   #stages: SeenStage[] = []
@@ -68,6 +74,11 @@ export class Page {
     this.#showTheme()
     this.#view = this.#createView()
     this.#search = new SearchBar(this.#view, () => this.#isDark())
+    this.#input = new InputStream({
+      name: crypto.randomUUID(),
+      onChange: (typing) => this.#onTyping(typing),
+      onDropped: (bytes) => toast(`Interrupted: ${bytes.toLocaleString('en')} bytes that waited were dropped`),
+    })
     this.#connection = this.#createConnection()
   }
 
@@ -113,6 +124,7 @@ export class Page {
       openSocket: (viewer) => openSocket(sessionPath, viewer),
       memory: viewerMemory(sessionPath),
       screen: this.#screen(),
+      input: this.#input,
       clock: {
         now: Date.now,
         random: Math.random,
@@ -177,6 +189,10 @@ export class Page {
       this.#connection.takeSize()
       this.#view.terminal.focus()
     })
+    byId('typing-cancel').addEventListener('click', () => {
+      this.#input.cancel()
+      terminal.focus()
+    })
     byId('reconnect').addEventListener('click', () => this.#connection.wake())
     window.addEventListener('online', () => this.#connection.wake())
     document.addEventListener('visibilitychange', () => {
@@ -230,14 +246,30 @@ export class Page {
     const attachedMs = now - this.#attachedAt
     if (attachedMs > (this.#view.queue.idle ? CATCH_UP_MS.least : CATCH_UP_MS.most)) this.#caughtUp = true
     showStatus(statusWords(this.#state, now, stage?.startedAt), this.#state)
+    this.#showTyping(now)
     showClock(this.#state, this.#stages.find(({ name }) => name === 'running')?.startedAt, now)
     if (this.#hasOutput || this.#state.kind === 'ended') this.#overlay.hide()
     else this.#overlay.show(this.#state, this.#stages, Date.now, this.#options.newLink, () => this.#connection.resume())
   }
 
   #onInput(bytes: Uint8Array): void {
-    if (this.#connection.input(bytes) || this.#mode === 'ro') return
-    if (this.#state.kind !== 'ended') toast('Not connected: what you type is not sent')
+    const answer = this.#connection.type(bytes)
+    if (answer === 'too_much') toast('Not sent: more than 16 MiB would wait for the program')
+    else if (answer === 'unreachable' && this.#mode === 'rw' && this.#state.kind !== 'ended')
+      toast('Not connected: what you type is not sent')
+  }
+
+  #onTyping(typing: Typing): void {
+    const before = this.#typing
+    if (before.taken === before.total || before.taken !== typing.taken) this.#inputMovedAt = Date.now()
+    this.#typing = typing
+    this.#showTyping(Date.now())
+  }
+
+  #showTyping(now: number): void {
+    const words = typingWords(this.#typing, this.#input.isConnected, now - this.#inputMovedAt)
+    this.#note('typing-note', words)
+    byId('typing-cancel').hidden = this.#typing.unsent === 0
   }
 
   #setMode(mode: Mode): void {
@@ -292,7 +324,7 @@ export class Page {
   #note(id: string, text: string | undefined): void {
     const note = byId(id)
     note.hidden = text === undefined
-    if (text !== undefined) setText(note, text)
+    if (text !== undefined) setText(note.querySelector('span') ?? note, text)
   }
 }
 

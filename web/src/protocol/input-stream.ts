@@ -1,0 +1,169 @@
+import { encodeTyped, INPUT_WINDOW_BYTES, type InputProgress, mayInterrupt } from '@cliscale/contract/terminal'
+
+/** The largest piece that is sent at once, in bytes: small enough for progress to be seen. */
+const PIECE_BYTES = 16 * 1024
+/** What may wait in this page, in bytes. */
+export const MAX_WAITING_BYTES = 16 * 1024 * 1024
+/** Ends the text of a bracketed paste; without it the program takes all that follows as pasted. */
+const PASTE_BEGIN = '\u001b[200~'
+const PASTE_END = '\u001b[201~'
+
+/** What is on its way since there was nothing, in bytes. */
+export interface Typing {
+  readonly total: number
+  /** Taken by the program. */
+  readonly taken: number
+  /** Still here, so that it can be taken back. */
+  readonly unsent: number
+}
+
+export interface InputStreamDeps {
+  readonly name: string
+  readonly onChange: (typing: Typing) => void
+  /** So many bytes were dropped, because a key interrupted the program. */
+  readonly onDropped: (bytes: number) => void
+}
+
+interface Piece {
+  readonly at: number
+  readonly bytes: Uint8Array
+}
+
+/**
+ * What is typed on this page, over all its connections: kept until the program has taken it, with a window of it on the
+ * way. On a new connection it goes on where the session is, so that nothing is lost and nothing comes twice.
+ */
+export class InputStream {
+  readonly name: string
+  readonly #deps: InputStreamDeps
+  #send: ((message: Uint8Array<ArrayBuffer>) => void) | undefined
+  #pieces: Piece[] = []
+  #begin = 0
+  #taken = 0
+  #sent = 0
+  #end = 0
+
+  constructor(deps: InputStreamDeps) {
+    this.name = deps.name
+    this.#deps = deps
+  }
+
+  get typing(): Typing {
+    return { total: this.#end - this.#begin, taken: this.#taken - this.#begin, unsent: this.#end - this.#sent }
+  }
+
+  /** Takes what was typed. False when too much waits already; then nothing of it is taken. */
+  type(bytes: Uint8Array): boolean {
+    if (this.#end - this.#taken + bytes.length > MAX_WAITING_BYTES) return false
+    if (this.#taken === this.#end) this.#begin = this.#end
+    const at = this.#end
+    for (const piece of cut(bytes)) {
+      this.#pieces.push({ at: this.#end, bytes: piece })
+      this.#end += piece.length
+    }
+    this.#pump()
+    // It has its place behind all that waits as well, for a program that takes it as a key like others.
+    const isKey = bytes.length === 1 && mayInterrupt(bytes[0]!)
+    if (isKey && this.#sent <= at) this.#send?.(encodeTyped({ at, ahead: true }, bytes))
+    this.#changed()
+    return true
+  }
+
+  /** A connection's first PROGRESS came: goes on from there. */
+  connect(send: (message: Uint8Array<ArrayBuffer>) => void, progress: InputProgress): void {
+    this.#send = send
+    this.#sent = Math.max(this.#taken, Math.min(progress.received, this.#end))
+    this.progress(progress)
+  }
+
+  get isConnected(): boolean {
+    return this.#send !== undefined
+  }
+
+  disconnect(): void {
+    this.#send = undefined
+    this.#changed()
+  }
+
+  progress({ received, taken, dropped = 0 }: InputProgress): void {
+    // A key that went ahead took what was not sent with it.
+    const skipped = Math.max(0, received - this.#sent - 1)
+    this.#sent = Math.max(this.#sent, received)
+    this.#taken = Math.max(this.#taken, Math.min(taken, this.#sent))
+    this.#end = Math.max(this.#end, this.#sent)
+    this.#pieces = this.#pieces.filter(({ at, bytes }) => at + bytes.length > this.#taken)
+    if (dropped + skipped > 0) this.#deps.onDropped(dropped + skipped)
+    this.#pump()
+    this.#changed()
+  }
+
+  /** Takes back what was not sent. The end of a bracketed paste whose begin was sent still goes out. */
+  cancel(): void {
+    const unsent = concat(this.#unsent())
+    this.#pieces = this.#pieces.flatMap(({ at, bytes }) =>
+      at < this.#sent ? [{ at, bytes: bytes.subarray(0, this.#sent - at) }] : [],
+    )
+    this.#end = this.#sent
+    const text = new TextDecoder('latin1').decode(unsent)
+    if (text.includes(PASTE_END) && !text.includes(PASTE_BEGIN)) this.type(new TextEncoder().encode(PASTE_END))
+    this.#changed()
+  }
+
+  /** All that the program has not taken, for a host that knows no offsets; nothing waits after that. */
+  takeAll(): Uint8Array[] {
+    const unsent = this.#unsent()
+    this.clear()
+    return unsent
+  }
+
+  /** Nothing reads any more. */
+  clear(): void {
+    this.#pieces = []
+    this.#begin = this.#taken = this.#sent = this.#end
+    this.#changed()
+  }
+
+  #unsent(): Uint8Array[] {
+    return this.#pieces.flatMap(({ at, bytes }) => {
+      const rest = bytes.subarray(Math.max(0, this.#sent - at))
+      return rest.length > 0 ? [rest] : []
+    })
+  }
+
+  #pump(): void {
+    if (this.#send === undefined) return
+    for (const { at, bytes } of this.#pieces) {
+      const rest = bytes.subarray(Math.max(0, this.#sent - at))
+      if (rest.length === 0) continue
+      if (this.#sent + rest.length - this.#taken > INPUT_WINDOW_BYTES) return
+      this.#send(encodeTyped({ at: this.#sent }, rest))
+      this.#sent += rest.length
+    }
+  }
+
+  #changed(): void {
+    this.#deps.onChange(this.typing)
+  }
+}
+
+/** In pieces that do not part a character. */
+function cut(bytes: Uint8Array): Uint8Array[] {
+  const pieces: Uint8Array[] = []
+  for (let at = 0; at < bytes.length;) {
+    let end = Math.min(at + PIECE_BYTES, bytes.length)
+    for (let back = 0; back < 3 && end < bytes.length && (bytes[end]! & 0xc0) === 0x80; back++) end--
+    pieces.push(bytes.subarray(at, end))
+    at = end
+  }
+  return pieces
+}
+
+function concat(parts: readonly Uint8Array[]): Uint8Array {
+  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    out.set(part, at)
+    at += part.length
+  }
+  return out
+}
