@@ -1,9 +1,9 @@
 /**
- * Builds the three images and looks at each from inside, as its pods run it: not as root, with a root file system that
+ * Builds the images and looks at each from inside, as its pods run it: not as root, with a root file system that
  * cannot be written. It must answer /healthz (the runner: say what its programs miss), and hold nothing of development:
  * no dev dependency, test, type, source map or key. Ends with "N passed, N failed".
  *
- *   node scripts/check-images.mjs [controller=IMAGE] [ws-gateway=IMAGE] [runner=IMAGE]
+ *   node scripts/check-images.mjs [controller=IMAGE] [ws-gateway=IMAGE] [runner=IMAGE] [runner-slim=IMAGE]
  *
  * An image that is named is not built. IMAGE_BUILD is called with a tag and the arguments of `docker build` (by default
  * `docker build -t`), IMAGE_LOAD with the tag when it is built. Images run in pods of the cluster that E2E_KUBECONFIG
@@ -16,7 +16,14 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
-const NAMES = ['controller', 'ws-gateway', 'runner']
+const BUILDS = {
+  controller: ['-f', 'controller/Dockerfile'],
+  'ws-gateway': ['-f', 'ws-gateway/Dockerfile'],
+  runner: ['-f', 'runner/Dockerfile'],
+  'runner-slim': ['-f', 'runner/Dockerfile', '--target', 'slim'],
+}
+const NAMES = Object.keys(BUILDS)
+const isRunner = (name) => name.startsWith('runner')
 const LIMIT_MS = 120_000
 
 /** Runs in the image, and prints a line of JSON at its end. */
@@ -27,7 +34,7 @@ function forbiddenIn(name) {
   const { packages } = JSON.parse(readFileSync(path.join(root, 'package-lock.json'), 'utf8'))
   const folders = Object.keys(packages).filter((each) => !each.includes('node_modules'))
   const names = new Set(folders.flatMap((each) => Object.keys(packages[each].devDependencies ?? {})))
-  const needed = [name === 'runner' ? '@lydell/node-pty' : `@cliscale/${name}`]
+  const needed = [isRunner(name) ? '@lydell/node-pty' : `@cliscale/${name}`]
   for (const each of needed) {
     const entry = packages[`node_modules/${each}`]
     const { dependencies, optionalDependencies } = (entry?.link ? packages[entry.resolved] : entry) ?? {}
@@ -48,7 +55,7 @@ function provide(name) {
   if (given !== undefined) return given.slice(name.length + 1)
   const tag = `cliscale/${name}:check`
   const [build, ...first] = (process.env['IMAGE_BUILD'] ?? 'docker build -t').split(' ')
-  run(build, [...first, tag, '-f', `${name}/Dockerfile`, '.'])
+  run(build, [...first, tag, ...BUILDS[name], '.'])
   if (process.env['IMAGE_LOAD']) run(process.env['IMAGE_LOAD'], [tag])
   return tag
 }
@@ -104,7 +111,7 @@ function check(name, start) {
   const about = JSON.stringify({
     name,
     whole: '/',
-    folder: name === 'runner' ? '/opt/cliscale' : '/app',
+    folder: isRunner(name) ? '/opt/cliscale' : '/app',
     forbidden: forbiddenIn(name),
   })
   const lines = start(image, ['node', '--input-type=module', '-e', INSIDE, about], name).trim().split('\n')

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
@@ -314,6 +315,13 @@ describe('what is installed for Python', () => {
     const venv = path.join(folder, '.venv')
     expect(withPlan({ PATH: '/mine', A: 'b' }, found)).toEqual({ PATH: `${venv}/bin:/mine`, A: 'b', VIRTUAL_ENV: venv })
     expect((await plan({}, NO_UV)).steps[0]!.run).toMatch(/^rm -rf \.venv && python3 -m venv \.venv && python -m pip /)
+  })
+
+  test('is nothing for a pipe or a device, which are not waited for', async () => {
+    execFileSync('mkfifo', ['pyproject.toml', 'package.json', '.yarnrc.yml'], { cwd: folder })
+    expect(await said({ 'requirements.txt': '-> /dev/zero', 'uv.lock': '' })).toBe(
+      'There is a uv.lock without a pyproject.toml: nothing is installed for it.',
+    )
   })
 
   test('is told when there is neither uv nor Python', async () => {

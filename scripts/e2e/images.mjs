@@ -6,11 +6,12 @@ import path from 'node:path'
 import { root, Unready } from '../prepare.mjs'
 import { clusterEnv, run } from './cluster.mjs'
 
-/** What is built: the folder of the Dockerfile, and the image it is made from when that is one of ours. */
+/** What is built: the folder of the Dockerfile, which of its stages, and the image it is made from when that is one of ours. */
 export const IMAGES = {
   controller: { folder: 'controller', name: 'controller' },
   gateway: { folder: 'ws-gateway', name: 'ws-gateway' },
-  runner: { folder: 'runner', name: 'runner' },
+  // A fraction of the default's size; scripts/check-images.mjs looks at that one.
+  runner: { folder: 'runner', name: 'runner-slim', target: 'slim' },
   custom: { folder: 'e2e/cluster/custom-image', name: 'custom-runner', from: 'runner' },
 }
 /** As .dockerignore leaves them out. */
@@ -50,10 +51,11 @@ function filesIn(name) {
  * @returns {Promise<string>} its full name
  */
 export async function provideImage(part, state) {
-  const { folder, name, from } = IMAGES[part]
+  const { folder, name, from, target } = IMAGES[part]
   const base = from ? state.images[from] : ''
   const tagged = `cliscale/${name}:e2e-${contentHash(folder, base)}`
-  const args = ['-f', `${folder}/Dockerfile`, ...(from ? ['--build-arg', `RUNNER_IMAGE=${base}`] : []), '.']
+  const only = target ? ['--target', target] : []
+  const args = ['-f', `${folder}/Dockerfile`, ...only, ...(from ? ['--build-arg', `RUNNER_IMAGE=${base}`] : []), '.']
   if (state.clusterFolder === null) return pushImage(tagged, args, state.images[part])
   if (state.images[part] === tagged && isLoaded(state, tagged)) return tagged
   await run(path.join(state.clusterFolder, 'build'), [tagged, ...args], { seconds: 900 })

@@ -9,12 +9,22 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 const { name, whole, folder, forbidden } = JSON.parse(process.argv[1])
 const START_LIMIT_MS = 60_000
+/** What the runner's default image promises, done as a session does it: nothing but /tmp can be written. */
+const PEOPLE_NEED = [
+  'for each in curl file jq less nano npm npx patch pnpm ps ssh tree unzip uv vi wget xz zip; do command -v $each; done',
+  'export HOME=/tmp/home; mkdir -p $HOME; npm --version; pnpm --version; uv --version',
+  'cd /tmp; python3 -m venv by-python; by-python/bin/pip --version; python -c "import ssl, sqlite3, lzma"',
+  'cd /tmp; HOME=/tmp/home uv venv --quiet by-uv; by-uv/bin/python -c "import sys; assert sys.prefix != sys.base_prefix"',
+  String.raw`cd /tmp; printf 'a: a.cc\n\tg++ -o a a.cc\n' >Makefile; printf '#include <cmath>\nint main() { return std::cos(0) != 1; }\n' >a.cc; make; ./a`,
+  'cd /tmp; echo "#include <Python.h>" >b.c; gcc -c $(python3-config --includes) b.c',
+]
+
 /** What has no place in production: types, source maps, tests, keys. */
 const UNWANTED = /\.(ts|mts|cts|map|pem|key|crt)$|\.test\.|(^|\/)(\.env|\.npmrc|\.git)(\/|$)/
 
 const faults = [...filesInFolder()]
 if (process.getuid() === 0) faults.push('it runs as root')
-faults.push(...(name === 'runner' ? runnerFaults() : await serviceFaults()))
+faults.push(...(name.startsWith('runner') ? runnerFaults() : await serviceFaults()))
 const du = spawnSync('du', ['-sxm', whole], { encoding: 'utf8' })
 console.log(JSON.stringify({ faults, mb: parseInt(du.stdout, 10) }))
 
@@ -40,6 +50,8 @@ function runnerFaults() {
     { file: 'bash', args: ['-c', 'exit 0'], code: 0 },
     { file: 'node', args: ['-e', `${binding}.open(80, 24)`], code: 0 },
   ]
+  if (name === 'runner')
+    expected.push(...PEOPLE_NEED.map((script) => ({ file: 'bash', args: ['-ec', script], code: 0 })))
   return expected.flatMap(({ file, args, code }) => {
     const { status, stderr } = spawnSync(file, args, { encoding: 'utf8' })
     return status === code ? [] : [`${file} ${args[0]} ended with ${status} instead of ${code}: ${stderr}`]

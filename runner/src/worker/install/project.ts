@@ -32,8 +32,11 @@ export class Project {
   async text(name: string): Promise<string | undefined> {
     const file = path.join(this.folder, name)
     try {
-      const { size } = await stat(file)
-      return size > MAX_BYTES ? undefined : (await readFile(file, 'utf8')).replace(/^\uFEFF/, '')
+      const found = await stat(file)
+      // A pipe would be waited for, and a device may have no end.
+      return !found.isFile() || found.size > MAX_BYTES
+        ? undefined
+        : (await readFile(file, 'utf8')).replace(/^\uFEFF/, '')
     } catch {
       return undefined
     }
