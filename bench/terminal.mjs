@@ -1,6 +1,7 @@
 /**
  * What the session's terminal costs: memory, throughput with and without viewers, and how long a restart takes.
  * Needs a build (`npm run build`). Each row runs in a process of its own: `node bench/terminal.mjs [MiB of output]`.
+ * `node bench/terminal.mjs hostile` prints what output costs that was made to cost much, against plain text.
  */
 import { fork } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -13,7 +14,9 @@ const V1 = 'cliscale.v1'
 const self = fileURLToPath(import.meta.url)
 const [role, argument] = process.argv.slice(2)
 
-if (role === 'row') await runRow(JSON.parse(argument))
+if (role === 'hostile') await printHostile()
+else if (role === 'hostile-row') await runHostile(argument)
+else if (role === 'row') await runRow(JSON.parse(argument))
 else if (role === 'viewer') await runViewer(JSON.parse(argument))
 else await printTable(Number(role ?? 200))
 
@@ -37,14 +40,109 @@ async function printTable(mebibytes) {
   }
 }
 
-function once(child) {
-  return new Promise((resolve, reject) => {
-    child.once('message', resolve)
-    child.once('exit', (code) => reject(new Error(`a row ended with ${code} and no result`)))
+/** Texts that are repeated up to a length in MiB, one after the other. */
+function hostileInputs() {
+  const colours = Array.from({ length: 100 }, (_, i) => `\x1b[38;2;${i};${255 - i};7m#`).join('')
+  const title = [['\x1b]0;'], ['t', 9.4], ['\x07\x1b[22t']]
+  return {
+    'plain text': [['The quick brown fox jumps over the lazy dog, and goes on to the next line 12\r\n', 8]],
+    'hi, CSI 2147483647 S': [['hi \x1b[2147483647S']],
+    'home, CSI 999 L': [['\x1b[H\x1b[999L', 1]],
+    'CSI 40 S': [['\x1b[40S', 1]],
+    RIS: [['\x1bc', 1]],
+    DECALN: [['\x1b#8', 1]],
+    'ED 2': [['\x1b[2J', 1]],
+    'alternate screen on and off': [['\x1b[?1049h\x1b[?1049l', 1]],
+    'x, REP 2147483647': [['x\x1b[2147483647b', 1]],
+    'joined accents': [['\u0301', 1]],
+    'queries (CSI c)': [['\x1b[c', 1]],
+    'unended SOS with lines': [['\x1bX'], ['123456\r\n', 4.5]],
+    'unended DCS': [['\x1bPq'], ['123456', 4.5]],
+    'one title of 9.9 MB': title,
+    'ten titles of 9.9 MB, each pushed': Array.from({ length: 10 }, () => title).flat(),
+    '150,000 links': [['\x1b]8;;http://example.com/\x1b\\x\x1b]8;;\x1b\\', 5]],
+    '22 MB of true colour': [[`${colours}\r\n`, 22]],
+    '22 MB of true colour, 31 viewers that never read': [[`${colours}\r\n`, 22]],
+  }
+}
+
+function* pieces(parts) {
+  for (const [text, mebibytes] of parts) {
+    const bytes = Buffer.byteLength(text)
+    const piece = Buffer.from(text.repeat(Math.max(1, Math.floor((64 * 1024) / bytes))))
+    if (mebibytes === undefined) yield Buffer.from(text)
+    else for (let left = mebibytes * MIB; left > 0; left -= piece.length) yield piece
+  }
+}
+
+async function printHostile() {
+  const columns = [
+    'MiB',
+    'journal ms/MiB',
+    'x plain',
+    'longest stall ms',
+    'peak RSS MiB',
+    'first bytes ms',
+    'at head ms',
+  ]
+  console.log(`Node ${process.version}, ${os.cpus().length} cores, load ${os.loadavg()[0].toFixed(1)}\n`)
+  console.log(`${''.padEnd(50)}${columns.map((c) => c.padStart(18)).join('')}`)
+  let plain
+  for (const name of Object.keys(hostileInputs())) {
+    const result = await once(fork(self, ['hostile-row', name]))
+    plain ??= result['journal ms/MiB']
+    result['x plain'] = (result['journal ms/MiB'] / plain).toFixed(2)
+    console.log(`${name.padEnd(50)}${columns.map((c) => String(result[c] ?? '-').padStart(18)).join('')}`)
+  }
+}
+
+async function runHostile(name) {
+  const { dir, open } = await prepare()
+  const terminal = await open()
+  terminal.setEpoch('bench')
+  let peak = 0
+  let stall = 0
+  let last = performance.now()
+  const sampler = setInterval(() => {
+    peak = Math.max(peak, process.memoryUsage.rss())
+    stall = Math.max(stall, performance.now() - last - 20)
+    last = performance.now()
+  }, 20)
+  const start = performance.now()
+  for (const piece of pieces(hostileInputs()[name])) {
+    terminal.appendWork(terminal.workOffset, piece)
+    await terminal.ready()
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  const tookMs = performance.now() - start
+  const stalled = name.includes('never read') ? 31 : 0
+  const idle = Array.from({ length: stalled }, () =>
+    fork(self, ['viewer', JSON.stringify({ port: terminal.port, stalls: true })]),
+  )
+  await Promise.all(idle.map(once))
+  const viewer = fork(self, ['viewer', JSON.stringify({ port: terminal.port, head: terminal.head })])
+  await once(viewer)
+  const opened = performance.now()
+  const { firstMs } = await once(viewer)
+  const done = performance.now()
+  await new Promise((resolve) => setTimeout(resolve, stalled > 0 ? 5_000 : 500))
+  clearInterval(sampler)
+  const { head } = terminal
+  for (const each of [viewer, ...idle]) each.kill()
+  await terminal[Symbol.asyncDispose]()
+  await rm(dir, { recursive: true, force: true })
+  process.send({
+    MiB: (head / MIB).toFixed(1),
+    'journal ms/MiB': (tookMs / Math.max(head / MIB, 0.1)).toFixed(1),
+    'longest stall ms': Math.round(stall),
+    'peak RSS MiB': Math.round(peak / MIB),
+    'first bytes ms': Math.round(firstMs),
+    'at head ms': Math.round(done - opened),
   })
 }
 
-async function runRow(row) {
+/** A folder, and what opens a terminal in it. */
+async function prepare() {
   const { openSessionTerminal } = await import('../runner/dist/host/terminal/session-terminal.js')
   const { Typing } = await import('../runner/dist/host/typing.js')
   const dir = await mkdtemp(path.join(os.tmpdir(), 'cliscale-bench-'))
@@ -58,6 +156,18 @@ async function runRow(row) {
       onAnswer: () => {},
       onResize: () => {},
     })
+  return { dir, open }
+}
+
+function once(child) {
+  return new Promise((resolve, reject) => {
+    child.once('message', resolve)
+    child.once('exit', (code) => reject(new Error(`a row ended with ${code} and no result`)))
+  })
+}
+
+async function runRow(row) {
+  const { dir, open } = await prepare()
   let terminal = await open()
   terminal.setEpoch('bench')
   const viewers = row.viewers.map((viewer) =>
@@ -110,27 +220,30 @@ async function flood(terminal, row) {
   }
 }
 
-async function runViewer({ port, stalls }) {
+async function runViewer({ port, stalls, head = Infinity }) {
   const { WebSocket } = await import('ws')
   const { decodeServerMessage, encodeJson } = await import('@cliscale/contract')
   const ws = new WebSocket(`ws://127.0.0.1:${port}/ws`, [V1], { headers: { Authorization: 'Bearer x' } })
   let position = 0
   let acked = 0
   let snapshots = 0
-  let head = Infinity
+  let openedAt
+  let firstMs
   let reported = false
   const report = () => {
     if (reported || (position < head && !(stalls && head < Infinity))) return
     reported = true
-    process.send({ snapshots })
+    process.send({ snapshots, firstMs })
   }
   ws.on('open', () => ws.send('{}'))
   ws.on('message', (data) => {
     const message = decodeServerMessage(data)
     if (message.type === 'hello') {
       process.send({})
+      openedAt = performance.now()
       if (stalls) ws.pause()
     }
+    if (message.type === 'snapshot' || message.type === 'data') firstMs ??= performance.now() - openedAt
     if (message.type === 'snapshot') {
       snapshots++
       acked = position = message.seq
