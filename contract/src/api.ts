@@ -1,6 +1,7 @@
 /** Requests and responses of the public API. Requests are snake_case, responses camelCase. */
 import { z } from 'zod'
 import { REASON_NAMES, SESSION_STATUSES, STAGES } from './session.ts'
+import { DEFAULT_SIZE, MAX_COLUMNS, MAX_ROWS } from './terminal.ts'
 
 export const LIMITS = {
   bodyBytes: 1.5 * 1024 * 1024,
@@ -63,6 +64,20 @@ export const CreateSessionRequest = z
       .max(LIMITS.timeoutSeconds.max)
       .optional()
       .meta({ description: `Counts from the start of the command; ${LIMITS.timeoutSeconds.default} when absent.` }),
+    columns: z
+      .int()
+      .min(1)
+      .max(MAX_COLUMNS)
+      .optional()
+      .meta({
+        description: `Width in characters of the terminal that the command starts in; ${DEFAULT_SIZE.columns} when absent. A window that opens the session brings its own.`,
+      }),
+    rows: z
+      .int()
+      .min(1)
+      .max(MAX_ROWS)
+      .optional()
+      .meta({ description: `Height in lines of that terminal; ${DEFAULT_SIZE.rows} when absent.` }),
     image: z.string().optional().meta({
       description:
         'A name of the list of images that the operator allows; the runner’s own image when absent. An image that brings its own ttyd runs what it runs: with it only `timeout_seconds` may be given.',

@@ -23,6 +23,7 @@
  */
 import { z } from 'zod'
 import { FINAL_STATUSES, REASON_NAMES, STAGES } from './session.ts'
+import { MAX_COLUMNS, MAX_ROWS } from './terminal.ts'
 
 export const ClaimRequest = z.strictObject({
   /** Chosen once by the host and kept with its spool: the same pod may repeat a claim with the same nonce. */
@@ -39,6 +40,9 @@ export const WorkOrder = z.object({
   /** null: choose by the files that are there; empty: skip. */
   installCmd: z.string().nullable(),
   env: z.record(z.string(), z.string()),
+  /** The size that the terminal begins with. Absent: the default. */
+  columns: z.int().min(1).max(MAX_COLUMNS).optional(),
+  rows: z.int().min(1).max(MAX_ROWS).optional(),
 })
 export type WorkOrder = z.infer<typeof WorkOrder>
 

@@ -34,6 +34,18 @@ describe('a session without faults', () => {
     ])
   })
 
+  test.each([
+    [{ columns: 203, rows: 51 }, '51 203'],
+    [{ rows: 7 }, '7 120'],
+    [{}, '40 120'],
+  ])('begins in a terminal of the size that was ordered: %j', async (size, printed) => {
+    await using controller = await createControllerDouble({ command: 'stty size', ...size })
+    await using session = new HostUnderTest(controller).start()
+    await controller.ended()
+    expect(await session.hostExit()).toBe(0)
+    expect(controller.output.toString()).toBe(`${printed}\r\n`)
+  })
+
   test('fetches a folder, installs, runs, and says so in dim lines', async () => {
     await using controller = await createControllerDouble({
       command: 'cat made',

@@ -19,6 +19,27 @@ function refusal(body: unknown): AppError {
 }
 
 describe('a request for a session', () => {
+  test('may name the size of its terminal', () => {
+    expect(parseNewSession({ command: 'x', columns: 1000, rows: 1 }, POLICY).order).toMatchObject({
+      columns: 1000,
+      rows: 1,
+    })
+    expect(parseNewSession({ command: 'x' }, POLICY).order).not.toHaveProperty('columns')
+  })
+
+  test.each([
+    [{ columns: 0 }, 'columns'],
+    [{ columns: 1001 }, 'columns'],
+    [{ columns: 80.5 }, 'columns'],
+    [{ columns: '80' }, 'columns'],
+    [{ columns: null }, 'columns'],
+    [{ rows: 501 }, 'rows'],
+    [{ rows: -1 }, 'rows'],
+    [{ cols: 80 }, 'cols'],
+  ])('with a size that no terminal has is refused: %j', (size, path) => {
+    expect(refusal({ command: 'x', ...size }).errors).toEqual([expect.objectContaining({ path })])
+  })
+
   test('becomes a work order, byte for byte', () => {
     const command = 'echo "$HOME" \'x\' \\\n  `id` ✓ \u001b[0m'
     const { order, timeoutSeconds, shownCodeUrl } = parseNewSession(

@@ -74,6 +74,8 @@ function orderOf(request: CreateSessionRequest): WorkOrder {
     prompt: request.prompt ?? null,
     installCmd: request.install_cmd ?? null,
     env: request.env ?? {},
+    ...(request.columns !== undefined && { columns: request.columns }),
+    ...(request.rows !== undefined && { rows: request.rows }),
   }
 }
 

@@ -1,4 +1,4 @@
-import type { ClaimResponse, ControlMessage } from '@cliscale/contract'
+import { type ClaimResponse, type ControlMessage, DEFAULT_SIZE, type TerminalSize } from '@cliscale/contract'
 import type { Logger } from '@cliscale/service-kit'
 import type { JSONWebKeySet } from 'jose'
 import { createAssertionVerifier } from './assertions.ts'
@@ -68,6 +68,7 @@ export async function runHost(deps: HostDeps): Promise<void> {
     claimSession({ client, identityTokenFile, nonce: state.nonce, logger, signal, waitsForOther })
   const claim = await askForClaim(() => !ending.asked)
   if (claim === undefined) return leave(config, state, terminal, signal)
+  terminal.startAt({ ...DEFAULT_SIZE, ...sizeOf(claim) })
   terminal.setEpoch(claim.podUid)
   claimed(createAssertionVerifier({ sessionId: claim.sessionId, fetchKeys: () => fetchKeys(client) }))
   const credential = new Credential(claim.reportCredential, () => askForClaim(() => false))
@@ -166,6 +167,12 @@ async function runToEnd(life: {
   ])
   // Last, because a pod ends with it: what was not told by then would have to be told within its grace.
   await session.dismissWork()
+}
+
+/** What the order says of the terminal's size. */
+function sizeOf({ order }: ClaimResponse): Partial<TerminalSize> {
+  const { columns, rows } = order ?? {}
+  return { ...(columns !== undefined && { columns }), ...(rows !== undefined && { rows }) }
 }
 
 function onControl(message: ControlMessage, stop: StopRequest, terminal: SessionTerminal): void {

@@ -52,6 +52,8 @@ export interface SessionTerminal extends AsyncDisposable {
    * @throws TypeError when the journal belongs to another epoch.
    */
   setEpoch(epoch: string): void
+  /** The size that a session begins with; passed over once there is output, or a viewer with a size of its own. */
+  startAt(size: TerminalSize): void
   /**
    * Appends work's output that starts at work's own `offset`. Bytes that are there already are dropped.
    * @throws TypeError on a gap, and after `end`.

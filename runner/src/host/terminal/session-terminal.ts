@@ -132,6 +132,10 @@ class Terminal implements SessionTerminal {
     this.#poke()
   }
 
+  startAt(size: TerminalSize): void {
+    if (this.#log.head === 0 && this.#driver.viewer === undefined) this.#resize(size)
+  }
+
   ready(): Promise<void> {
     return this.#screen.ready()
   }
