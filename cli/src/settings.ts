@@ -10,7 +10,7 @@ export const SERVER_ENV = {
   ...CONTROLLER_ENV,
   CLISCALE_PORT: wholeNumber(0, 65535)
     .default(7080)
-    .meta({ description: 'The port on 127.0.0.1 that everything is served on. 0: one that is free.' }),
+    .meta({ description: 'The port on 127.0.0.1 that serves everything. 0 picks a free one.' }),
   CLISCALE_SESSIONS_PER_MINUTE: wholeNumber(1, 1_000_000)
     .default(120)
     .meta({ description: 'Sessions that one client address may create in a minute.' }),
@@ -19,11 +19,14 @@ export const SERVER_ENV = {
     .optional()
     .meta({
       secret: true,
-      description: 'The gateway’s own role on the same database. Absent: that of CLISCALE_DATABASE_URL.',
+      description: 'The same database with the gateway’s own role. When absent, CLISCALE_DATABASE_URL is used.',
     }),
   CLISCALE_SESSION_MEMORY_MAX_BYTES: wholeNumber(16 * 1024 * 1024, 16 * 1024 ** 4)
     .optional()
-    .meta({ description: 'Memory that one session may use, where the system can keep a limit. Absent: no limit.' }),
+    .meta({
+      description:
+        'Bytes of memory that one session may use, where the system can enforce a limit. No limit when absent.',
+    }),
   ...METRICS_ENV,
   CLISCALE_LOG_LEVEL: CONTROLLER_PROCESS_ENV.CLISCALE_LOG_LEVEL,
 } as const
@@ -33,25 +36,29 @@ export const UP_ENV = {
   ...SERVER_ENV,
   CLISCALE_DATABASE_URL: SERVER_ENV.CLISCALE_DATABASE_URL.optional().meta({
     secret: true,
-    description: 'An existing PostgreSQL 14 or newer. Absent: one of our own in the data folder.',
+    description: 'An existing PostgreSQL, version 14 or newer. When absent, one in the data folder is started.',
   }),
   CLISCALE_API_KEY: SERVER_ENV.CLISCALE_API_KEY.optional().meta({
     secret: true,
-    description: 'The key that callers send. Absent: one is made and kept in the data folder.',
+    description: 'The API key that callers send. When absent, one is generated and kept in the data folder.',
   }),
   CLISCALE_DATA_KEY: SERVER_ENV.CLISCALE_DATA_KEY.optional().meta({
     secret: true,
-    description: 'Encrypts work orders while they wait. Absent: one is made and kept in the data folder.',
+    description:
+      'The key that encrypts work orders while they wait. When absent, one is generated and kept in the data folder.',
   }),
   CLISCALE_SIGNING_KEY: SERVER_ENV.CLISCALE_SIGNING_KEY.optional().meta({
     secret: true,
-    description: 'RSA private keys in PEM that sign tokens. Absent: one is made and kept in the data folder.',
+    description: 'RSA private keys (PEM) that sign tokens. When absent, one is generated and kept in the data folder.',
   }),
   CLISCALE_DATA_DIR: z
     .string()
     .refine((dir) => path.isAbsolute(dir), { error: 'must be an absolute path' })
     .optional()
-    .meta({ description: 'The data folder. Absent: /var/lib/cliscale for root, else in the user’s data folder.' }),
+    .meta({
+      description:
+        'The data folder. When absent, /var/lib/cliscale for root, and a folder in the user’s data directory for anybody else.',
+    }),
 } as const
 
 export const serverSchema = z.object(SERVER_ENV)

@@ -13,7 +13,7 @@ test('an error of ours becomes its problem document', () => {
   const error = new AppError('unknown_field', { detail: 'x', errors: [{ path: 'comand', message: 'y' }] })
   expect(toProblem(error, 'req-1')).toEqual({
     type: expect.stringMatching(/#unknown_field$/),
-    title: 'A field is not known',
+    title: 'A field is unknown',
     status: 400,
     detail: 'x',
     instance: 'req-1',

@@ -68,10 +68,10 @@ export const REASONS = {
   oom_killed: { retryable: false, hint: 'The command used more memory than it may and was killed.' },
   disk_full: { retryable: false, hint: 'The session ran out of disk space.' },
   image_pull: { retryable: true, hint: 'The image could not be pulled.' },
-  unschedulable: { retryable: true, hint: 'No machine with enough room was found in time.' },
+  unschedulable: { retryable: true, hint: 'The cluster found no node with enough room in time.' },
   container_failed: {
     retryable: true,
-    hint: 'A container of the session could not be started. Whoever runs CLI Scale can tell why.',
+    hint: 'A container of the session could not be started. The operator of CLI Scale can find out why.',
   },
   queue_deadline: { retryable: true, hint: 'The session waited too long to start. Try again.' },
   launch_failed: { retryable: true, hint: 'The session could not be started. Try again.' },
@@ -80,13 +80,13 @@ export const REASONS = {
     status: 'lost',
     ofPlace: true,
     retryable: true,
-    hint: 'The cluster took the machine away. Start the session again.',
+    hint: 'The cluster evicted the session: its node ran out of resources or was taken away. Start it again.',
   },
   node_lost: {
     status: 'lost',
     ofPlace: true,
     retryable: true,
-    hint: 'The machine that ran the session disappeared. Start the session again.',
+    hint: 'The node that ran the session disappeared. Start the session again.',
   },
   runner_lost: {
     status: 'lost',

@@ -19,7 +19,7 @@ export const CONTROLLER_ENV = {
     .meta({
       secret: true,
       description:
-        'The API key that callers send as `Authorization: Bearer`. Several are separated by commas: each is an owner of its own.',
+        'The API key that callers send as `Authorization: Bearer`. Separate several by commas; each has its own sessions.',
     }),
   CLISCALE_DATA_KEY: secret()
     .transform((text, context) => {
@@ -29,7 +29,7 @@ export const CONTROLLER_ENV = {
     })
     .meta({
       secret: true,
-      description: 'Encrypts work orders while they wait: 32 bytes as base64 or hexadecimal digits.',
+      description: 'The key that encrypts work orders while they wait: 32 bytes in base64 or hexadecimal.',
     }),
   CLISCALE_SIGNING_KEY: secret()
     .transform((text, context) => {
@@ -40,7 +40,7 @@ export const CONTROLLER_ENV = {
     .meta({
       secret: true,
       description:
-        'RSA private keys in PEM (PKCS #8 or #1) that sign tokens. The first signs; all are published, for a rotation. Public keys among them are those of retired ones, which only the hosts of sessions are told. A file is read again when it changes.',
+        'RSA private keys (PEM, PKCS #8 or #1) that sign tokens. The first signs; all are published, which makes rotation possible. A public key among them belongs to a retired key, and only session hosts are told of it. A file is read again when it changes.',
     }),
   CLISCALE_PUBLIC_URL: z
     .string()
@@ -53,10 +53,10 @@ export const CONTROLLER_ENV = {
       return origin ?? ''
     })
     .optional()
-    .meta({ description: 'The address that links carry. Absent: scheme and Host of the request.' }),
+    .meta({ description: 'The public address, used in links. When absent, the scheme and Host of the request.' }),
   CLISCALE_TRUSTED_PROXY_HOPS: wholeNumber(0, 10)
     .default(0)
-    .meta({ description: 'How many proxies in front are ours: as many entries of X-Forwarded-For are believed.' }),
+    .meta({ description: 'Number of trusted proxies in front: that many entries of X-Forwarded-For are believed.' }),
   CLISCALE_SESSIONS_PER_MINUTE: wholeNumber(1, 1_000_000)
     .default(5)
     .meta({ description: 'Sessions that one client address (IPv6: one /64) may create in a minute.' }),
@@ -65,13 +65,15 @@ export const CONTROLLER_ENV = {
     .meta({ description: 'Sessions that one owner may have open at once.' }),
   CLISCALE_CODE_HOSTS: commaList()
     .default([])
-    .meta({ description: 'Hosts that code may be fetched from, separated by commas. Empty: every public one.' }),
+    .meta({
+      description: 'Hosts from which code may be fetched, separated by commas. Empty allows every public host.',
+    }),
   CLISCALE_FETCH_UNSAFE_HOSTS: commaList()
     .refine((hosts) => hosts.every((host) => /^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$/.test(host)), {
       error: 'must be a list of host:port',
     })
     .default([])
-    .meta({ description: 'A list of host:port for which neither https nor a public address is demanded. For tests.' }),
+    .meta({ description: 'A list of host:port that need neither https nor a public address. For tests.' }),
   CLISCALE_REQUIRE_CHECKSUM: trueOrFalse()
     .default(false)
     .meta({ description: 'Whether a session with code_url must carry code_checksum_sha256.' }),
@@ -80,10 +82,10 @@ export const CONTROLLER_ENV = {
     .meta({ description: 'How long the record and the log of an ended session are kept.' }),
   CLISCALE_SESSION_LOG_MAX_BYTES: wholeNumber(64 * 1024, 16 * 1024 ** 3)
     .default(64 * 1024 * 1024)
-    .meta({ description: 'How much of one session’s output is kept in the database.' }),
+    .meta({ description: 'Bytes of output kept in the database for each session.' }),
   CLISCALE_QUEUE_LIMIT_SECONDS: wholeNumber(5, 24 * 3600)
     .default(600)
-    .meta({ description: 'How long a session may wait to be started before it fails with queue_deadline.' }),
+    .meta({ description: 'Seconds that a session may wait to start before it fails with queue_deadline.' }),
 } as const
 
 /** The settings of a controller that runs as a process of its own. */
@@ -96,25 +98,25 @@ export const CONTROLLER_PROCESS_ENV = {
   CLISCALE_PORT: wholeNumber(0, 65535).default(7080).meta({ description: 'The port of the public API.' }),
   CLISCALE_INTERNAL_PORT: wholeNumber(0, 65535)
     .default(7082)
-    .meta({ description: 'The port of the internal API, which is never routed from outside.' }),
+    .meta({ description: 'The port of the internal API, which must never be reachable from outside.' }),
   CLISCALE_DATA_DIR: z
     .string()
     .optional()
-    .meta({ description: 'A folder for sessions as local processes. Set: sessions run on this machine.' }),
+    .meta({ description: 'A folder for sessions as local processes. When set, sessions run on this machine.' }),
   CLISCALE_KUBERNETES_NAMESPACE: z
     .string()
     .regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, { error: 'must be the name of a namespace' })
     .optional()
     .meta({
       description:
-        'The namespace of sessions. Set: sessions run as Jobs of the cluster that this process is a pod of, or that KUBECONFIG names.',
+        'The namespace for sessions. When set, sessions run as Jobs of the cluster that this pod belongs to or that KUBECONFIG names.',
     }),
   CLISCALE_INSTANCE: z
     .string()
     .regex(/^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/, { error: 'must be the value of a label' })
     .default('cliscale')
     .meta({
-      description: 'Tells several installations apart that have one namespace of sessions: the release’s name.',
+      description: 'The release’s name. It tells installations apart that share one namespace for sessions.',
     }),
   CLISCALE_INTERNAL_URL: z
     .string()
@@ -123,21 +125,21 @@ export const CONTROLLER_PROCESS_ENV = {
     })
     .transform((text) => publicOrigin(text) ?? text)
     .optional()
-    .meta({ description: 'How the pods of sessions reach the internal API. Required on Kubernetes.' }),
+    .meta({ description: 'The address at which session pods reach the internal API. Required on Kubernetes.' }),
   CLISCALE_SESSION_TEMPLATE_FILE: z
     .string()
     .optional()
-    .meta({ description: 'What the pods of sessions are made of, as JSON. Required on Kubernetes.' }),
+    .meta({ description: 'A JSON file with the template of session pods. Required on Kubernetes.' }),
   CLISCALE_DRAIN_SECONDS: wholeNumber(1, 3600)
     .default(25)
-    .meta({ description: 'How long the process may take to end in order; keep it under the pod’s grace period.' }),
+    .meta({ description: 'Seconds for an orderly shutdown; keep it below the pod’s grace period.' }),
   ...METRICS_ENV,
   CLISCALE_LOG_LEVEL: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal'], {
       error: 'must be one of trace, debug, info, warn, error, fatal',
     })
     .default('info')
-    .meta({ description: 'The least severe line that is logged.' }),
+    .meta({ description: 'The lowest severity that is logged.' }),
 } as const
 
 const controllerEnv = z.object(CONTROLLER_ENV)

@@ -9,26 +9,26 @@ export const GATEWAY_ENV = {
     .url({ protocol: /^https?$/, error: 'must be an http or https address such as https://cliscale.example.com' })
     .transform((url) => new URL(url).origin)
     .optional()
-    .meta({ description: 'The address that links carry. Absent: scheme and Host of the request.' }),
+    .meta({ description: 'The public address, used in links. When absent, the scheme and Host of the request.' }),
   CLISCALE_TRUSTED_PROXY_HOPS: wholeNumber(0, 10)
     .default(0)
-    .meta({ description: 'How many proxies in front are ours: as many entries of X-Forwarded-For are believed.' }),
+    .meta({ description: 'Number of trusted proxies in front: that many entries of X-Forwarded-For are believed.' }),
   CLISCALE_POD_NETWORKS: commaList()
     .refine(areNetworks, { error: 'must be a list of networks such as 10.0.0.0/8' })
     .default([])
     .meta({
       description:
-        'Networks that session pods may have addresses in. Empty: every address but loopback, link-local and multicast ones.',
+        'Networks in which session pods may have addresses. Empty allows every address except loopback, link-local and multicast.',
     }),
   CLISCALE_VIEWER_TTL_SECONDS: wholeNumber(60, 365 * 24 * 3600)
     .default(7 * 24 * 3600)
     .meta({ description: 'How long a browser that has used its link may come back.' }),
   CLISCALE_MAX_PENDING_UPGRADES: wholeNumber(1, 1_000_000)
     .default(8192)
-    .meta({ description: 'WebSockets that may be under way to their 101 at once; further ones are answered 503.' }),
+    .meta({ description: 'WebSocket upgrades in progress at once; further ones get a 503.' }),
   CLISCALE_MAX_PENDING_UPGRADES_PER_ADDRESS: wholeNumber(1, 1_000_000)
     .default(4096)
-    .meta({ description: 'The same for one client address. Many people may share one.' }),
+    .meta({ description: 'The same for each client address, which many people may share.' }),
 } as const
 
 /** The settings of a gateway that runs as a process of its own. */
@@ -50,10 +50,10 @@ export const GATEWAY_PROCESS_ENV = {
   CLISCALE_PORT: wholeNumber(0, 65535).default(7081).meta({ description: 'The port of pages and WebSockets.' }),
   CLISCALE_DRAIN_SECONDS: wholeNumber(1, 3600)
     .default(25)
-    .meta({ description: 'How long the process may take to end in order; keep it under the pod’s grace period.' }),
+    .meta({ description: 'Seconds for an orderly shutdown; keep it below the pod’s grace period.' }),
   CLISCALE_LAME_DUCK_SECONDS: wholeNumber(0, 3600).default(5).meta({
     description:
-      'How long, of that time, terminals and visitors are still served while load balancers learn that the process is going.',
+      'Seconds of that time in which terminals and requests are still served while load balancers notice the shutdown.',
   }),
   ...METRICS_ENV,
   CLISCALE_LOG_LEVEL: z
@@ -61,7 +61,7 @@ export const GATEWAY_PROCESS_ENV = {
       error: 'must be one of trace, debug, info, warn, error, fatal',
     })
     .default('info')
-    .meta({ description: 'The least severe line that is logged.' }),
+    .meta({ description: 'The lowest severity that is logged.' }),
 } as const
 
 export const gatewayProcessSchema = z.object(GATEWAY_PROCESS_ENV)

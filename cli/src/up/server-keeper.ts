@@ -98,7 +98,7 @@ class Keeper implements ServerKeeper {
       if (this.#isStopping) return
       const next = await this.#spawn().catch((error: Error) => {
         this.#child?.kill('SIGKILL')
-        this.#options.printer.line(`The server cannot be started just now: ${error.message}`)
+        this.#options.printer.line(`The server cannot be started right now: ${error.message}`)
       })
       // The disk is full, say: it is tried again for as long as we are wanted.
       if (next === undefined) continue

@@ -113,7 +113,7 @@ async function identify(deps: InternalAppDeps, token: string): Promise<Identifie
   } catch (cause) {
     if ((cause as Error).name !== 'LauncherUnavailable') throw cause
     throw new AppError('launcher_unavailable', {
-      detail: 'Who asks cannot be told just now: the cluster does not answer. Try again.',
+      detail: 'The caller cannot be authenticated right now: the cluster does not answer. Try again.',
       headers: { 'retry-after': '2' },
       cause,
     })

@@ -147,7 +147,10 @@ const stopSession: ZodOpenApiOperationObject = {
   description: 'The process gets SIGTERM, then SIGKILL. May be repeated; the record and the log stay.',
   tags: ['sessions'],
   requestParams: { path: sessionPath },
-  responses: { '202': json('It will end, or has.', SessionView), ...problems([...COMMON, ...SESSION]) },
+  responses: {
+    '202': json('Stop requested, or the session has already ended.', SessionView),
+    ...problems([...COMMON, ...SESSION]),
+  },
 }
 
 const createToken: ZodOpenApiOperationObject = {

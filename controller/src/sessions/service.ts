@@ -124,7 +124,9 @@ async function createOrReplay(
     const created = await insert(deps, caller, session, { key, bodyHmac })
     if (created !== undefined) return created
   }
-  throw new AppError('store_unavailable', { detail: 'The request met too many equal ones. Try again.' })
+  throw new AppError('store_unavailable', {
+    detail: 'Too many concurrent requests use this Idempotency-Key. Try again.',
+  })
 }
 
 async function replay(deps: SessionsDeps, caller: Caller, holder: KeyHolder, bodyHmac: Buffer): Promise<Created> {

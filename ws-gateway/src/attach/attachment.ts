@@ -201,7 +201,7 @@ export class Attachment {
       if (this.#abort.signal.aborted) return
       const isExpected = isExpectedNetworkError(err) || (err as { code?: string }).code === 'store_unavailable'
       this.#deps.logger[isExpected ? 'info' : 'error']({ err, sessionId: this.#session.id }, 'replay failed')
-      this.#close(CLOSE.restart, 'the stored output cannot be read just now', 'replay_failed')
+      this.#close(CLOSE.restart, 'the stored output cannot be read right now', 'replay_failed')
     }
   }
 

@@ -56,7 +56,7 @@ const OVER_ITS_DISK =
 
 /** What the machine's kubelet says of a pod that it put out, or did not let in: the first that fits. */
 const MACHINE_WORDS: readonly (readonly [RegExp, Reason, string])[] = [
-  [/^Evicted$/, 'evicted', 'The machine ran short and put the session out.'],
+  [/^Evicted$/, 'evicted', 'Evicted: the node ran out of resources.'],
   [/^NodeLost$/, 'node_lost', 'The machine of the session disappeared.'],
   [/^(Terminated|Shutdown|NodeShutdown)$/, 'evicted', 'The machine of the session was shut down.'],
   [/^(Preempting|Preempted)$/, 'evicted', 'Something more important took the session’s place.'],
