@@ -57,7 +57,7 @@ describe('the configuration', () => {
       CLISCALE_API_KEY: 'canary',
       CLISCALE_DATA_KEY: 'canary',
       CLISCALE_SIGNING_KEY: '-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----',
-      CLISCALE_PUBLIC_URL: 'https://example.com/path',
+      CLISCALE_PUBLIC_URL: 'https://example.com/$(path)',
       CLISCALE_TRUSTED_PROXY_HOPS: 'all',
       CLISCALE_FETCH_UNSAFE_HOSTS: 'localhost',
       CLISCALE_SESIONS_PER_MINUTE: '3',

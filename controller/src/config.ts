@@ -1,4 +1,14 @@
-import { commaList, ConfigError, METRICS_ENV, secret, trueOrFalse, wholeNumber } from '@cliscale/service-kit'
+import {
+  commaList,
+  ConfigError,
+  METRICS_ENV,
+  PUBLIC_URL_DESCRIPTION,
+  PUBLIC_URL_FAULT,
+  publicBase,
+  secret,
+  trueOrFalse,
+  wholeNumber,
+} from '@cliscale/service-kit'
 import type { FetchPolicy } from '@cliscale/contract'
 import { z } from 'zod'
 import { type ApiKey, readApiKeys } from './identity/api-keys.ts'
@@ -45,15 +55,12 @@ export const CONTROLLER_ENV = {
   CLISCALE_PUBLIC_URL: z
     .string()
     .transform((text, context) => {
-      const origin = publicOrigin(text)
-      if (origin === undefined)
-        context.issues.push(
-          fault('must be an http or https address without a path, such as https://cliscale.example.com'),
-        )
-      return origin ?? ''
+      const base = publicBase(text)
+      if (base === undefined) context.issues.push(fault(PUBLIC_URL_FAULT))
+      return base ?? ''
     })
     .optional()
-    .meta({ description: 'The public address, used in links. When absent, the scheme and Host of the request.' }),
+    .meta({ description: PUBLIC_URL_DESCRIPTION }),
   CLISCALE_TRUSTED_PROXY_HOPS: wholeNumber(0, 10)
     .default(0)
     .meta({ description: 'Number of trusted proxies in front: that many entries of X-Forwarded-For are believed.' }),

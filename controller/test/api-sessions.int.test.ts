@@ -70,9 +70,9 @@ describe('creating a session', () => {
   })
 
   test('takes scheme and host of links from the request, or from CLISCALE_PUBLIC_URL', async () => {
-    await using fixed = await startApi({ settings: { publicUrl: 'https://cliscale.example' } })
+    await using fixed = await startApi({ settings: { publicUrl: 'https://cliscale.example/tools' } })
     const { json } = await fixed.create()
-    expect(json.wsUrl).toMatch(/^wss:\/\/cliscale\.example\/ws\//)
+    expect(json.wsUrl).toMatch(/^wss:\/\/cliscale\.example\/tools\/ws\//)
     const untrusted = await api.create(undefined, { 'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': 'evil.example' })
     expect(untrusted.json.terminalUrl).toMatch(new RegExp(`^${api.url}/ws/`))
     await using proxied = await startApi({ settings: { trustedProxyHops: 1 } })

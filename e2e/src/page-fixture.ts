@@ -9,7 +9,7 @@ import type { PageSession } from './page-session.ts'
 import { until } from './system.ts'
 
 interface WebBuild {
-  readonly buildWeb: (options: { publicDir: string }) => Promise<unknown>
+  readonly buildWeb: (options: { publicDir: string; packs: boolean }) => Promise<unknown>
 }
 
 /** What every test of the page starts from: a fresh server, session, browser context and tab. */
@@ -129,7 +129,7 @@ export function describePage(name: string, register: (t: PageFixture) => void): 
     beforeAll(async () => {
       publicDir = await mkdtemp(path.join(os.tmpdir(), 'cliscale-page-'))
       const build = (await import('../../scripts/build-web.mjs' as string)) as WebBuild
-      await build.buildWeb({ publicDir })
+      await build.buildWeb({ publicDir, packs: false })
       browser = await launchChromium(executablePath)
     })
     afterAll(async () => {

@@ -56,14 +56,24 @@ export class PageServer {
     await new Promise((resolve) => this.#server.close(resolve))
   }
 
+  /** As a proxy that serves us under `/tools/cli` passes it on. */
+  #url(req: IncomingMessage): URL {
+    return new URL((req.url ?? '/').replace(/^\/tools\/cli(?=\/)/, ''), this.origin)
+  }
+
   async #serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
-    const url = new URL(req.url ?? '/', this.origin)
+    const url = this.#url(req)
     this.requests.push(`${req.method} ${url.pathname}${url.search}`)
     const asset = /^\/ws\/assets\/([\w.-]+)$/.exec(url.pathname)?.[1]
     if (asset !== undefined) {
       const type = TYPES[asset.split('.').at(-1) ?? ''] ?? 'application/octet-stream'
       res.writeHead(200, { 'content-type': type, 'x-content-type-options': 'nosniff' })
       res.end(await readFile(path.join(this.#publicDir, 'assets', asset)))
+      return
+    }
+    if (url.pathname === '/') {
+      res.writeHead(200, { 'content-security-policy': PAGE_CSP, 'content-type': 'text/html; charset=utf-8' })
+      res.end(await readFile(path.join(this.#publicDir, 'landing.html')))
       return
     }
     const [, id, action] = /^\/ws\/([^/]+)(?:\/(redeem|viewer))?$/.exec(url.pathname) ?? []
@@ -83,7 +93,7 @@ export class PageServer {
 
   #upgrade(req: IncomingMessage, socket: Socket, head: Buffer): void {
     socket.on('error', () => socket.destroy())
-    const url = new URL(req.url ?? '/', this.origin)
+    const url = this.#url(req)
     const session = this.sessions.get(url.pathname.split('/')[2] ?? '')
     const viewer = session?.viewerOfCookie(req.headers.cookie, url.searchParams.get('viewer'))
     if (this.refuseUpgrades || session === undefined || viewer === undefined) {
@@ -107,7 +117,7 @@ function redeem(session: PageSession, { token }: { token?: string }, res: Server
   session.tokens.set(token ?? '', 'used')
   const viewer = randomUUID()
   session.viewers.set(viewer, mode)
-  res.setHeader('set-cookie', `cs_${viewer}=secret; HttpOnly; SameSite=Strict; Path=/ws/${session.id}`)
+  res.setHeader('set-cookie', `cs_${viewer}=secret; HttpOnly; SameSite=Strict`)
   answerViewer(session, viewer, res)
 }
 

@@ -32,7 +32,7 @@ export class PageSession {
   readonly tokens = new Map<string, Mode | 'used'>()
   readonly viewers = new Map<string, Mode>()
   readonly hellos: ClientHello[] = []
-  readonly resizes: TerminalSize[] = []
+  readonly resizes: (TerminalSize & { readonly take?: boolean })[] = []
   readonly acks: number[] = []
   epoch: string = randomUUID()
   input = Buffer.alloc(0)
@@ -112,6 +112,11 @@ export class PageSession {
     this.#broadcast(encodeBytes(ServerType.heartbeat, Buffer.alloc(0)))
   }
 
+  /** Says whether a viewer's window decides the size. */
+  setDriver(drives: boolean): void {
+    this.#broadcast(encodeJson(ServerType.driver, { drives }))
+  }
+
   /** Cuts the connections as a lost network does: no close frame. */
   cut(): void {
     for (const { socket } of this.#attached) socket.resetAndDestroy()
@@ -158,7 +163,16 @@ export class PageSession {
     const goesOn = hello.epoch === this.epoch && (hello.have ?? -1) >= this.snapshotFrom
     const seq = goesOn ? (hello.have ?? 0) : 0
     const role = this.viewers.get(attached.viewer) ?? 'ro'
-    ws.send(encodeJson(ServerType.hello, { epoch: this.epoch, seq, ...this.size, role, viewer: attached.viewer }))
+    ws.send(
+      encodeJson(ServerType.hello, {
+        epoch: this.epoch,
+        seq,
+        ...this.size,
+        role,
+        viewer: attached.viewer,
+        heartbeatMs: 60_000,
+      }),
+    )
     attached.sent = seq
     attached.acked = seq
     if (!goesOn && this.snapshotFrom > 0) {

@@ -10,7 +10,7 @@ describePage('links to the page', (t) => {
     const other = await t.browser.newContext()
     const stranger = await other.newPage()
     await stranger.goto(link)
-    await stranger.getByRole('heading', { name: 'This link was used before' }).waitFor()
+    await stranger.getByRole('heading', { name: 'This link has already been used' }).waitFor()
     expect(await stranger.locator('.command code').first().innerText()).toContain(
       `curl -X POST ${t.server.origin}/api/sessions/${t.session.id}/token`,
     )
@@ -18,6 +18,17 @@ describePage('links to the page', (t) => {
     await other.close()
     await t.page.keyboard.type('on')
     await until('the first goes on', () => t.input === 'on')
+  })
+
+  test('work under the path of a proxy', async () => {
+    const link = t.session.newLink(`${t.server.origin}/tools/cli`)
+    await t.page.goto(link)
+    await t.state('live')
+    await t.page.reload()
+    await t.state('live')
+    expect(t.page.url()).toBe(`${t.server.origin}/tools/cli/ws/${t.session.id}`)
+    expect(await t.page.locator('#log-menu code').textContent()).toContain(`${t.server.origin}/tools/cli/api/sessions/`)
+    expect(t.faults).toEqual([])
   })
 
   test('the browser that used it gets in again by the same link', async () => {
@@ -65,7 +76,7 @@ describePage('a page that waits', (t) => {
     t.session.setStatus({ status: 'starting', stage: 'fetching_code', since: ago(12) })
     t.session.setStatus({ status: 'starting', stage: 'installing', since: ago(5) })
     await until('the stage', async () => /installing · \d+ s/.test(await t.pill()))
-    expect(await t.page.locator('.stage').allInnerTexts()).toEqual([
+    expect(await t.page.locator('#overlay .stage').allInnerTexts()).toEqual([
       expect.stringMatching(/Waiting in the queue\s+18\.0 s/),
       expect.stringMatching(/Fetching code\s+7\.0 s/),
       expect.stringMatching(/Installing\s+\d+ s/),
@@ -110,9 +121,9 @@ describePage('a page for view only', (t) => {
 
   test('a session larger than the window is shrunk into it', async () => {
     t.session.follows = false
-    t.session.size = { columns: 160, rows: 48 }
+    t.session.size = { columns: 140, rows: 33 }
     await t.openLive('ro')
-    await t.page.locator('#size-note', { hasText: '160 × 48' }).waitFor()
+    await t.page.locator('#size-note', { hasText: '140 × 33' }).waitFor()
     const screen = await t.page.locator('.xterm-screen').boundingBox()
     expect(screen?.width).toBeLessThanOrEqual(900)
     expect(screen?.height).toBeLessThanOrEqual(520)
@@ -136,7 +147,7 @@ describePage('a page of an ended session', (t) => {
         expect(await t.page.locator('#end').innerText()).toMatch(
           new RegExp(`${word}[^]*exit code ${exitCode}[^]*1 min 01 s`),
         )
-        expect(await t.page.title()).toMatch(new RegExp(`^${sign} CLI Scale`))
+        expect(await t.page.title()).toMatch(new RegExp(`^${sign} ${t.session.id.slice(0, 8)} · CLI Scale$`))
         const icon = await t.page.locator('link[rel="icon"]').getAttribute('href')
         expect(icon).toContain(exitCode === 0 ? 'ended' : 'failed')
         expect(await t.savedOutput()).toBe('last words\n')
@@ -148,6 +159,17 @@ describePage('a page of an ended session', (t) => {
       expect(t.faults).toEqual([])
     },
   )
+
+  test('a stop is neither a success nor a failure', async () => {
+    await t.openLive()
+    t.session.end({ status: 'stopped', reason: 'stopped_by_user', exitCode: 143, detail: 'It was stopped.' })
+    await t.state('ended')
+    expect(await t.pill()).toBe('ended · stopped')
+    expect(await t.page.locator('#end .end-text').innerText()).toMatch(/^Stopped on request\s+·?\s*ran for 4\.3 s$/)
+    expect(await t.page.locator('#end .mark.neutral').innerText()).toBe('■')
+    expect(await t.page.title()).toMatch(/^■ /)
+    expect(await t.page.locator('link[rel="icon"]').getAttribute('href')).toContain('stopped')
+  })
 
   test('the panel covers nothing: the last line is above it', async () => {
     await t.withoutWebgl()

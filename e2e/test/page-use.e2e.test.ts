@@ -1,5 +1,6 @@
-import { expect, test } from '@jest/globals'
+import { describe, expect, test } from '@jest/globals'
 import { readFile } from 'node:fs/promises'
+import type { Page } from 'playwright-core'
 import { describePage } from '../src/page-fixture.ts'
 import { until } from '../src/system.ts'
 
@@ -45,6 +46,127 @@ describePage('using the page', (t) => {
     const open = dialog.getByRole('link', { name: 'Open' })
     expect(await open.getAttribute('rel')).toBe('noopener noreferrer')
     expect(await open.getAttribute('href')).toBe('https://evil.example/x')
+  })
+
+  test('the search stands where the match is not, and takes case and expressions', async () => {
+    const count = t.page.locator('#search-count')
+    await t.openLive()
+    await t.drawn('end', `${'.'.repeat(85)}corner\r\n${'\r\n'.repeat(5)}Needle here, needle there\r\n`)
+    await t.page.keyboard.press('Control+f')
+    await t.page.keyboard.type('corner')
+    const bar = t.page.locator('#search')
+    await until('the bar is out of the way', async () => ((await bar.boundingBox())?.y ?? 0) > 300)
+    await t.page.locator('#search-text').fill('needle')
+    await until('both', async () => (await count.innerText()) === '1 of 2')
+    await t.page.locator('#search-case').click()
+    await until('one', async () => (await count.innerText()) === '1 of 1')
+    await t.page.locator('#search-case').click()
+    await t.page.locator('#search-text').fill('need(le')
+    await t.page.locator('#search-regex').click()
+    expect(await count.innerText()).toBe('not a valid expression')
+    expect(await t.page.locator('#search-text').getAttribute('aria-invalid')).toBe('true')
+    await t.page.locator('#search-text').fill('n[aeiou]+dle (h|t)')
+    await until('two', async () => (await count.innerText()) === '1 of 2')
+    expect(t.faults).toEqual([])
+  })
+
+  test('Tab leaves the terminal once nothing can be typed', async () => {
+    await t.openLive()
+    t.session.end({ status: 'succeeded', exitCode: 0 })
+    await t.state('ended')
+    await t.page.locator('.xterm-helper-textarea').focus()
+    await t.page.keyboard.press('Tab')
+    expect(await t.page.evaluate(() => document.activeElement?.closest('.xterm') === null)).toBe(true)
+  })
+
+  test('Ctrl-F and Esc, Tab reach the program where that was chosen', async () => {
+    await t.openLive()
+    await t.page.locator('#open-settings').click()
+    await t.page.locator('#find-key').uncheck()
+    await t.page.locator('#leave-key').uncheck()
+    await t.page.keyboard.press('Escape')
+    await t.page.locator('.xterm-helper-textarea').focus()
+    for (const key of ['Control+f', 'Escape', 'Tab']) await t.page.keyboard.press(key)
+    await until('the keys', () => t.input === '\x06\x1b\t')
+    await t.page.keyboard.press('Control+Shift+F')
+    await t.page.locator('#search').waitFor()
+  })
+
+  test('a click beside the cells focuses the terminal', async () => {
+    await t.openLive()
+    await t.page.locator('#open-search').focus()
+    const stage = await t.page.locator('#stage').boundingBox()
+    await t.page.mouse.click(4, (stage?.y ?? 0) + (stage?.height ?? 0) - 2)
+    await t.page.keyboard.type('x')
+    await until('the key', () => t.input === 'x')
+  })
+
+  test('another window decides the size, until this one takes it', async () => {
+    t.session.follows = false
+    t.session.size = { columns: 40, rows: 10 }
+    await t.openLive()
+    t.session.setDriver(false)
+    const button = t.page.getByRole('button', { name: 'Use mine' })
+    await button.click()
+    await until('the wish', () => t.session.resizes.at(-1)?.take === true)
+    t.session.setDriver(true)
+    await button.waitFor({ state: 'hidden' })
+  })
+
+  test('a smaller window keeps 11 px and scrolls, and has its own size again after the end', async () => {
+    await t.withoutWebgl()
+    t.session.follows = false
+    t.session.size = { columns: 200, rows: 60 }
+    await t.openLive('ro')
+    const fontOf = () => t.page.locator('.xterm-rows').evaluate((rows) => getComputedStyle(rows).fontSize)
+    await until('smaller text', async () => (await fontOf()) === '11px')
+    t.session.print(`${'\r\n'.repeat(58)}${'x'.repeat(190)}`)
+    await until('the cursor in view', () =>
+      t.page.locator('#terminal').evaluate((box) => box.scrollTop > 0 && box.scrollLeft > 0),
+    )
+    t.session.end({ status: 'succeeded', exitCode: 0 })
+    await until('its own size', async () => (await fontOf()) === '14px')
+    await until('no scrolling', () => t.page.locator('#terminal').evaluate((box) => box.scrollWidth <= box.clientWidth))
+  })
+
+  describe('on a touch screen', () => {
+    const onPhone = async (use: (page: Page) => Promise<void>): Promise<void> => {
+      const viewport = { width: 390, height: 844 }
+      const context = await t.browser.newContext({ viewport, hasTouch: true, isMobile: true })
+      const page = await context.newPage()
+      await page.goto(t.session.newLink(t.server.origin))
+      await page.waitForSelector('body[data-state="live"]')
+      await use(page)
+      await context.close()
+    }
+
+    test('a row of keys has what its keyboard has not, and Ctrl holds for one key', async () => {
+      await onPhone(async (page) => {
+        const bar = page.locator('#touch-bar')
+        for (const key of ['Esc', 'Tab', 'Up']) await bar.getByRole('button', { name: key }).tap()
+        const ctrl = bar.getByRole('button', { name: 'Ctrl' })
+        await ctrl.tap()
+        expect(await ctrl.getAttribute('aria-pressed')).toBe('true')
+        await page.keyboard.type('cc')
+        await ctrl.tap()
+        await bar.getByRole('button', { name: 'Left' }).tap()
+        await until('all', () => t.input === '\x1b\t\x1b[A\x03c\x1b[1;5D')
+        expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390)
+        t.session.end({ status: 'succeeded', exitCode: 0 })
+        await bar.waitFor({ state: 'hidden' })
+      })
+    })
+
+    test('a tap on a link asks before it opens, and offers to copy', async () => {
+      await onPhone(async (page) => {
+        t.session.print('\x1b[2J\x1b[Hhttps://example.com/path')
+        await page.waitForTimeout(300)
+        await page.touchscreen.tap(60, 60)
+        const dialog = page.locator('dialog')
+        await dialog.getByRole('button', { name: 'Copy' }).waitFor()
+        expect(await dialog.getByRole('link', { name: 'Open' }).getAttribute('href')).toBe('https://example.com/path')
+      })
+    })
   })
 
   test('fits a phone: nothing is cut off at 360 px', async () => {

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { describe, expect, test } from '@jest/globals'
-import { createFront, isOwnOrigin } from './front.ts'
+import { createFront, isOwnOrigin, publicBase } from './front.ts'
 
 function request(headers: Record<string, string>, socket: object = { remoteAddress: '10.0.0.9' }): IncomingMessage {
   return { headers, socket } as unknown as IncomingMessage
@@ -55,5 +55,37 @@ describe('the front of a request', () => {
     const none = request({ host: 'a.example' })
     expect(isOwnOrigin(front, none, { missingIsOwn: true })).toBe(true)
     expect(isOwnOrigin(front, none, { missingIsOwn: false })).toBe(false)
+  })
+})
+
+describe('a public address', () => {
+  test.each([
+    ['https://a.example', 'https://a.example'],
+    ['https://a.example/', 'https://a.example'],
+    ['https://a.example:8443/tools/cli/', 'https://a.example:8443/tools/cli'],
+    ['http://A.example/x', 'http://a.example/x'],
+  ])('%s is what links begin with', (text, base) => {
+    expect(publicBase(text)).toBe(base)
+  })
+
+  test.each([
+    'a.example',
+    'ftp://a.example',
+    'https://user@a.example',
+    'https://a.example/?x',
+    'https://a.example/#x',
+    'https://a.example/$(id)',
+    'https://a.example//x',
+    "https://a.example/'",
+    'https://a.example/a%20b',
+  ])('%s is none', (text) => {
+    expect(publicBase(text)).toBeUndefined()
+  })
+
+  test('with a path: links carry it, the origin of requests does not', () => {
+    const front = createFront({ publicUrl: 'https://a.example/tools', trustedProxyHops: 0 })
+    const req = { headers: { host: 'x', origin: 'https://a.example' }, socket: {} } as unknown as IncomingMessage
+    expect([front.base(req), front.origin(req)]).toEqual(['https://a.example/tools', 'https://a.example'])
+    expect(isOwnOrigin(front, req, { missingIsOwn: false })).toBe(true)
   })
 })

@@ -7,6 +7,8 @@ export interface Front {
   isSecure(req: IncomingMessage): boolean
   /** The origin that is ours for this request, such as `https://cliscale.example`; undefined without a usable Host. */
   origin(req: IncomingMessage): string | undefined
+  /** What our links begin with: the origin, and the path under which a proxy serves us. */
+  base(req: IncomingMessage): string | undefined
   /** Address of the client: of the socket, or the one that the outermost trusted proxy saw. */
   address(req: IncomingMessage): string
 }
@@ -26,6 +28,7 @@ export function createFront(options: { publicUrl?: string | undefined; trustedPr
   return {
     isSecure,
     origin: (req) => publicOrigin ?? hostOrigin(isSecure(req) ? 'https' : 'http', req.headers.host),
+    base: (req) => options.publicUrl ?? hostOrigin(isSecure(req) ? 'https' : 'http', req.headers.host),
     address: (req) => forwarded(req, 'x-forwarded-for') ?? req.socket.remoteAddress ?? '',
   }
 }
@@ -52,4 +55,17 @@ function hostOrigin(scheme: string, host: string | undefined): string | undefine
 export function isOwnOrigin(front: Front, req: IncomingMessage, options: { missingIsOwn: boolean }): boolean {
   const { origin } = req.headers
   return origin === undefined ? options.missingIsOwn : origin === front.origin(req)
+}
+
+export const PUBLIC_URL_FAULT = 'must be an http or https address such as https://cliscale.example.com'
+export const PUBLIC_URL_DESCRIPTION =
+  'The address that links carry, with the path under which a proxy serves us, if any. Absent: scheme and Host of the request.'
+
+/** A public address as links begin with it: no slash at its end. Undefined when it cannot be one. */
+export function publicBase(text: string): string | undefined {
+  if (!URL.canParse(text)) return undefined
+  const { protocol, username, password, search, hash, origin, pathname } = new URL(text)
+  if (!/^https?:$/.test(protocol) || [username, password, search, hash].some((part) => part !== '')) return undefined
+  // Links stand in command lines that people paste.
+  return /^(\/[\w.~-]+)*\/?$/.test(pathname) ? origin + pathname.replace(/\/$/, '') : undefined
 }

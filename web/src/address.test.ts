@@ -1,11 +1,12 @@
 import { expect, test } from '@jest/globals'
-import { readAddress } from './address.ts'
+import { baseOf, readAddress } from './address.ts'
 
 const ID = '0b9f6a1e-3c56-4d1f-9a53-2f6a6a5f3a10'
 
 test('takes id and token, and leaves the token out of the address', () => {
   expect(readAddress({ pathname: `/ws/${ID}`, search: '?token=a.b-c_d&x=1' })).toEqual({
     sessionId: ID,
+    base: '',
     token: 'a.b-c_d',
     cleanPath: `/ws/${ID}`,
   })
@@ -18,3 +19,16 @@ test('an empty token is none', () => {
 test.each(['/ws/', '/ws/$(reboot)', `/ws/${ID}/x`, `/ws/${ID};id`, '/'])('%s is no session', (pathname) => {
   expect(readAddress({ pathname, search: '' }).sessionId).toBeUndefined()
 })
+
+test('a proxy may serve us under a path of its own', () => {
+  const address = readAddress({ pathname: `/tools/cli-1/ws/${ID}`, search: '' })
+  expect([address.sessionId, address.base]).toEqual([ID, '/tools/cli-1'])
+  expect(['/', '/tools/', '/tools/cli', '//evil.example/'].map(baseOf)).toEqual(['', '/tools', '/tools/cli', ''])
+})
+
+test.each([`/$(id)/ws/${ID}`, `/a;b/ws/${ID}`, `/'x/ws/${ID}`, `//evil.example/ws/${ID}`, `/a b/ws/${ID}`])(
+  'a path that a shell would read is none of ours: %s',
+  (pathname) => {
+    expect(readAddress({ pathname, search: '' })).toMatchObject({ sessionId: undefined, base: '' })
+  },
+)

@@ -118,6 +118,7 @@ describe('Connection', () => {
   let asked: string[]
   let answers: { redeem: ViewerAnswer; find: ViewerAnswer }
   let connection: Connection
+  let windowSize = SIZE
   const memory: { viewer: string | undefined } = { viewer: undefined }
 
   const settle = async (): Promise<void> => {
@@ -158,7 +159,7 @@ describe('Connection', () => {
       },
       input: new InputStream({ name: 'page', onChange: () => {}, onDropped: () => {} }),
       clock,
-      windowSize: () => SIZE,
+      windowSize: () => windowSize,
       onState: (state) => states.push(state),
       onMode: () => {},
       onDriver: () => {},
@@ -184,6 +185,7 @@ describe('Connection', () => {
     asked = []
     answers = { redeem: VIEWER, find: VIEWER }
     memory.viewer = undefined
+    windowSize = SIZE
   })
 
   describe('getting in', () => {
@@ -207,6 +209,20 @@ describe('Connection', () => {
       expect(states.at(-1)).toEqual({ kind: 'stopped', why: 'link_used' })
       expect(sockets).toHaveLength(0)
       expect(clock.pending).toBe(0)
+    })
+
+    test('a window that changed while it waited for the session tells its size again', async () => {
+      await begin('t')
+      socket().onopen?.()
+      windowSize = { columns: 60, rows: 20 }
+      socket().hello()
+      expect(socket().sent).toEqual(['{"columns":80,"rows":24}', '1{"columns":60,"rows":20}'])
+    })
+
+    test('a session that is not there is said, whatever is wrong with the link', async () => {
+      answers = { redeem: NO_ACCESS, find: { kind: 'refused', why: 'not_found' } }
+      await begin('t')
+      expect(states.at(-1)).toEqual({ kind: 'stopped', why: 'not_found' })
     })
 
     test('without a token the cookie is asked, the remembered viewer first', async () => {

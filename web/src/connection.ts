@@ -116,6 +116,8 @@ export class Connection {
   #attempt = 0
   #attachedAt: number | undefined
   #drives: boolean | undefined
+  /** The size that the first message named; it may have waited for long. */
+  #toldSize: TerminalSize | undefined
   #heardAt = 0
   #heartbeatMs: number | undefined = GATEWAY_HEARTBEAT_MS
   /** Losses by silence since the last heartbeat. */
@@ -226,7 +228,8 @@ export class Connection {
     const redeemed = await api.redeem(this.#token)
     if (redeemed.kind !== 'refused') return redeemed
     const known = await api.find(memory.viewer)
-    return known.kind === 'viewer' ? known : redeemed
+    const isNews = known.kind === 'viewer' || (known.kind === 'refused' && known.why === 'not_found')
+    return isNews ? known : redeemed
   }
 
   #admit(viewer: Viewer): void {
@@ -255,8 +258,9 @@ export class Connection {
       this.#heard()
       if (socket.protocol === TTY_PROTOCOL) return this.#openPlain(socket)
       const drives = this.#drives === true ? { drives: true } : {}
+      this.#toldSize = this.#deps.windowSize()
       const input = this.#deps.input.name
-      socket.send(encodeClientHello({ ...this.#deps.windowSize(), ...this.#position.resume, ...drives, input }))
+      socket.send(encodeClientHello({ ...this.#toldSize, ...this.#position.resume, ...drives, input }))
     }
     socket.onmessage = ({ data }) => {
       this.#heard()
@@ -488,6 +492,8 @@ export class Connection {
     if (!this.#tellsProgress) for (const bytes of this.#deps.input.takeAll()) this.#sendInput(bytes)
     if (this.#position.hello(hello)) this.#deps.screen.reset()
     this.#deps.screen.resize({ columns: hello.columns, rows: hello.rows })
+    const size = this.#deps.windowSize()
+    if (size !== undefined && !isSameSize(size, this.#toldSize)) this.resize(size)
     this.#showProgress()
   }
 
@@ -549,6 +555,10 @@ export class Connection {
     if (this.#timers.has(name)) this.#deps.clock.clearTimeout(this.#timers.get(name))
     this.#timers.delete(name)
   }
+}
+
+function isSameSize(a: TerminalSize, b: TerminalSize | undefined): boolean {
+  return a.columns === b?.columns && a.rows === b.rows
 }
 
 function isWaiting(status: SessionStatus): boolean {

@@ -15,10 +15,12 @@ function start(): void {
   const address = readAddress(location)
   history.replaceState(null, '', address.cleanPath)
   allowTerminalStyles(document)
+  const base = location.origin + address.base
   new Page({
     sessionId: address.sessionId,
     token: address.token,
+    base,
     sessionPath: address.cleanPath.replace(/\/$/, ''),
-    newLink: address.sessionId === undefined ? '' : newLinkCommand(location.origin, address.sessionId),
+    newLink: address.sessionId === undefined ? '' : newLinkCommand(base, address.sessionId),
   }).start()
 }

@@ -12,13 +12,14 @@ import { readSettings, type Settings, writeSettings } from './settings-store.ts'
 import { addStatus, type SeenStage } from './stages.ts'
 import { InputStream, type Typing } from './protocol/input-stream.ts'
 import { statusWords } from './status-words.ts'
-import { createKeyHandler } from './terminal/keys.ts'
+import { createKeyHandler, isFindKey, type KeyRules } from './terminal/keys.ts'
 import { TerminalView } from './terminal/terminal-view.ts'
 import { documentTitle } from './title.ts'
 import { typingWords } from './typing-words.ts'
 import { copyText } from './ui/clipboard.ts'
 import { confirmPaste } from './ui/confirm-paste.ts'
 import { byId, setText } from './ui/dom.ts'
+import { Details } from './ui/details.ts'
 import { hideEndPanel, showEndPanel, showStopPanel } from './ui/end-panel.ts'
 import { setFavicon, tabLook } from './ui/favicon.ts'
 import { showClock, showMode, showPlain, showSessionId, showStatus } from './ui/header.ts'
@@ -28,11 +29,15 @@ import { takeProgramClipboard } from './ui/program-clipboard.ts'
 import { SearchBar } from './ui/search-bar.ts'
 import { setUpSettings } from './ui/settings-panel.ts'
 import { toast } from './ui/toast.ts'
+import { TouchBar } from './ui/touch-bar.ts'
+import { followKeyboard } from './ui/visible-height.ts'
 import { createViewerApi } from './viewer-api.ts'
 
 export interface PageOptions {
   readonly sessionId: string | undefined
   readonly token: string | undefined
+  /** Our own address, such as `https://cliscale.example`. */
+  readonly base: string
   /** `/ws/<id>`, under which everything of this session lies. */
   readonly sessionPath: string
   /** The curl line for a new link. */
@@ -50,9 +55,12 @@ export class Page {
   readonly #isMac = /Mac|iPhone|iPad/.test(navigator.platform)
   readonly #darkScheme = matchMedia('(prefers-color-scheme: dark)')
   readonly #overlay = new Overlay()
+  readonly #details = new Details()
   readonly #view: TerminalView
   readonly #search: SearchBar
   readonly #input: InputStream
+  readonly #touchBar: TouchBar
+  readonly #touchScreen = matchMedia('(pointer: coarse)')
   readonly #connection: Connection
   /** Since when the program has taken nothing of what waits, in ms since 1970. */
   #inputMovedAt = 0
@@ -68,6 +76,7 @@ export class Page {
   #hasOutput = false
   #attachedAt = 0
   #caughtUp = false
+  #isTouch = false
 
   constructor(options: PageOptions) {
     this.#options = options
@@ -79,6 +88,7 @@ export class Page {
       onChange: (typing) => this.#onTyping(typing),
       onDropped: (bytes) => toast(`Interrupted: ${bytes.toLocaleString('en')} bytes that waited were dropped`),
     })
+    this.#touchBar = new TouchBar(this.#view)
     this.#connection = this.#createConnection()
   }
 
@@ -90,7 +100,7 @@ export class Page {
     setInterval(() => this.#show(), TICK_MS)
     if (sessionId === undefined) return this.#onState({ kind: 'stopped', why: 'not_found' })
     showSessionId(sessionId)
-    setUpLogMenu(this.#view.terminal, sessionId, logCommand(location.origin, sessionId))
+    setUpLogMenu(this.#view.terminal, sessionId, logCommand(this.#options.base, sessionId))
     this.#connection.start()
     this.#view.terminal.focus()
   }
@@ -103,7 +113,7 @@ export class Page {
       reducedMotion: matchMedia('(prefers-reduced-motion: reduce)').matches,
       links: {
         note: (text) => this.#note('link-note', text && `${this.#isMac ? '⌘' : 'Ctrl'}-click opens ${text}`),
-        onPlainClick: () => {},
+        isTouch: () => this.#isTouch,
       },
       onInput: (bytes) => this.#onInput(bytes),
       onRoom: (room) => this.#connection.resize(room),
@@ -113,6 +123,7 @@ export class Page {
       },
       confirmPaste,
       onTitle: (title) => this.#setTitle(title),
+      retype: (data) => this.#touchBar.apply(data),
     })
   }
 
@@ -174,7 +185,7 @@ export class Page {
           openSearch: () => this.#search.open(),
           leave: (backwards) => byId(backwards ? 'session-id' : 'open-search').focus(),
         },
-        this.#isMac,
+        () => this.#keyRules(),
         Date.now,
       ),
     )
@@ -199,11 +210,30 @@ export class Page {
       if (document.visibilityState === 'visible') this.#connection.wake()
     })
     window.addEventListener('keydown', (event) => {
-      const isFind = event.key.toLowerCase() === 'f' && (this.#isMac ? event.metaKey : event.ctrlKey)
-      if (!isFind || event.shiftKey || event.altKey) return
+      if (!isFindKey(event, this.#keyRules())) return
       event.preventDefault()
       this.#search.open()
     })
+    this.#setUpPointer()
+    followKeyboard()
+  }
+
+  /** The terminal's room is the terminal: a click beside its cells means it too. */
+  #setUpPointer(): void {
+    const stage = byId('stage')
+    window.addEventListener('pointerdown', ({ pointerType }) => (this.#isTouch = pointerType !== 'mouse'), true)
+    stage.addEventListener('click', ({ target }) => {
+      if (target === stage || target === byId('terminal') || target === byId('overlay')) this.#view.terminal.focus()
+    })
+  }
+
+  #keyRules(): KeyRules {
+    const { findKey, leaveKey } = this.#settings
+    return { isMac: this.#isMac, findKey, leaveKey, isReadOnly: this.#isReadOnly }
+  }
+
+  get #isReadOnly(): boolean {
+    return this.#mode === 'ro' || this.#state.kind === 'ended'
   }
 
   #onState(state: ConnectionState): void {
@@ -217,9 +247,10 @@ export class Page {
     else if (state.kind === 'stopped' && this.#hasOutput) {
       showStopPanel(stopCard(state.why, this.#options.newLink, () => this.#connection.resume()))
     } else if (before.kind === 'stopped') hideEndPanel()
+    this.#showSize()
     const look = tabLook(state)
     setFavicon(look.icon)
-    document.title = documentTitle(look.sign, this.#title)
+    this.#setTitle(this.#title)
     this.#show()
   }
 
@@ -247,6 +278,8 @@ export class Page {
     if (attachedMs > (this.#view.queue.idle ? CATCH_UP_MS.least : CATCH_UP_MS.most)) this.#caughtUp = true
     showStatus(statusWords(this.#state, now, stage?.startedAt), this.#state)
     this.#showTyping(now)
+    this.#details.show(this.#stages, this.#hasOutput && this.#state.kind === 'waiting', Date.now)
+    this.#touchBar.show(this.#touchScreen.matches && !this.#isReadOnly)
     showClock(this.#state, this.#stages.find(({ name }) => name === 'running')?.startedAt, now)
     if (this.#hasOutput || this.#state.kind === 'ended') this.#overlay.hide()
     else this.#overlay.show(this.#state, this.#stages, Date.now, this.#options.newLink, () => this.#connection.resume())
@@ -282,7 +315,7 @@ export class Page {
   /** Says why the terminal does not fill the window, and offers to change it where that is this person's to do. */
   #showSize(): void {
     const size = this.#misfit
-    byId('size-note').hidden = size === undefined || this.#drives === true
+    byId('size-note').hidden = size === undefined || this.#drives === true || this.#state.kind === 'waiting'
     if (size === undefined) return
     const isOthers = this.#mode === 'rw' && this.#drives === false
     byId('take-size').hidden = !isOthers
@@ -292,7 +325,7 @@ export class Page {
 
   #setTitle(title: string): void {
     this.#title = title
-    document.title = documentTitle(tabLook(this.#state).sign, title)
+    document.title = documentTitle(tabLook(this.#state).sign, this.#options.sessionId, title)
   }
 
   #copySelection(): boolean {

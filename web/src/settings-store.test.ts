@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals'
-import { DEFAULT_SETTINGS, readSettings, writeSettings } from './settings-store.ts'
+import { DEFAULT_SETTINGS, readSettings, type Settings, writeSettings } from './settings-store.ts'
 
 const holding = (value: string | null) => ({ getItem: () => value })
 
@@ -17,7 +17,14 @@ test('a font size out of range is brought into it', () => {
 
 test('what is written is read again, and a browser that keeps nothing is no error', () => {
   let kept = ''
-  const settings = { fontSize: 18, theme: 'dark', screenReader: true } as const
+  const settings: Settings = {
+    fontSize: 18,
+    theme: 'dark',
+    screenReader: true,
+    findKey: false,
+    leaveKey: false,
+    optionIsMeta: true,
+  }
   writeSettings({ setItem: (_key, value) => (kept = value) }, settings)
   expect(readSettings(holding(kept))).toEqual(settings)
   const full = {

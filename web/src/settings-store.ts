@@ -4,9 +4,22 @@ export interface Settings {
   readonly fontSize: number
   readonly theme: ThemeChoice
   readonly screenReader: boolean
+  /** Ctrl-F opens the search instead of reaching the program. Not asked on a Mac, where ⌘F does. */
+  readonly findKey: boolean
+  /** Esc and then Tab leaves the terminal. */
+  readonly leaveKey: boolean
+  /** On a Mac, Option is Meta; else it types its characters. */
+  readonly optionIsMeta: boolean
 }
 
-export const DEFAULT_SETTINGS: Settings = { fontSize: 14, theme: 'auto', screenReader: false }
+export const DEFAULT_SETTINGS: Settings = {
+  fontSize: 14,
+  theme: 'auto',
+  screenReader: false,
+  findKey: true,
+  leaveKey: true,
+  optionIsMeta: false,
+}
 export const FONT_SIZES = { min: 9, max: 28 } as const
 const KEY = 'cliscale.settings'
 
@@ -14,11 +27,14 @@ const KEY = 'cliscale.settings'
 export function readSettings(storage: Pick<Storage, 'getItem'>): Settings {
   try {
     const raw = JSON.parse(storage.getItem(KEY) ?? '{}') as Partial<Record<keyof Settings, unknown>>
-    const { fontSize, theme, screenReader } = raw
+    const { fontSize, theme, screenReader, findKey, leaveKey, optionIsMeta } = raw
     return {
       fontSize: typeof fontSize === 'number' ? clampFontSize(fontSize) : DEFAULT_SETTINGS.fontSize,
       theme: theme === 'light' || theme === 'dark' ? theme : 'auto',
       screenReader: screenReader === true,
+      findKey: findKey !== false,
+      leaveKey: leaveKey !== false,
+      optionIsMeta: optionIsMeta === true,
     }
   } catch {
     return DEFAULT_SETTINGS

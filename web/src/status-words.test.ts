@@ -46,25 +46,56 @@ describe('statusWords', () => {
 })
 
 describe('endWords', () => {
-  test('says what went wrong and what to do, each once', () => {
-    const words = endWords(exit({ exitCode: 3, durationMs: 61_000, reason: 'install_failed', detail: 'It broke.' }))
-    expect(words.facts).toEqual(['exit code 3', 'ran 1 min 01 s'])
-    expect(words.help).toBe('It broke. The install command failed. Its output is above.')
-    expect(endWords(exit({ reason: 'exit_nonzero', detail: 'It said 3.' })).help).toBe('It said 3.')
-    expect(endWords(exit({ detail: 'Same.', hint: 'Same.' })).help).toBe('Same.')
+  const all = (rest: Partial<Exit>): string => {
+    const { headline, facts, help } = endWords(exit(rest))
+    return [headline, ...facts, ...(help === undefined ? [] : [help])].join(' | ')
+  }
+
+  test.each<[Partial<Exit>, string]>([
+    [{ status: 'succeeded', exitCode: 0, durationMs: 400 }, 'Finished | exit code 0 | ran for 0.4 s'],
+    [
+      { reason: 'exit_nonzero', exitCode: 3, detail: 'The command ended with exit code 3.', hint: 'Not 0.' },
+      'Failed | exit code 3',
+    ],
+    [{ reason: 'killed_by_signal', signal: 'SIGSEGV', detail: 'By SIGSEGV.' }, 'Failed | signal SIGSEGV'],
+    [
+      { reason: 'install_failed', exitCode: 1, detail: 'The install command ended with exit code 1.', hint: 'Above.' },
+      'Failed | The install command ended with exit code 1.',
+    ],
+    [
+      { reason: 'oom_killed', signal: 'SIGKILL', detail: 'Out of memory; it was ended by the signal SIGKILL.' },
+      'Failed | Out of memory; it was ended by the signal SIGKILL.',
+    ],
+    [
+      { status: 'stopped', reason: 'stopped_by_user', exitCode: 143, detail: 'x', hint: 'y', durationMs: 5000 },
+      'Stopped on request | ran for 5.0 s',
+    ],
+    [{ status: 'stopped', reason: 'server_stopped', signal: 'SIGTERM', detail: 'Shut down.' }, 'Stopped | Shut down.'],
+    [
+      { status: 'expired', reason: 'deadline', exitCode: 0, detail: 'It ran too long.', hint: 'It ran longer.' },
+      'Time limit reached | It ran too long.',
+    ],
+    [{ reason: 'download_failed', hint: 'Try again.' }, 'Failed | Try again.'],
+    [
+      { reason: 'code_too_large', detail: '' },
+      'Failed | The code is larger than a session may fetch. Use a smaller archive.',
+    ],
+    [{ status: 'lost', detail: 'Same.', hint: 'Same.' }, 'Lost | Same.'],
+  ])('one sentence for %j', (rest, words) => {
+    expect(all(rest)).toBe(words)
   })
 
-  test('a reason of a later server has no hint of ours and breaks nothing', () => {
-    expect(endWords(exit({ reason: 'of_tomorrow' as never })).help).toBeUndefined()
+  test('a stop is neither good nor bad', () => {
+    const endings = (['succeeded', 'stopped', 'failed', 'expired', 'lost'] as const).map(
+      (status) => endWords(exit({ status })).ending,
+    )
+    expect(endings).toEqual(['good', 'neutral', 'bad', 'bad', 'bad'])
+    const stopped = { kind: 'ended', exit: exit({ status: 'stopped', reason: 'server_stopped' }) } as const
+    expect(statusWords(stopped, 0, undefined).tone).toBe('off')
   })
 
-  test('a success needs no help', () => {
-    expect(endWords(exit({ status: 'succeeded', exitCode: 0, durationMs: 400 }))).toEqual({
-      good: true,
-      headline: 'Finished',
-      facts: ['exit code 0', 'ran 0.4 s'],
-      help: undefined,
-    })
+  test('a reason of a later server breaks nothing', () => {
+    expect(endWords(exit({ reason: 'of_tomorrow' as never })).help).toContain('does not know the reason')
   })
 })
 

@@ -1,4 +1,4 @@
-import { type Reason, REASONS } from '@cliscale/contract/session'
+import { factsOf, type Reason } from '@cliscale/contract/session'
 import type { Exit } from '@cliscale/contract/terminal'
 import { canResume, type ConnectionState, type Stop } from './connection-state.ts'
 import { formatDuration } from './duration.ts'
@@ -32,7 +32,9 @@ const STOP_WORDS: Readonly<Record<Stop, string>> = {
 export function statusWords(state: ConnectionState, now: number, stageSince: number | undefined): StatusWords {
   switch (state.kind) {
     case 'connecting':
-      return { tone: 'busy', text: 'connecting', spoken: 'connecting' }
+      return state.again === true
+        ? { tone: 'warn', text: 'reconnecting', spoken: 'connection lost, reconnecting' }
+        : { tone: 'busy', text: 'connecting', spoken: 'connecting' }
     case 'waiting': {
       const stage = stageOf(state.status)
       const word = stage === undefined ? 'starting' : STAGE_WORDS[stage]
@@ -54,7 +56,16 @@ export function statusWords(state: ConnectionState, now: number, stageSince: num
 
 function endedWords(exit: Exit): StatusWords {
   const outcome = exitWords(exit)
-  return { tone: exit.status === 'succeeded' ? 'good' : 'bad', text: `ended · ${outcome}`, spoken: `ended: ${outcome}` }
+  return { tone: TONES[endingOf(exit)], text: `ended · ${outcome}`, spoken: `ended: ${outcome}` }
+}
+
+/** How an end is to be taken: a stop is neither a success nor a failure. */
+export type Ending = 'good' | 'neutral' | 'bad'
+const TONES: Readonly<Record<Ending, Tone>> = { good: 'good', neutral: 'off', bad: 'bad' }
+
+export function endingOf(exit: Exit): Ending {
+  if (exit.status === 'succeeded') return 'good'
+  return exit.status === 'stopped' ? 'neutral' : 'bad'
 }
 
 /** How it ended, in two or three words. */
@@ -69,11 +80,11 @@ export function exitWords(exit: Exit): string {
 
 /** What the panel under an ended session says. */
 export interface EndWords {
-  readonly good: boolean
+  readonly ending: Ending
   readonly headline: string
-  /** Exit code, signal, duration: what is known. */
+  /** Exit code, signal, duration: what is known and not said by the sentence. */
   readonly facts: readonly string[]
-  /** What went wrong and what to do; undefined when nothing did. */
+  /** One sentence: what went wrong and what to do; undefined where headline and facts have said it. */
   readonly help: string | undefined
 }
 
@@ -85,26 +96,27 @@ const HEADLINES: Readonly<Record<string, string>> = {
   lost: 'Lost',
 }
 
-/** Reasons whose hint repeats what the detail says. */
-const SAID_BY_DETAIL: ReadonlySet<Reason> = new Set<Reason>(['exit_nonzero', 'killed_by_signal'])
+/** Reasons that headline and facts tell in full. */
+const SAID_BY_FACTS: ReadonlySet<Reason> = new Set<Reason>(['exit_nonzero', 'killed_by_signal', 'stopped_by_user'])
 
-/** The words of the panel. The server's own sentences win over the catalogue's. */
+/** The words of the panel. The server's own sentence wins over the catalogue's: it knows more of this end. */
 export function endWords(exit: Exit): EndWords {
+  const { reason } = exit
+  const sentence = exit.detail || exit.hint || (reason === null ? undefined : factsOf(reason).hint)
+  const help = reason !== null && SAID_BY_FACTS.has(reason) ? undefined : sentence
   const facts: string[] = []
-  if (exit.exitCode !== null) facts.push(`exit code ${exit.exitCode}`)
-  if (exit.signal !== null) facts.push(`signal ${exit.signal}`)
-  if (exit.durationMs !== null) facts.push(`ran ${formatDuration(exit.durationMs)}`)
-  const hint = exit.hint ?? (exit.reason === null ? undefined : REASONS[exit.reason]?.hint)
-  const isSaid = exit.detail !== null && exit.reason !== null && SAID_BY_DETAIL.has(exit.reason)
-  const sentences = [...new Set([exit.detail, isSaid ? undefined : hint])].filter(
-    (text) => typeof text === 'string' && text !== '',
-  )
-  return {
-    good: exit.status === 'succeeded',
-    headline: HEADLINES[exit.status] ?? 'Ended',
-    facts,
-    help: sentences.length === 0 ? undefined : sentences.join(' '),
-  }
+  // After a stop or a time limit, how the program took it is no news.
+  const isOwn = exit.status !== 'stopped' && exit.status !== 'expired'
+  if (isOwn && exit.exitCode !== null) facts.push(`exit code ${exit.exitCode}`)
+  if (isOwn && exit.signal !== null) facts.push(`signal ${exit.signal}`)
+  const unsaid = facts.filter((fact) => help?.includes(fact) !== true)
+  if (exit.durationMs !== null) unsaid.push(`ran for ${formatDuration(exit.durationMs)}`)
+  return { ending: endingOf(exit), headline: headlineOf(exit), facts: unsaid, help }
+}
+
+function headlineOf({ status, reason }: Exit): string {
+  if (reason === 'stopped_by_user') return 'Stopped on request'
+  return HEADLINES[status] ?? 'Ended'
 }
 
 /** What the page says where it cannot go on by itself. */
@@ -117,21 +129,21 @@ export interface StopHelp {
   readonly offersResume: boolean
 }
 
-const NEW_LINK = 'Ask whoever gave it to you for a new one, or make one with your API key:'
+const NEW_LINK = 'Ask whoever started the session for a new link, or create one with your API key:'
 const STOP_HELP: Readonly<Record<Stop, Omit<StopHelp, 'offersResume'>>> = {
   link_used: {
-    headline: 'This link was used before',
-    body: `A link opens the terminal once, in one browser; the session itself goes on. ${NEW_LINK}`,
+    headline: 'This link has already been used',
+    body: `A link opens the terminal once, in one browser. The session itself goes on. ${NEW_LINK}`,
     offersLink: true,
   },
   expired: {
     headline: 'This link has expired',
-    body: `It was not opened in time; the session itself goes on. ${NEW_LINK}`,
+    body: `It was not opened in time. The session itself goes on. ${NEW_LINK}`,
     offersLink: true,
   },
   no_access: {
-    headline: 'This browser has no access to this session',
-    body: `A session opens by a link with a one-time token. ${NEW_LINK}`,
+    headline: 'You need a link to open this session',
+    body: `This browser has not opened it yet, or its access has expired. ${NEW_LINK}`,
     offersLink: true,
   },
   revoked: {
@@ -141,7 +153,7 @@ const STOP_HELP: Readonly<Record<Stop, Omit<StopHelp, 'offersResume'>>> = {
   },
   not_found: {
     headline: 'There is no such session',
-    body: 'Check the address. The record of a session is removed some time after its end.',
+    body: 'Check the address. A session’s record is removed some time after it ends.',
     offersLink: false,
   },
   gone: {

@@ -18,7 +18,9 @@ describe('cleanTitle', () => {
   })
 })
 
-test('documentTitle starts with the sign and our name', () => {
-  expect(documentTitle('✓', 'npm test')).toBe('✓ CLI Scale · npm test')
-  expect(documentTitle('', '\u202e')).toBe('CLI Scale')
+test('the tab says the state and which session it is before what a program says', () => {
+  const id = '0a1b2c3d-0000-4000-8000-000000000000'
+  expect(documentTitle('✓', id, 'npm test')).toBe('✓ 0a1b2c3d · npm test · CLI Scale')
+  expect(documentTitle('▶', id, '\u202e')).toBe('▶ 0a1b2c3d · CLI Scale')
+  expect(documentTitle('', undefined, '')).toBe('CLI Scale')
 })

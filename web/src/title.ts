@@ -1,6 +1,6 @@
 /** Characters of a program's title that are shown. */
 export const MAX_TITLE_CHARS = 80
-const PREFIX = 'CLI Scale'
+const NAME = 'CLI Scale'
 
 // Controls, and what can turn or hide text: bidi marks and overrides, zero-width characters, line separators, BOM.
 // oxlint-disable-next-line no-control-regex -- control characters are the point
@@ -12,9 +12,8 @@ export function cleanTitle(raw: string): string {
   return chars.slice(0, MAX_TITLE_CHARS).join('').trim()
 }
 
-/** How the tab names the session. The sign and our own name come first, so that a program cannot pose as another page. */
-export function documentTitle(sign: string, raw: string): string {
-  const title = cleanTitle(raw)
-  const head = sign === '' ? PREFIX : `${sign} ${PREFIX}`
-  return title === '' ? head : `${head} · ${title}`
+/** How the tab names a session: sign and id come first, so that tabs differ and a program cannot pose as another page. */
+export function documentTitle(sign: string, sessionId: string | undefined, raw: string): string {
+  const head = [sign, sessionId?.slice(0, 8) ?? ''].filter((part) => part !== '').join(' ')
+  return [head, cleanTitle(raw), NAME].filter((part) => part !== '').join(' · ')
 }

@@ -34,6 +34,7 @@ describe('the configuration', () => {
     const env = {
       CLISCALE_DATABASE_URL: 'mysql://x',
       CLISCALE_PUBLIC_URL: 'ftp://x',
+      CLISCALE_FRAME_ANCESTORS: '*',
       CLISCALE_POD_NETWORKS: '10.0.0.0/8,pods',
       CLISCALE_TRUSTED_PROXY_HOPS: '-1',
       CLISCALE_PORTS: '1',

@@ -1,4 +1,12 @@
-import { commaList, METRICS_ENV, secret, wholeNumber } from '@cliscale/service-kit'
+import {
+  commaList,
+  METRICS_ENV,
+  PUBLIC_URL_DESCRIPTION,
+  PUBLIC_URL_FAULT,
+  publicBase,
+  secret,
+  wholeNumber,
+} from '@cliscale/service-kit'
 import { z } from 'zod'
 import { createPodNetworks } from './attach/pod-networks.ts'
 import type { GatewayDeps } from './gateway.ts'
@@ -7,9 +15,10 @@ import type { GatewayDeps } from './gateway.ts'
 export const GATEWAY_ENV = {
   CLISCALE_PUBLIC_URL: z
     .url({ protocol: /^https?$/, error: 'must be an http or https address such as https://cliscale.example.com' })
-    .transform((url) => new URL(url).origin)
+    .refine((url) => publicBase(url) !== undefined, { error: PUBLIC_URL_FAULT })
+    .transform((url) => publicBase(url) ?? url)
     .optional()
-    .meta({ description: 'The public address, used in links. When absent, the scheme and Host of the request.' }),
+    .meta({ description: PUBLIC_URL_DESCRIPTION }),
   CLISCALE_TRUSTED_PROXY_HOPS: wholeNumber(0, 10)
     .default(0)
     .meta({ description: 'Number of trusted proxies in front: that many entries of X-Forwarded-For are believed.' }),
@@ -23,6 +32,15 @@ export const GATEWAY_ENV = {
   CLISCALE_VIEWER_TTL_SECONDS: wholeNumber(60, 365 * 24 * 3600)
     .default(7 * 24 * 3600)
     .meta({ description: 'How long a browser that has used its link may come back.' }),
+  CLISCALE_FRAME_ANCESTORS: commaList()
+    .refine((origins) => origins.every(isOrigin), {
+      error: 'must be a list of origins such as https://portal.example.com',
+    })
+    .default([])
+    .meta({
+      description:
+        'Origins whose pages may show terminals in a frame; their site must be ours, because cookies are SameSite=Strict. Empty: none.',
+    }),
   CLISCALE_MAX_PENDING_UPGRADES: wholeNumber(1, 1_000_000)
     .default(8192)
     .meta({ description: 'WebSocket upgrades in progress at once; further ones get a 503.' }),
@@ -87,6 +105,7 @@ export function gatewaySettings(
   | 'trustedProxyHops'
   | 'podNetworks'
   | 'viewerTtlSeconds'
+  | 'frameAncestors'
   | 'maxPendingUpgrades'
   | 'maxPendingUpgradesPerAddress'
 > {
@@ -95,9 +114,14 @@ export function gatewaySettings(
     trustedProxyHops: env.CLISCALE_TRUSTED_PROXY_HOPS,
     podNetworks: env.CLISCALE_POD_NETWORKS,
     viewerTtlSeconds: env.CLISCALE_VIEWER_TTL_SECONDS,
+    frameAncestors: env.CLISCALE_FRAME_ANCESTORS,
     maxPendingUpgrades: env.CLISCALE_MAX_PENDING_UPGRADES,
     maxPendingUpgradesPerAddress: env.CLISCALE_MAX_PENDING_UPGRADES_PER_ADDRESS,
   }
+}
+
+function isOrigin(text: string): boolean {
+  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol) && new URL(text).origin === text
 }
 
 function areNetworks(cidrs: readonly string[]): boolean {

@@ -20,7 +20,7 @@ export interface GatewayDeps {
   /** Finds the controller's public keys, such as jose's createRemoteJWKSet. */
   readonly keys: JWTVerifyGetKey
   readonly logger: Logger
-  /** Folder with terminal.html and assets/. */
+  /** Folder with terminal.html, landing.html and assets/. */
   readonly publicDir: string
   /** Where browsers reach us; undefined: scheme and Host of the request. */
   readonly publicUrl?: string | undefined
@@ -28,6 +28,8 @@ export interface GatewayDeps {
   /** Networks that pods may have addresses in; see createPodNetworks. One machine: `['127.0.0.0/8']`. */
   readonly podNetworks: readonly string[]
   readonly viewerTtlSeconds: number
+  /** Origins whose pages may show ours in a frame; none by default. */
+  readonly frameAncestors?: readonly string[]
   readonly maxPendingUpgrades: number
   readonly maxPendingUpgradesPerAddress: number
   readonly limits?: Partial<GatewayLimits>
@@ -75,7 +77,7 @@ export interface GatewayStats {
 }
 
 export interface Gateway {
-  /** Answers HTTP under /ws; everything else is a 404. */
+  /** Answers HTTP at / and under /ws; everything else is a 404. */
   readonly app: Express
   /** For the `upgrade` event of an HTTP server. */
   readonly handleUpgrade: UpgradeHandler

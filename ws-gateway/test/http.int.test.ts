@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { createHash, randomUUID } from 'node:crypto'
+import { connect } from 'node:net'
+import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import type { TestDatabase } from '@cliscale/test-kit'
 import { PAGE_CSP } from '../src/http/security-headers.ts'
-import { createDatabase, createKeys, type Keys, PAGE, rawRequest, Rig } from './support.ts'
+import { createDatabase, createKeys, type Keys, LANDING, PAGE, rawRequest, Rig, SCRIPT } from './support.ts'
 
 let database: TestDatabase
 let keys: Keys
@@ -56,6 +58,15 @@ describe('the page', () => {
     })
   })
 
+  test('is framed by nobody, or by those that the setting names', async () => {
+    const alone = await fetch(`${rig.origin}/ws/${randomUUID()}`)
+    expect(alone.headers.get('x-frame-options')).toBe('DENY')
+    await using framed = await Rig.start(database, keys, { frameAncestors: ['https://portal.example.com'] })
+    const { headers } = await fetch(`${framed.origin}/ws/${randomUUID()}`)
+    expect(headers.get('content-security-policy')).toContain('; frame-ancestors https://portal.example.com; ')
+    expect(headers.get('x-frame-options')).toBeNull()
+  })
+
   test('runs scripts of its own files only', () => {
     expect(PAGE_CSP).toContain("default-src 'none'; script-src 'self';")
     for (const rule of ["frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'", "connect-src 'self'"])
@@ -76,7 +87,8 @@ describe('the page', () => {
     ['/ws/assets/%2e%2e/terminal.html'],
     ['/ws/assets/..%2fterminal.html'],
     ['/ws/assets/none.js'],
-    ['/'],
+    ['/ws/assets/terminal-4f9a8c2b.js.br'],
+    ['/ws/assets/terminal-4f9a8c2b.js.gz'],
     ['/api/sessions'],
   ])('is not at %s: 404', async (path) => {
     const answer = await rawRequest(rig.port, `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
@@ -115,6 +127,96 @@ describe('the page', () => {
   })
 })
 
+describe('what is packed', () => {
+  const SCRIPT_PATH = '/ws/assets/terminal-4f9a8c2b.js'
+  /** `fetch` chooses codings and unpacks by itself. */
+  const ask = async (path: string, accepts: string | undefined, rest: { method?: string; more?: string } = {}) => {
+    const line = accepts === undefined ? '' : `Accept-Encoding: ${accepts}\r\n`
+    const head = `${rest.method ?? 'GET'} ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n`
+    const socket = connect(rig.port, '127.0.0.1')
+    socket.write(`${head}${line}${rest.more ?? ''}\r\n`)
+    const answer = Buffer.concat(await socket.toArray())
+    const at = answer.indexOf('\r\n\r\n')
+    const [status = '', ...lines] = answer.subarray(0, at).toString().split('\r\n')
+    const headers = Object.fromEntries(
+      lines.map((each) => [each.split(': ', 1)[0]!.toLowerCase(), each.replace(/^.*?: /, '')]),
+    )
+    return { status: Number(status.split(' ')[1]), headers, body: answer.subarray(at + 4) }
+  }
+  const unpacked = ({ headers, body }: Awaited<ReturnType<typeof ask>>): string => {
+    const coding = headers['content-encoding']
+    return String(coding === 'br' ? brotliDecompressSync(body) : coding === 'gzip' ? gunzipSync(body) : body)
+  }
+
+  test.each([
+    ['gzip, deflate, br, zstd', 'br'],
+    ['br;q=0.1, gzip', 'br'],
+    ['gzip, deflate', 'gzip'],
+    ['GZIP', 'gzip'],
+    ['br;q=0, gzip;q=0.5', 'gzip'],
+    ['*', 'br'],
+    ['identity', undefined],
+    ['identity;q=0', undefined],
+    ['br;q=0, gzip;q=0, *;q=0', undefined],
+    ['brotli, x-snappy', undefined],
+    [';;;,,', undefined],
+    ['', undefined],
+    [undefined, undefined],
+  ])('Accept-Encoding %j gets %s', async (accepts, coding) => {
+    for (const [path, text, type] of [
+      [SCRIPT_PATH, SCRIPT, 'text/javascript; charset=utf-8'],
+      [`/ws/${randomUUID()}`, PAGE, 'text/html; charset=utf-8'],
+      ['/', LANDING, 'text/html; charset=utf-8'],
+    ] as const) {
+      const answer = await ask(path, accepts)
+      expect(answer.headers['content-encoding']).toBe(coding)
+      expect(answer.headers['vary']).toContain('Accept-Encoding')
+      expect([answer.status, unpacked(answer), answer.headers['content-type']]).toEqual([200, text, type])
+      const head = await ask(path, accepts, { method: 'HEAD' })
+      expect([head.status, head.body.length]).toEqual([200, 0])
+      expect(head.headers).toMatchObject({
+        'content-length': String(answer.body.length),
+        etag: answer.headers['etag'],
+        ...(coding !== undefined && { 'content-encoding': coding }),
+      })
+    }
+  })
+
+  test('each form has an ETag of its own, and answers 304 to that alone', async () => {
+    const tags = await Promise.all(
+      ['br', 'gzip', 'identity'].map(async (c) => (await ask(SCRIPT_PATH, c)).headers['etag']),
+    )
+    expect(new Set(tags).size).toBe(3)
+    const more = `If-None-Match: ${tags[0]}\r\n`
+    const [same, other] = [await ask(SCRIPT_PATH, 'br', { more }), await ask(SCRIPT_PATH, 'gzip', { more })]
+    expect([same.status, same.headers['vary'], other.status]).toEqual([304, 'Accept-Encoding', 200])
+  })
+
+  test('a part of a file is not served: the whole is', async () => {
+    const answer = await ask(SCRIPT_PATH, 'br', { more: 'Range: bytes=0-2\r\n' })
+    expect([answer.status, unpacked(answer), answer.headers['accept-ranges']]).toEqual([200, SCRIPT, undefined])
+  })
+})
+
+describe('the landing page', () => {
+  test.each([['text/html,application/xhtml+xml,*/*;q=0.8'], ['*/*'], [undefined]])(
+    'is for Accept %s',
+    async (accept) => {
+      const response = await fetch(`${rig.origin}/?x=1`, { headers: accept === undefined ? {} : { accept } })
+      expect([response.status, await response.text()]).toEqual([200, LANDING])
+      expect(response.headers.get('content-security-policy')).toBe(PAGE_CSP)
+      expect(response.headers.get('cache-control')).toBe('no-cache')
+    },
+  )
+
+  test('is not for a program that asks for JSON, nor at another path', async () => {
+    const headers = { accept: 'application/json' }
+    expect(await problemOf(await fetch(`${rig.origin}/`, { headers }))).toMatchObject({ code: 'not_found' })
+    expect(await problemOf(await fetch(`${rig.origin}/landing.html`))).toMatchObject({ code: 'not_found' })
+    expect((await problemOf(await fetch(`${rig.origin}/`, { method: 'POST' }))).code).toBe('method_not_allowed')
+  })
+})
+
 describe('a link', () => {
   test('is traded once for a cookie of this session, and the database has only its hash', async () => {
     const sid = await rig.seed()
@@ -136,7 +238,7 @@ describe('a link', () => {
     })
     const cookie = String(response.headers.get('set-cookie'))
     const secret = /^cs_[0-9a-f-]{36}=([\w-]{43});/.exec(cookie)?.[1] ?? ''
-    expect(cookie).toBe(`cs_${viewer.viewer}=${secret}; Max-Age=3600; Path=/ws/${sid}; HttpOnly; SameSite=Strict`)
+    expect(cookie).toBe(`cs_${viewer.viewer}=${secret}; Max-Age=3600; HttpOnly; SameSite=Strict`)
     const { rows } = await database.query('select secret_hash, mode from session_viewers where id = $1', [
       viewer.viewer,
     ])
@@ -267,6 +369,15 @@ describe('a viewer', () => {
     expect(await problemOf(await viewerOf(other, cookie))).toMatchObject(refused)
     await database.query('update session_viewers set revoked_at = now() where id = $1', [viewer])
     expect(await problemOf(await viewerOf(sid, cookie))).toMatchObject(refused)
+  })
+
+  test('is told of a session that is not there, whatever the cookie, and of nothing more', async () => {
+    const { cookie } = await rig.cookie(await rig.seed())
+    for (const held of ['', cookie])
+      expect(await problemOf(await viewerOf(randomUUID(), held))).toMatchObject({
+        status: 404,
+        code: 'session_not_found',
+      })
   })
 
   test('has a cookie for https only where the request came by https, as a trusted proxy tells', async () => {

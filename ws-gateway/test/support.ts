@@ -1,4 +1,5 @@
 /** A gateway on a real database, as its own role, with pods made of real sockets. */
+import { brotliCompressSync, gzipSync } from 'node:zlib'
 import { createHash, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -17,6 +18,8 @@ import { createGateway, type Gateway, type GatewayDeps } from '../src/gateway.ts
 import { createGatewayServer } from '../src/server.ts'
 
 export const PAGE = '<!doctype html><title>Terminal</title>\n'
+export const LANDING = '<!doctype html><title>Landing</title>\n'
+export const SCRIPT = 'export {}\n'
 
 export async function createDatabase(): Promise<TestDatabase> {
   return createTestDatabase(async (url) => {
@@ -102,8 +105,16 @@ export class Rig implements AsyncDisposable {
     })
     const publicDir = await mkdtemp(path.join(os.tmpdir(), 'cliscale-page-'))
     await mkdir(path.join(publicDir, 'assets'))
-    await writeFile(path.join(publicDir, 'terminal.html'), PAGE)
-    await writeFile(path.join(publicDir, 'assets', 'terminal-4f9a8c2b.js'), 'export {}\n')
+    for (const [name, text] of [
+      ['terminal.html', PAGE],
+      ['landing.html', LANDING],
+      ['assets/terminal-4f9a8c2b.js', SCRIPT],
+    ] as const) {
+      const file = path.join(publicDir, name)
+      await writeFile(file, text)
+      await writeFile(`${file}.br`, brotliCompressSync(text))
+      await writeFile(`${file}.gz`, gzipSync(text))
+    }
     await writeFile(path.join(publicDir, 'assets', 'favicon.svg'), '<svg/>\n')
     const gateway = createGateway({
       pool,

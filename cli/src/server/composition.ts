@@ -131,7 +131,7 @@ function localLauncher(options: Parameters<typeof startComposition>[0]): Promise
   })
 }
 
-/** The one address: paths under /ws to the gateway, all others to the controller. */
+/** The one address: / and paths under /ws to the gateway, all others to the controller. */
 class FrontDoor {
   readonly #controller: Controller
   readonly #gateway: Gateway
@@ -163,7 +163,8 @@ class FrontDoor {
       // Before anything else: a reset without a listener would end the process.
       socket.on('error', () => socket.destroy())
       // Only terminals are upgraded: elsewhere an offer, such as `h2c`, may be passed over.
-      if (!isGatewayPath(req.url) && !offersWebSocket(req)) return answerWithoutUpgrade(this.#server, req, socket, head)
+      if (!isTerminalPath(req.url) && !offersWebSocket(req))
+        return answerWithoutUpgrade(this.#server, req, socket, head)
       const fault = this.#faultOf(req)
       if (fault === undefined) this.#gateway.handleUpgrade(req, socket, head)
       else answerSocket(socket, fault, requestIdOf(req))
@@ -175,7 +176,7 @@ class FrontDoor {
     await once(this.#server, 'listening')
     const taken = (this.#server.address() as AddressInfo).port
     this.#address = `http://127.0.0.1:${taken}`
-    this.#isOwnHost = createHostCheck({ port: taken, publicUrl: this.#publicUrl })
+    this.#isOwnHost = createHostCheck({ publicUrl: this.#publicUrl })
     return taken
   }
 
@@ -207,6 +208,10 @@ class FrontDoor {
 }
 
 function isGatewayPath(url = ''): boolean {
+  return isTerminalPath(url) || /^\/(\?|$)/.test(url)
+}
+
+function isTerminalPath(url = ''): boolean {
   return /^\/ws(\/|\?|$)/.test(url)
 }
 

@@ -1,18 +1,16 @@
+const LOOPBACK = /^(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?$/i
+
 /**
- * Which `Host` names this server: the loopback names with the port it listens on, and the one of the public address.
- * Against DNS rebinding: a foreign page whose name was made to lead to 127.0.0.1 still sends its own name.
+ * Which `Host` names this server: the loopback names with any port (`ssh -L 9000:localhost:7080`), and the one of the
+ * public address. Against DNS rebinding: a foreign page whose name was made to lead to 127.0.0.1 still sends its own name.
  */
-export function createHostCheck(options: {
-  port: number
-  publicUrl: string | undefined
-}): (host: string | undefined) => boolean {
-  const { port, publicUrl } = options
-  const names = ['127.0.0.1', 'localhost', '[::1]']
-  const own = new Set(names.flatMap((name) => (port === 80 ? [name, `${name}:80`] : [`${name}:${port}`])))
+export function createHostCheck(options: { publicUrl: string | undefined }): (host: string | undefined) => boolean {
+  const { publicUrl } = options
+  const own = new Set<string>()
   if (publicUrl !== undefined) {
     const url = new URL(publicUrl)
     own.add(url.host)
     own.add(`${url.hostname}:${url.port || (url.protocol === 'https:' ? '443' : '80')}`)
   }
-  return (host) => host !== undefined && own.has(host.toLowerCase())
+  return (host) => host !== undefined && (LOOPBACK.test(host) || own.has(host.toLowerCase()))
 }

@@ -52,7 +52,7 @@ export function sessionRoutes({ sessions, front }: SessionRoutesDeps): Router {
 }
 
 function callerOf(front: Front, req: Request, res: Response): Caller {
-  const origin = front.origin(req)
+  const origin = front.base(req)
   if (origin === undefined)
     throw new AppError('bad_request', { detail: 'The header Host is not a host name with an optional port.' })
   return { owner: ownerOf(res), address: front.address(req), origin }

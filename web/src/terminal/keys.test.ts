@@ -1,11 +1,11 @@
 import { beforeEach, describe, expect, test } from '@jest/globals'
-import { createKeyHandler } from './keys.ts'
+import { createKeyHandler, type KeyRules } from './keys.ts'
 
 describe('keys', () => {
   let log: string[]
   let selected: boolean
   let now: number
-  const press = (isMac = false) =>
+  const press = (isMac = false, rules: Partial<KeyRules> = {}) =>
     createKeyHandler(
       {
         copySelection: () => {
@@ -15,14 +15,16 @@ describe('keys', () => {
         openSearch: () => log.push('search'),
         leave: (backwards) => log.push(backwards ? 'leave back' : 'leave'),
       },
-      isMac,
+      () => ({ isMac, findKey: true, leaveKey: true, isReadOnly: false, ...rules }),
       () => now,
     )
-  const key = (spec: string) => {
+  const key = (spec: string, code?: string) => {
     const parts = spec.split('-')
+    const last = parts.at(-1) ?? ''
     return {
       type: 'keydown',
-      key: parts.at(-1) ?? '',
+      key: last,
+      code: code ?? (last.length === 1 ? `Key${last.toUpperCase()}` : last),
       ctrlKey: parts.includes('Ctrl'),
       metaKey: parts.includes('Cmd'),
       shiftKey: parts.includes('Shift'),
@@ -75,6 +77,43 @@ describe('keys', () => {
     handle(key('Shift'))
     expect(handle(key('Shift-Tab'))).toBe(false)
     expect(log).toEqual(['prevented', 'leave', 'prevented', 'leave back'])
+  })
+
+  test.each([
+    ['Cyrillic', 'с', 'а', 'м'],
+    ['Greek', 'ψ', 'φ', 'ω'],
+    ['Hebrew', 'ב', 'כ', 'ה'],
+  ])('the keys of copy, search and paste are where they are on a %s layout', (_, c, f, v) => {
+    selected = true
+    expect(press()(key(`Ctrl-${c}`, 'KeyC'))).toBe(false)
+    expect(press()(key(`Ctrl-${f}`, 'KeyF'))).toBe(false)
+    expect(press()(key(`Ctrl-Shift-${v}`, 'KeyV'))).toBe(false)
+    expect(press(true)(key(`Cmd-${c}`, 'KeyC'))).toBe(false)
+    expect(log).toEqual(['copy', 'prevented', 'prevented', 'search', 'prevented', 'copy'])
+  })
+
+  test('a Latin layout is taken by its letters, not by where they lie', () => {
+    selected = true
+    expect(press()(key('Ctrl-c', 'KeyI'))).toBe(false)
+    expect(press()(key('Ctrl-j', 'KeyC'))).toBe(true)
+    expect(press()(key('Ctrl-;', 'KeyC'))).toBe(true)
+  })
+
+  test('Ctrl-F and Esc, Tab are the program’s where that was chosen; Ctrl-Shift-F still searches', () => {
+    const handle = press(false, { findKey: false, leaveKey: false })
+    expect(handle(key('Ctrl-f'))).toBe(true)
+    expect(handle(key('Escape'))).toBe(true)
+    expect(handle(key('Tab'))).toBe(true)
+    expect(log).toEqual([])
+    expect(handle(key('Ctrl-Shift-F'))).toBe(false)
+    expect(log).toEqual(['prevented', 'search'])
+  })
+
+  test('where nothing can be typed, Tab is the browser’s', () => {
+    const handle = press(false, { isReadOnly: true, leaveKey: false })
+    expect(handle(key('Tab'))).toBe(false)
+    expect(handle(key('Shift-Tab'))).toBe(false)
+    expect(log).toEqual([])
   })
 
   test('Tab alone, after another key, or too late stays in the terminal', () => {

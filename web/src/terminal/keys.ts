@@ -9,59 +9,99 @@ export interface KeyActions {
   leave(backwards: boolean): void
 }
 
-type Key = Pick<KeyboardEvent, 'type' | 'key' | 'ctrlKey' | 'metaKey' | 'shiftKey' | 'altKey' | 'preventDefault'>
+/** What a person chose, and what the terminal is for now. */
+export interface KeyRules {
+  readonly isMac: boolean
+  readonly findKey: boolean
+  readonly leaveKey: boolean
+  /** Nothing that is typed reaches a program: the session has ended, or may only be watched. */
+  readonly isReadOnly: boolean
+}
+
+type Key = Pick<
+  KeyboardEvent,
+  'type' | 'key' | 'code' | 'ctrlKey' | 'metaKey' | 'shiftKey' | 'altKey' | 'preventDefault'
+>
 
 /**
  * Decides which keys are the page's. Returns what xterm.js's custom handler wants: false when the terminal must not
  * see the key. `now` in milliseconds.
  */
-export function createKeyHandler(actions: KeyActions, isMac: boolean, now: () => number): (event: Key) => boolean {
+export function createKeyHandler(
+  actions: KeyActions,
+  rules: () => KeyRules,
+  now: () => number,
+): (event: Key) => boolean {
   let escapedAt: number | undefined
   return (event) => {
     if (event.type !== 'keydown') return true
-    if (event.key === 'Tab' && escapedAt !== undefined && now() - escapedAt <= LEAVE_MS && !event.ctrlKey) {
+    const { leaveKey, isReadOnly } = rules()
+    // The browser moves the focus, as everywhere on a page.
+    if (event.key === 'Tab' && isReadOnly) return false
+    const justEscaped = escapedAt !== undefined && now() - escapedAt <= LEAVE_MS
+    if (leaveKey && justEscaped && event.key === 'Tab' && !event.ctrlKey) {
       escapedAt = undefined
       event.preventDefault()
       actions.leave(event.shiftKey)
       return false
     }
     if (event.key !== 'Shift') escapedAt = event.key === 'Escape' && isPlain(event) ? now() : undefined
-    switch (shortcut(event, isMac)) {
-      case 'search':
-        event.preventDefault()
-        actions.openSearch()
-        return false
-      case 'copy-if-selected':
-        if (!actions.copySelection()) return true
-        event.preventDefault()
-        return false
-      case 'copy':
-        event.preventDefault()
-        actions.copySelection()
-        return false
-      case 'browser':
-        // Not handled by the terminal, not prevented: the browser pastes, and the paste event is ours.
-        return false
-      default:
-        return true
-    }
+    return act(event, shortcut(event, rules()), actions)
   }
 }
+
+function act(event: Key, what: Shortcut | undefined, actions: KeyActions): boolean {
+  switch (what) {
+    case 'search':
+      event.preventDefault()
+      actions.openSearch()
+      return false
+    case 'copy-if-selected':
+      if (!actions.copySelection()) return true
+      event.preventDefault()
+      return false
+    case 'copy':
+      event.preventDefault()
+      actions.copySelection()
+      return false
+    case 'browser':
+      // Not handled by the terminal, not prevented: the browser pastes, and the paste event is ours.
+      return false
+    default:
+      return true
+  }
+}
+
+type Shortcut = 'search' | 'copy' | 'copy-if-selected' | 'browser'
 
 function isPlain(event: Key): boolean {
   return !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey
 }
 
-function shortcut(event: Key, isMac: boolean): 'search' | 'copy' | 'copy-if-selected' | 'browser' | undefined {
-  const key = event.key.toLowerCase()
+/** The Latin letter on a key: as it is typed, else (on a Cyrillic, Greek or Hebrew layout, say) where it lies. */
+function letterOf({ key, code }: Key): string {
+  if (/^[a-z]$/i.test(key)) return key.toLowerCase()
+  return key.length === 1 && key.charCodeAt(0) > 0x7f ? (/^Key([A-Z])$/.exec(code)?.[1]?.toLowerCase() ?? '') : ''
+}
+
+/** Whether a key opens the search; Ctrl-Shift-F always does. */
+export function isFindKey(event: Key, { isMac, findKey }: Pick<KeyRules, 'isMac' | 'findKey'>): boolean {
+  if (letterOf(event) !== 'f' || event.altKey) return false
+  if (isMac) return event.metaKey && !event.ctrlKey && !event.shiftKey
+  return event.ctrlKey && !event.metaKey && (findKey || event.shiftKey)
+}
+
+function shortcut(event: Key, rules: KeyRules): Shortcut | undefined {
+  const { isMac } = rules
+  if (isFindKey(event, rules)) return 'search'
   if (event.altKey) return undefined
+  const letter = letterOf(event)
   if (isMac) {
     if (!event.metaKey || event.ctrlKey) return undefined
-    return key === 'f' ? 'search' : key === 'c' ? 'copy' : 'browser'
+    return letter === 'c' ? 'copy' : 'browser'
   }
   if (!event.ctrlKey || event.metaKey) return undefined
-  if (key === 'f' && !event.shiftKey) return 'search'
-  if (key === 'c') return event.shiftKey ? 'copy' : 'copy-if-selected'
-  if (key === 'v' && event.shiftKey) return 'browser'
+  if (letter === 'c') return event.shiftKey ? 'copy' : 'copy-if-selected'
+  if (letter === 'v' && event.shiftKey) return 'browser'
   return undefined
 }

@@ -1,23 +1,23 @@
 import type { IBufferRange, ILinkHandler, Terminal } from '@xterm/xterm'
 import { WebLinksAddon } from '@xterm/addon-web-links'
+import { copyText } from '../ui/clipboard.ts'
 import { ask } from '../ui/dialog.ts'
 import { make } from '../ui/dom.ts'
 
 export interface LinkPlaces {
   /** Shows where a link under the pointer leads; undefined hides it. */
   readonly note: (text: string | undefined) => void
-  /** Called with a plain click on a link. */
-  readonly onPlainClick: () => void
+  /** Whether a finger or pen was the last that pressed: it has no Ctrl. */
+  readonly isTouch: () => boolean
 }
 
 /**
- * Links open with Ctrl or Cmd only, after showing where they lead, in a tab without ties to this one. Only http and
+ * Links open with Ctrl or Cmd, or a tap, after showing where they lead, in a tab without ties to this one. Only http and
  * https. Covers addresses in the text and OSC 8 links, whose text may claim another address.
  */
 export function addLinks(terminal: Terminal, places: LinkPlaces): void {
   const open = (event: MouseEvent, uri: string, shown: string | undefined): void => {
-    if (!event.ctrlKey && !event.metaKey) return places.onPlainClick()
-    void confirmLink(uri, shown)
+    if (event.ctrlKey || event.metaKey || places.isTouch()) void confirmLink(uri, shown)
   }
   const handler: ILinkHandler = {
     activate: (event, uri, range) => open(event, uri, textOf(terminal, range)),
@@ -44,7 +44,16 @@ async function confirmLink(uri: string, shown: string | undefined): Promise<void
   if (shown !== undefined && claimsAnotherPlace(shown, url)) {
     body.push(make('p', { class: 'warning' }, `Its text says something else: “${shown}”`))
   }
-  await ask({ title: 'Open this link?', body, confirm: 'Open', href: url.href })
+  const copy = (button: HTMLButtonElement): void => {
+    void copyText(url.href).then((copied) => (button.textContent = copied ? 'Copied' : 'Not allowed'))
+  }
+  await ask({
+    title: 'Open this link?',
+    body,
+    confirm: 'Open',
+    href: url.href,
+    extra: { label: 'Copy', run: copy },
+  })
 }
 
 /** Whether a link's text looks like an address that is not the one it leads to. */

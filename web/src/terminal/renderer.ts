@@ -8,17 +8,22 @@ import { WebglAddon } from '@xterm/addon-webgl'
 export function useFastRenderer(terminal: Terminal, onChange: (renderer: 'webgl' | 'dom') => void): void {
   const addon = createAddon()
   if (addon === undefined) return onChange('dom')
-  addon.onContextLoss(() => {
+  let isLost = false
+  const fallBack = (): void => {
+    if (isLost) return
+    isLost = true
     addon.dispose()
     onChange('dom')
     terminal.refresh(0, terminal.rows - 1)
-  })
+  }
+  addon.onContextLoss(fallBack)
+  // The add-on itself waits 3 s, with a blank screen, for the context to come back (@xterm/addon-webgl 0.19.0).
+  terminal.element?.addEventListener('webglcontextlost', fallBack, { capture: true })
   try {
     terminal.loadAddon(addon)
     onChange('webgl')
   } catch {
-    addon.dispose()
-    onChange('dom')
+    fallBack()
   }
 }
 

@@ -39,6 +39,8 @@ export interface TerminalViewOptions {
   /** Asks whether a paste of several lines may go on. */
   readonly confirmPaste: (text: string, bracketed: boolean) => Promise<boolean>
   readonly onTitle: (title: string) => void
+  /** What was typed may be meant otherwise: see TouchBar. */
+  readonly retype: (data: string) => string
 }
 
 /** The terminal on the page: xterm.js with its add-ons, the order of its output, and how it fits the window. */
@@ -71,7 +73,7 @@ export class TerminalView {
     const send = (data: string, encode: (data: string) => Uint8Array): void => {
       if (filter.allows(data)) options.onInput(encode(data))
     }
-    this.terminal.onData((data) => send(data, encodeText))
+    this.terminal.onData((data) => send(options.retype(data), encodeText))
     this.terminal.onBinary((data) => send(data, encodeBinary))
     this.terminal.onTitleChange(options.onTitle)
   }
@@ -113,6 +115,7 @@ export class TerminalView {
   applySettings(settings: Settings, dark: boolean): void {
     const { options } = this.terminal
     options.theme = dark ? DARK : LIGHT
+    options.macOptionIsMeta = settings.optionIsMeta
     if (options.screenReaderMode !== settings.screenReader) options.screenReaderMode = settings.screenReader
     if (settings.fontSize === this.#fontSize) return
     this.#fontSize = settings.fontSize
@@ -209,6 +212,8 @@ export class TerminalView {
   #fillWith({ columns, rows }: TerminalSize): void {
     const { terminal } = this
     terminal.resize(terminal.buffer.active.type === 'normal' ? columns : terminal.cols, rows)
+    // xterm.js leaves it where the cursor was, and the window would still scroll there.
+    if (terminal.textarea !== undefined) terminal.textarea.style.left = terminal.textarea.style.top = '0'
   }
 
   /** Places the session's screen in the window: a margin when it is smaller, smaller text when it is larger. */
@@ -266,7 +271,7 @@ function createTerminal({ settings, dark, reducedMotion, links }: TerminalViewOp
     scrollback: SCROLLBACK_LINES,
     minimumContrastRatio: 4.5,
     cursorBlink: !reducedMotion,
-    macOptionIsMeta: true,
+    macOptionIsMeta: settings.optionIsMeta,
     screenReaderMode: settings.screenReader,
     smoothScrollDuration: 0,
     disableStdin: true,

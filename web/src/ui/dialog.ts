@@ -6,6 +6,8 @@ export interface Question {
   readonly confirm: string
   /** With an address the confirming button is a link that opens it in a tab without ties to this one. */
   readonly href?: string
+  /** A further button that does something and leaves the dialog open. */
+  readonly extra?: { readonly label: string; readonly run: (button: HTMLButtonElement) => void }
 }
 
 /** Asks in a modal dialog; Escape and "Cancel" say no. Only one is open at a time: a second question gets false. */
@@ -14,12 +16,13 @@ export function ask(question: Question): Promise<boolean> {
   const before = document.activeElement
   const cancel = make('button', { type: 'button', class: 'button' }, 'Cancel')
   const confirm = confirmButton(question)
+  const extra = extraButton(question)
   const dialog = make(
     'dialog',
     { class: 'dialog', 'aria-labelledby': 'dialog-title' },
     make('h2', { id: 'dialog-title' }, question.title),
     ...question.body,
-    make('div', { class: 'dialog-buttons' }, cancel, confirm),
+    make('div', { class: 'dialog-buttons' }, ...extra, cancel, confirm),
   )
   document.body.append(dialog)
   return new Promise((resolve) => {
@@ -43,4 +46,11 @@ export function ask(question: Question): Promise<boolean> {
 function confirmButton({ confirm, href }: Question): HTMLElement {
   if (href === undefined) return make('button', { type: 'button', class: 'button primary' }, confirm)
   return make('a', { class: 'button primary', href, target: '_blank', rel: 'noopener noreferrer' }, confirm)
+}
+
+function extraButton({ extra }: Question): HTMLElement[] {
+  if (extra === undefined) return []
+  const button = make('button', { type: 'button', class: 'button extra' }, extra.label)
+  button.addEventListener('click', () => extra.run(button))
+  return [button]
 }

@@ -1,15 +1,13 @@
 import type { Exit } from '@cliscale/contract/terminal'
-import { endWords } from '../status-words.ts'
+import { type Ending, endWords } from '../status-words.ts'
 import { byId, make } from './dom.ts'
+
+const MARKS: Readonly<Record<Ending, string>> = { good: '✓', neutral: '■', bad: '✗' }
 
 /** The strip under the output once the session has ended. It takes room of its own and covers nothing. */
 export function showEndPanel(exit: Exit): void {
   const words = endWords(exit)
-  const mark = make(
-    'span',
-    { class: words.good ? 'mark good' : 'mark bad', 'aria-hidden': 'true' },
-    words.good ? '✓' : '✗',
-  )
+  const mark = make('span', { class: `mark ${words.ending}`, 'aria-hidden': 'true' }, MARKS[words.ending])
   const facts = words.facts.map((fact) => make('span', { class: 'fact' }, fact))
   const line = make('p', { class: 'end-line' }, make('strong', {}, words.headline), ...facts)
   const text = make('div', { class: 'end-text' }, line)

@@ -1,13 +1,21 @@
 import ended from '../icons/ended.svg'
 import failed from '../icons/failed.svg'
+import stopped from '../icons/stopped.svg'
 import running from '../icons/running.svg'
 import waiting from '../icons/waiting.svg'
 import type { ConnectionState } from '../connection-state.ts'
+import { type Ending, endingOf } from '../status-words.ts'
 
 interface TabLook {
   readonly icon: string
   /** Stands before our name in the tab's title. */
   readonly sign: string
+}
+
+const ENDED: Readonly<Record<Ending, TabLook>> = {
+  good: { icon: ended, sign: '✓' },
+  neutral: { icon: stopped, sign: '■' },
+  bad: { icon: failed, sign: '✗' },
 }
 
 /** What the tab shows for a state: the icon and the sign say the same, for those who see only one. */
@@ -16,7 +24,7 @@ export function tabLook(state: ConnectionState): TabLook {
     case 'live':
       return { icon: running, sign: '▶' }
     case 'ended':
-      return state.exit.status === 'succeeded' ? { icon: ended, sign: '✓' } : { icon: failed, sign: '✗' }
+      return ENDED[endingOf(state.exit)]
     case 'reconnecting':
       return { icon: waiting, sign: '↻' }
     case 'stopped':

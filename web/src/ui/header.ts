@@ -10,6 +10,7 @@ import { toast } from './toast.ts'
 export function showSessionId(sessionId: string): void {
   const button = byId('session-id')
   setText(button.firstElementChild as HTMLElement, sessionId.slice(0, 8))
+  setText(byId('details-session'), sessionId)
   button.setAttribute('aria-label', `Session ${sessionId}, copy`)
   button.addEventListener('click', () => {
     void copyText(sessionId).then((copied) => toast(copied ? 'Session id copied' : `Session id: ${sessionId}`))

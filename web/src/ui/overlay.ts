@@ -1,15 +1,15 @@
 import type { ConnectionState } from '../connection-state.ts'
-import { formatDuration } from '../duration.ts'
-import { type SeenStage, STAGE_WORDS } from '../stages.ts'
+import type { SeenStage } from '../stages.ts'
 import { stopHelp, statusWords } from '../status-words.ts'
 import { commandLine } from './command-line.ts'
-import { byId, make, setText } from './dom.ts'
+import { byId, make } from './dom.ts'
+import { sentence, stageList } from './stage-list.ts'
 
 /** The card in the middle of an empty terminal: the stages with their seconds, or why there is nothing to see. */
 export class Overlay {
   readonly #element = byId('overlay')
   #key = ''
-  #ticking: (() => void)[] = []
+  #tick = (): void => {}
 
   hide(): void {
     this.#element.hidden = true
@@ -29,16 +29,17 @@ export class Overlay {
     const key = JSON.stringify([state.kind, state.kind === 'stopped' ? state.why : stages, hint])
     if (key !== this.#key) {
       this.#key = key
-      this.#ticking = []
+      this.#tick = () => {}
       const card =
         state.kind === 'stopped' ? stopCard(state.why, newLink, resume) : this.#progressCard(state, stages, now)
       this.#element.replaceChildren(card)
     }
-    for (const tick of this.#ticking) tick()
+    this.#tick()
   }
 
   #progressCard(state: ConnectionState, stages: readonly SeenStage[], now: () => number): HTMLElement {
-    const list = make('ol', { class: 'stages' }, ...stages.map((stage) => this.#stageItem(stage, now)))
+    const { element: list, tick } = stageList(stages, now)
+    this.#tick = tick
     const words = statusWords(state, now(), undefined)
     if (stages.at(-1)?.endedAt !== undefined || stages.length === 0) {
       list.append(make('li', { class: 'stage now' }, make('i', { 'aria-hidden': 'true' }), sentence(words.spoken)))
@@ -47,20 +48,6 @@ export class Overlay {
     const title = isRunning ? 'Running, nothing printed yet' : 'Getting the session ready'
     const hint = state.kind === 'waiting' && state.status.hint !== null ? [make('p', {}, state.status.hint)] : []
     return make('div', { class: 'card' }, make('h1', {}, title), list, ...hint)
-  }
-
-  #stageItem(stage: SeenStage, now: () => number): HTMLElement {
-    const seconds = make('span', { class: 'seconds' })
-    const done = stage.endedAt !== undefined
-    const tick = (): void => {
-      const ms = (stage.endedAt ?? now()) - stage.startedAt
-      setText(seconds, done ? formatDuration(ms) : `${Math.max(0, Math.floor(ms / 1000))} s`)
-    }
-    tick()
-    if (!done) this.#ticking.push(tick)
-    const mark = make('i', { 'aria-hidden': 'true' })
-    const word = make('span', {}, sentence(STAGE_WORDS[stage.name] ?? stage.name))
-    return make('li', { class: done ? 'stage done' : 'stage now' }, mark, word, seconds)
   }
 }
 
@@ -75,8 +62,4 @@ export function stopCard(why: Parameters<typeof stopHelp>[0], newLink: string, r
     card.append(button)
   }
   return card
-}
-
-function sentence(words: string): string {
-  return words.charAt(0).toUpperCase() + words.slice(1)
 }

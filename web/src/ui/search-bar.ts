@@ -7,18 +7,27 @@ const COLOURS = {
   light: { match: '#ffe9a8', active: '#ffc83d', ruler: '#c98f00' },
 } as const
 
-/** The search bar: matches are counted and marked over the whole scrollback. */
+/** The search bar: matches are counted and marked over the whole scrollback. It stands where the match is not. */
 export class SearchBar {
   readonly #view: TerminalView
   readonly #isDark: () => boolean
   readonly #form = byId<HTMLFormElement>('search')
   readonly #text = byId<HTMLInputElement>('search-text')
+  readonly #toggles = { caseSensitive: byId('search-case'), regex: byId('search-regex') }
 
   constructor(view: TerminalView, isDark: () => boolean) {
     this.#view = view
     this.#isDark = isDark
     view.search.onDidChangeResults(({ resultIndex, resultCount }) => this.#count(resultIndex, resultCount))
     this.#text.addEventListener('input', () => this.#find('next', true))
+    for (const toggle of Object.values(this.#toggles)) {
+      toggle.addEventListener('click', () => {
+        toggle.setAttribute('aria-pressed', String(!isOn(toggle)))
+        // Else @xterm/addon-search 0.16.0 keeps the count of the other choice.
+        this.#view.search.clearDecorations()
+        this.#find('next', true)
+      })
+    }
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault()
       this.#find('next')
@@ -61,12 +70,37 @@ export class SearchBar {
       return
     }
     const options = this.#options(incremental)
+    if (!this.#checkRegex(options)) return search.clearDecorations()
     if (direction === 'next') search.findNext(this.#text.value, options)
     else search.findPrevious(this.#text.value, options)
+    this.#makeWay()
+  }
+
+  #checkRegex({ regex }: ISearchOptions): boolean {
+    const isValid = regex !== true || isRegex(this.#text.value)
+    this.#text.setAttribute('aria-invalid', String(!isValid))
+    if (!isValid) setText(byId('search-count'), 'not a valid expression')
+    return isValid
+  }
+
+  /** Moves the bar to the other edge when the match lies under it. */
+  #makeWay(): void {
+    const { terminal } = this.#view
+    const match = terminal.getSelectionPosition()
+    const screen = terminal.element?.querySelector('.xterm-screen')?.getBoundingClientRect()
+    if (match === undefined || screen === undefined) return
+    const rowHeight = screen.height / terminal.rows
+    const topOf = (row: number): number => screen.top + (row - terminal.buffer.active.viewportY) * rowHeight
+    this.#form.classList.remove('below')
+    const bar = this.#form.getBoundingClientRect()
+    const rowHits = topOf(match.start.y) < bar.bottom && topOf(match.end.y + 1) > bar.top
+    const right = screen.left + (match.start.y === match.end.y ? match.end.x / terminal.cols : 1) * screen.width
+    const isUnder = rowHits && right > bar.left
+    this.#form.classList.toggle('below', isUnder)
   }
 
   #count(index: number, count: number): void {
-    if (this.#text.value === '') return
+    if (this.#text.value === '' || this.#text.getAttribute('aria-invalid') === 'true') return
     const total = count >= 5_000 ? `${count}+` : String(count)
     setText(byId('search-count'), count === 0 ? 'no match' : index < 0 ? total : `${index + 1} of ${total}`)
   }
@@ -75,6 +109,8 @@ export class SearchBar {
     const { match, active, ruler } = COLOURS[this.#isDark() ? 'dark' : 'light']
     return {
       incremental,
+      caseSensitive: isOn(this.#toggles.caseSensitive),
+      regex: isOn(this.#toggles.regex),
       decorations: {
         matchBackground: match,
         activeMatchBackground: active,
@@ -82,5 +118,17 @@ export class SearchBar {
         activeMatchColorOverviewRuler: active,
       },
     }
+  }
+}
+
+function isOn(toggle: HTMLElement): boolean {
+  return toggle.getAttribute('aria-pressed') === 'true'
+}
+
+function isRegex(text: string): boolean {
+  try {
+    return new RegExp(text, 'g') instanceof RegExp
+  } catch {
+    return false
   }
 }

@@ -17,16 +17,21 @@ export function setUpSettings(initial: Settings, isMac: boolean, onChange: (sett
     input.checked = input.value === settings.theme
     input.addEventListener('change', () => change({ theme: input.value as ThemeChoice }))
   }
-  const reader = byId<HTMLInputElement>('screen-reader')
-  reader.checked = settings.screenReader
-  reader.addEventListener('change', () => change({ screenReader: reader.checked }))
+  const switches = { 'screen-reader': 'screenReader', 'find-key': 'findKey', 'leave-key': 'leaveKey' } as const
+  for (const [id, name] of Object.entries({ ...switches, 'option-key': 'optionIsMeta' } as const)) {
+    const input = byId<HTMLInputElement>(id)
+    input.checked = settings[name]
+    input.addEventListener('change', () => change({ [name]: input.checked }))
+  }
+  byId('find-key-row').hidden = isMac
+  byId('option-key-row').hidden = !isMac
   showKeys(isMac)
 }
 
 function showKeys(isMac: boolean): void {
   const keys: [string, string][] = [
     ['Leave the terminal', 'Esc, then Tab'],
-    ['Search', isMac ? '⌘F' : 'Ctrl-F'],
+    ['Search', isMac ? '⌘F' : 'Ctrl-F or Ctrl-Shift-F'],
     ['Copy', isMac ? '⌘C' : 'Ctrl-Shift-C'],
     ['Paste', isMac ? '⌘V' : 'Ctrl-Shift-V'],
     ['Open a link', isMac ? '⌘-click' : 'Ctrl-click'],

@@ -10,6 +10,7 @@ import type { Grant, Store } from '../store.ts'
 import type { TokenVerifier } from '../tokens/verifier.ts'
 import { problemHandler } from './problem.ts'
 import { securityHeaders } from './security-headers.ts'
+import { staticFile, staticFiles } from './static-files.ts'
 import { createViewerSecret, findCookieViewer, viewerCookie, viewerCookies } from './viewer-cookie.ts'
 
 export interface AppDeps {
@@ -17,9 +18,11 @@ export interface AppDeps {
   readonly verifier: TokenVerifier
   readonly front: Front
   readonly logger: Logger
-  /** Folder with terminal.html and assets/, built from web/. */
+  /** Folder with terminal.html, landing.html and assets/, built from web/. */
   readonly publicDir: string
   readonly viewerTtlSeconds: number
+  /** Origins whose pages may show ours in a frame. */
+  readonly frameAncestors?: readonly string[]
 }
 
 const RedeemRequest = z.strictObject({ token: z.string().min(1).max(MAX_TOKEN_CHARS) })
@@ -31,10 +34,12 @@ export function createApp(deps: AppDeps): Express {
   app.disable('x-powered-by')
   app.enable('strict routing')
   app.enable('case sensitive routing')
-  app.use(requestLine(deps.logger), securityHeaders)
-  app.use('/ws/assets', assets(path.join(deps.publicDir, 'assets')), scriptOfAnotherBuild, notFound)
+  app.use(requestLine(deps.logger), securityHeaders(deps.frameAncestors ?? []))
+  const files = staticFiles(deps.publicDir)
+  app.use('/ws/assets', staticFiles(path.join(deps.publicDir, 'assets')), scriptOfAnotherBuild, notFound)
+  app.route('/').get(landing(files)).all(only('GET, HEAD'))
   app.param('id', (_req, _res, next, id: string) => next(SESSION_ID_PATTERN.test(id) ? undefined : nothingHere()))
-  app.route('/ws/:id').get(page(deps.publicDir)).all(only('GET, HEAD'))
+  app.route('/ws/:id').get(page(files)).all(only('GET, HEAD'))
   app
     .route('/ws/:id/redeem')
     .post(requireJson, express.json({ limit: BODY_LIMIT_BYTES, strict: false, inflate: false }), redeem(deps))
@@ -74,18 +79,6 @@ function requestLine(logger: Logger): RequestHandler {
   }
 }
 
-/** Names that carry a hash of their content never change and may be kept for ever. */
-function assets(dir: string): RequestHandler {
-  return express.static(dir, {
-    index: false,
-    redirect: false,
-    setHeaders: (res, file) => {
-      const isHashed = /[.-][A-Za-z0-9_]{8,}\.[a-z0-9.]+$/.test(path.basename(file))
-      res.setHeader('Cache-Control', isHashed ? 'public, max-age=31536000, immutable' : 'no-cache')
-    },
-  })
-}
-
 /**
  * While gateways are replaced, one may be asked for the script of a page that another build has served. The page is then
  * loaded again, until page and script come from the same build; a page without its script would stay blank.
@@ -96,19 +89,25 @@ const scriptOfAnotherBuild: RequestHandler = (req, res, next) => {
 }
 
 /** The same bytes for every session and query: nothing of the request is in it. */
-function page(publicDir: string): RequestHandler {
+function page(files: RequestHandler): RequestHandler {
+  const send = staticFile(files, 'terminal.html')
   return (req, res, next) => {
     // A WebSocket whose Upgrade header a proxy has dropped would be told 200 and a page.
     if (req.headers['sec-websocket-key'] !== undefined || req.headers['sec-websocket-version'] !== undefined) {
       const detail = 'The request has WebSocket headers but no "Upgrade: websocket"; a proxy in between may drop it.'
       return next(new AppError('upgrade_required', { detail, headers: { Upgrade: 'websocket' } }))
     }
-    res.set('Cache-Control', 'no-cache')
-    res.sendFile('terminal.html', { root: publicDir, lastModified: false, cacheControl: false }, (error) => {
-      if (error === undefined || res.headersSent) return
-      const code = (error as NodeJS.ErrnoException).code
-      next(code === 'ENOENT' ? new Error(`terminal.html is not in ${publicDir}`) : error)
-    })
+    send(req, res, next)
+  }
+}
+
+/** What stands at the address itself, for a person; a program that asks for JSON learns that nothing else does. */
+function landing(files: RequestHandler): RequestHandler {
+  const send = staticFile(files, 'landing.html')
+  return (req, res, next) => {
+    res.vary('Accept')
+    if (req.accepts('html') === false) return next(nothingHere())
+    send(req, res, next)
   }
 }
 
@@ -154,7 +153,7 @@ function redeem(deps: AppDeps): RequestHandler<{ id: string }> {
     const { grant } = used
     if (grant === undefined) throw new AppError('session_not_found', { detail: 'The session has been removed.' })
     const isSecure = deps.front.isSecure(req)
-    res.append('Set-Cookie', viewerCookie({ viewer: grant.viewer, sessionId, secret, isSecure, ttlSeconds }))
+    res.append('Set-Cookie', viewerCookie({ viewer: grant.viewer, secret, isSecure, ttlSeconds }))
     sendViewer(res, grant)
   }
 }
@@ -165,10 +164,16 @@ function viewer(deps: AppDeps): RequestHandler<{ id: string }> {
     const wanted = req.query['viewer']
     const cookies = viewerCookies(req.headers.cookie, typeof wanted === 'string' ? wanted : undefined)
     const grant = await findCookieViewer(deps.store, req.params.id, cookies)
-    if (grant === undefined)
-      throw new AppError('token_invalid', { detail: 'This browser has no access to the session. Open a fresh link.' })
+    if (grant === undefined) throw await noViewer(deps.store, req.params.id)
     sendViewer(res, grant)
   }
+}
+
+/** That a session is there is no secret to who knows its id; nothing else is said of it. */
+async function noViewer(store: Store, sessionId: string): Promise<AppError> {
+  if ((await store.findSessions([sessionId])).size === 0)
+    return new AppError('session_not_found', { detail: 'There is no such session, or it has been removed.' })
+  return new AppError('token_invalid', { detail: 'This browser has no access to the session. Open a fresh link.' })
 }
 
 function sendViewer(res: Response, grant: Grant): void {

@@ -5,30 +5,40 @@ import type { RequestHandler } from 'express'
  * while it runs, which the page turns into constructed sheets (web/src/csp-shim.ts). `'self'` in connect-src takes in
  * the WebSocket of the same origin.
  */
-export const PAGE_CSP = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "font-src 'self'",
-  "img-src 'self'",
-  "connect-src 'self'",
-  "frame-ancestors 'none'",
-  "base-uri 'none'",
-  "form-action 'none'",
-].join('; ')
+export const PAGE_CSP = pageCsp([])
+
+function pageCsp(frameAncestors: readonly string[]): string {
+  return [
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "font-src 'self'",
+    "img-src 'self'",
+    "connect-src 'self'",
+    `frame-ancestors ${frameAncestors.length === 0 ? "'none'" : frameAncestors.join(' ')}`,
+    "base-uri 'none'",
+    "form-action 'none'",
+  ].join('; ')
+}
 
 const HEADERS = {
-  'Content-Security-Policy': PAGE_CSP,
   'Referrer-Policy': 'no-referrer',
   'X-Content-Type-Options': 'nosniff',
-  'X-Frame-Options': 'DENY',
   'Cross-Origin-Opener-Policy': 'same-origin',
   'Cross-Origin-Resource-Policy': 'same-origin',
   'Permissions-Policy': 'camera=(), microphone=(), geolocation=(), payment=(), usb=()',
 } as const
 
-/** Sets the security headers on every answer of the gateway. */
-export const securityHeaders: RequestHandler = (_req, res, next) => {
-  res.set(HEADERS)
-  next()
+/** Sets the security headers on every answer of the gateway. `frameAncestors`: origins that may frame its pages. */
+export function securityHeaders(frameAncestors: readonly string[]): RequestHandler {
+  const headers = {
+    ...HEADERS,
+    'Content-Security-Policy': pageCsp(frameAncestors),
+    // The older header knows no list; browsers that know frame-ancestors take no notice of it.
+    ...(frameAncestors.length === 0 && { 'X-Frame-Options': 'DENY' }),
+  }
+  return (_req, res, next) => {
+    res.set(headers)
+    next()
+  }
 }

@@ -23,16 +23,17 @@ function hashOf(secret: string): Buffer {
   return createHash('sha256').update(secret).digest()
 }
 
-/** The Set-Cookie header of a viewer. It goes back to this session's paths only. */
+/**
+ * The Set-Cookie header of a viewer. It goes back to this session's paths only: without a Path, a browser takes the folder
+ * of the request (`/ws/<id>/redeem`), as it sees it before a proxy that serves us under a path of its own.
+ */
 export function viewerCookie(options: {
   viewer: string
-  sessionId: string
   secret: string
   isSecure: boolean
   ttlSeconds: number
 }): string {
   return serialize(`${PREFIX}${options.viewer}`, options.secret, {
-    path: `/ws/${options.sessionId}`,
     httpOnly: true,
     sameSite: 'strict',
     secure: options.isSecure,

@@ -1,0 +1,26 @@
+import type { SeenStage } from '../stages.ts'
+import { byId } from './dom.ts'
+import { type StageList, stageList } from './stage-list.ts'
+
+/**
+ * The stages once there is output: folded behind the state in the header, and in a corner of the terminal for as long
+ * as the session still gets ready.
+ */
+export class Details {
+  #key = ''
+  #lists: StageList[] = []
+
+  show(stages: readonly SeenStage[], isPreparing: boolean, now: () => number): void {
+    byId('progress').hidden = !isPreparing
+    const key = JSON.stringify(stages)
+    if (key !== this.#key) {
+      this.#key = key
+      this.#lists = ['details-stages', 'progress'].map((id) => {
+        const list = stageList(stages, now)
+        byId(id).replaceChildren(list.element)
+        return list
+      })
+    }
+    for (const { tick } of this.#lists) tick()
+  }
+}
