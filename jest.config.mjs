@@ -22,7 +22,7 @@ export default {
   globalSetup: '<rootDir>/test-kit/dist/global-setup.js',
   globalTeardown: '<rootDir>/test-kit/dist/global-teardown.js',
   testTimeout: 30_000,
-  // Most tests wait for processes and sockets: on two cores, Jest's own choice of one worker leaves one of them idle.
-  maxWorkers: Math.max(4, os.availableParallelism()),
+  // Most tests wait for processes and sockets: on two cores, Jest's own choice of one worker leaves one idle.
+  maxWorkers: Math.max(2, os.availableParallelism() - 1),
   workerIdleMemoryLimit: '600MB',
 }

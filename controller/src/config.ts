@@ -70,11 +70,9 @@ export const CONTROLLER_ENV = {
   CLISCALE_MAX_ACTIVE_SESSIONS: wholeNumber(1, 1_000_000)
     .default(1000)
     .meta({ description: 'Sessions that one owner may have open at once.' }),
-  CLISCALE_CODE_HOSTS: commaList()
-    .default([])
-    .meta({
-      description: 'Hosts from which code may be fetched, separated by commas. Empty allows every public host.',
-    }),
+  CLISCALE_CODE_HOSTS: commaList().default([]).meta({
+    description: 'Hosts from which code may be fetched, separated by commas. Empty allows every public host.',
+  }),
   CLISCALE_FETCH_UNSAFE_HOSTS: commaList()
     .refine((hosts) => hosts.every((host) => /^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$/.test(host)), {
       error: 'must be a list of host:port',

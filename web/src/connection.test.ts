@@ -216,7 +216,7 @@ describe('Connection', () => {
       socket().onopen?.()
       windowSize = { columns: 60, rows: 20 }
       socket().hello()
-      expect(socket().sent).toEqual(['{"columns":80,"rows":24}', '1{"columns":60,"rows":20}'])
+      expect(socket().sent).toEqual(['{"columns":80,"rows":24,"input":"page"}', '1{"columns":60,"rows":20}'])
     })
 
     test('a session that is not there is said, whatever is wrong with the link', async () => {
