@@ -209,7 +209,7 @@ test('a server and a PostgreSQL that are killed are started again, on the same a
   await rename(log, `${log}.kept`)
   await mkdir(log)
   process.kill(await serverPid(dataDir), 'SIGKILL')
-  await up.printed(/The server cannot be started just now: EISDIR/)
+  await up.printed(/The server cannot be started right now: EISDIR/)
   await rmdir(log)
   expect(await eventually(ready)).toBe(true)
   expect(await up.stop()).toBe(0)

@@ -62,10 +62,13 @@ describe('creating a session', () => {
   })
 
   test('keeps the query of a signed code_url out of the table and the log', async () => {
-    const code_url = 'https://example.com/code.zip?X-Signature=canary-query#canary-hash'
+    const code_url = 'https://example.com/code.zip?X-Signature=canary-query'
     const { json } = await api.create({ command: 'true', code_url })
     const { rows } = await api.pool.query('select * from sessions where id = $1', [json.sessionId])
     expect(rows[0].code_url).toBe('https://example.com/code.zip')
+    const refused = await api.create({ command: 'true', code_url: `${code_url}#canary-hash` })
+    expect(refused.status).toBe(400)
+    expect(JSON.stringify(refused.json)).not.toContain('canary')
     expect(JSON.stringify(rows) + api.log.join('')).not.toContain('canary')
   })
 
