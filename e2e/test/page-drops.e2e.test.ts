@@ -46,17 +46,22 @@ describePage('a page whose connection drops', (t) => {
     expect(t.faults).toEqual([])
   })
 
-  test('what is typed while it is down is not sent later, and the page says so', async () => {
+  test('what is typed while it is down waits, may be taken back, and arrives once', async () => {
     await t.openLive()
     t.server.refuseUpgrades = true
     t.session.cut()
     await t.state('reconnecting')
     await t.page.keyboard.type('rm')
-    await t.page.locator('.toast', { hasText: 'not sent' }).waitFor()
+    await t.page.locator('#typing-note', { hasText: '2 typed bytes, waiting for the connection' }).waitFor()
+    await t.page.locator('#typing-cancel').click()
+    await t.page.locator('#typing-note').waitFor({ state: 'hidden' })
+    await t.page.locator('.xterm-helper-textarea').focus()
+    await t.page.keyboard.type('ls')
     t.server.refuseUpgrades = false
     await t.page.locator('#reconnect').click()
     await t.state('live')
-    expect(t.input).toBe('')
+    await until('what was typed', () => t.input !== '')
+    expect(t.input).toBe('ls')
   })
 
   test('another epoch or a snapshot replaces the screen', async () => {

@@ -13,6 +13,7 @@ describe('the configuration', () => {
     expect(gatewaySettings(parseEnv(schema, NEEDED))).toEqual({
       publicUrl: undefined,
       trustedProxyHops: 0,
+      frameAncestors: [],
       podNetworks: [],
       viewerTtlSeconds: 604_800,
       maxPendingUpgrades: 8192,
