@@ -164,7 +164,12 @@ describe('a pod as clusters tell of it that lose machines', () => {
     ['a word that comes later', disrupted('SomethingNew'), 'evicted', 'The cluster ended the session. why'],
     ['a node that is lost', failed('NodeLost', 'Node a is unresponsive'), 'node_lost', 'Node a is unresponsive'],
     ['a shutdown', failed('Terminated', 'in response to imminent node shutdown'), 'evicted', 'was shut down'],
-    ['memory of the machine', failed('Evicted', 'The node was low on resource: memory.'), 'evicted', 'ran out of resources'],
+    [
+      'memory of the machine',
+      failed('Evicted', 'The node was low on resource: memory.'),
+      'evicted',
+      'ran out of resources',
+    ],
     [
       'disk of a container',
       failed('Evicted', 'Container work exceeded its local ephemeral storage limit "1Gi".'),
