@@ -55,3 +55,16 @@ test('what belongs there is not', () => {
     ours.filter((fault) => fault.startsWith('dev') || fault.startsWith('/dist') || fault.startsWith('/node')),
   ).toEqual([])
 })
+
+test.each(['controller', 'ws-gateway', 'runner'])("%s's image is built from scripts that are all there", (part) => {
+  const root = path.join(import.meta.dirname, '..')
+  const read = (file) => readFileSync(path.join(root, file), 'utf8')
+  const copied = [...read(`${part}/Dockerfile`).matchAll(/^COPY (scripts\/.*) \S+$/gm)].flatMap(([, of]) =>
+    of.split(' '),
+  )
+  const imported = copied.flatMap((file) =>
+    [...read(file).matchAll(/ from '\.\/(.+)'/g)].map(([, name]) => `scripts/${name}`),
+  )
+  expect(copied).toEqual(expect.arrayContaining(imported))
+  expect(read('.dockerignore').split('\n')).toEqual(expect.arrayContaining(copied.map((file) => `!${file}`)))
+})
