@@ -1,6 +1,7 @@
 /**
  * `npm run generate -w controller`: writes what is made from code, so that it cannot say something else: the OpenAPI
- * document, the list of errors, the tables of settings, and the database's schema. Needs a build.
+ * document, the list of errors, the tables of settings, the chart's list of networks, and the database's schema. Needs a
+ * build.
  */
 import { mkdir, mkdtemp, chmod, rm, writeFile } from 'node:fs/promises'
 import os from 'node:os'
@@ -19,6 +20,10 @@ await write('docs/api/openapi.json', JSON.stringify(openApiDocument()))
 
 const { ERRORS, REASONS } = await load('contract/dist/index.js')
 await write('docs/errors.md', errorsPage(ERRORS, REASONS))
+
+const { NON_PUBLIC_V4, NON_PUBLIC_V6 } = await load('contract/dist/address.js')
+const networks = { v4: NON_PUBLIC_V4, v6: NON_PUBLIC_V6 }
+await write('cliscale-chart/files/non-public-networks.json', JSON.stringify(networks))
 
 const parts = [
   { title: 'On one machine: `cliscale up`', env: (await load('cli/dist/settings.js')).UP_ENV },

@@ -4,8 +4,11 @@
  */
 import ipaddr from 'ipaddr.js'
 
-/** IANA's special-purpose IPv4 registry, multicast and class E, and one cloud's internal endpoint. */
-const SPECIAL_V4: readonly string[] = [
+/**
+ * What is not public in 0.0.0.0/0: IANA's special-purpose IPv4 registry, multicast and class E, and one cloud's internal
+ * endpoint. The chart's network policies are made from this list too: cliscale-chart/files/non-public-networks.json.
+ */
+export const NON_PUBLIC_V4: readonly string[] = [
   '0.0.0.0/8',
   '10.0.0.0/8',
   '100.64.0.0/10',
@@ -28,11 +31,17 @@ const SPECIAL_V4: readonly string[] = [
   '168.63.129.16/32',
 ]
 
-/** Parts of 2000::/3 that are not public: IETF protocols with Teredo, documentation, 6to4, AS112. */
-const SPECIAL_V6: readonly string[] = ['2001::/23', '2001:db8::/32', '2002::/16', '2620:4f:8000::/48', '3fff::/20']
+/** What is not public in 2000::/3: IETF protocols with Teredo, documentation, 6to4, AS112. */
+export const NON_PUBLIC_V6: readonly string[] = [
+  '2001::/23',
+  '2001:db8::/32',
+  '2002::/16',
+  '2620:4f:8000::/48',
+  '3fff::/20',
+]
 
-const v4Ranges = SPECIAL_V4.map((range) => ipaddr.IPv4.parseCIDR(range))
-const v6Ranges = SPECIAL_V6.map((range) => ipaddr.IPv6.parseCIDR(range))
+const v4Ranges = NON_PUBLIC_V4.map((range) => ipaddr.IPv4.parseCIDR(range))
+const v6Ranges = NON_PUBLIC_V6.map((range) => ipaddr.IPv6.parseCIDR(range))
 const v6Global = ipaddr.IPv6.parseCIDR('2000::/3')
 
 /**

@@ -77,8 +77,9 @@
 {{- /* Peers that are the public internet and not the cluster. Kubernetes takes no exception outside of its network, so a
        cluster's IPv6 network is named only where it is a public one (2000::/3). */ -}}
 {{- define "cliscale.internetPeers" -}}
-{{- $v4 := list "0.0.0.0/8" "10.0.0.0/8" "100.64.0.0/10" "127.0.0.0/8" "169.254.0.0/16" "172.16.0.0/12" "192.0.0.0/24" "192.168.0.0/16" "198.18.0.0/15" "224.0.0.0/4" "240.0.0.0/4" -}}
-{{- $v6 := list "2001::/32" "2001:db8::/32" "2002::/16" -}}
+{{- $networks := .Files.Get "files/non-public-networks.json" | fromJson -}}
+{{- $v4 := $networks.v4 -}}
+{{- $v6 := $networks.v6 -}}
 {{- range .Values.networkPolicy.clusterCidrs -}}
 {{- if regexMatch "^[23][0-9a-fA-F]{3}:" . -}}{{- $v6 = append $v6 . -}}
 {{- else if not (contains ":" .) -}}{{- $v4 = append $v4 . -}}{{- end -}}
