@@ -1,4 +1,5 @@
 import { expect, test } from '@jest/globals'
+import { ELSEWHERE } from '../src/chromium.ts'
 import { describePage } from '../src/page-fixture.ts'
 import { until } from '../src/system.ts'
 
@@ -28,6 +29,18 @@ describePage('links to the page', (t) => {
     await t.state('live')
     expect(t.page.url()).toBe(`${t.server.origin}/tools/cli/ws/${t.session.id}`)
     expect(await t.page.locator('#log-menu code').textContent()).toContain(`${t.server.origin}/tools/cli/api/sessions/`)
+    expect(t.faults).toEqual([])
+  })
+
+  test('work by plain http from another machine, where browsers have less to offer', async () => {
+    const origin = t.server.origin.replace('127.0.0.1', ELSEWHERE)
+    await t.page.goto(t.session.newLink(origin))
+    await t.state('live')
+    expect(await t.page.evaluate(() => isSecureContext)).toBe(false)
+    await t.page.keyboard.type('typed')
+    await until('it arrives', () => t.input === 'typed')
+    await t.page.reload()
+    await t.state('live')
     expect(t.faults).toEqual([])
   })
 

@@ -84,7 +84,7 @@ export class Page {
     this.#view = this.#createView()
     this.#search = new SearchBar(this.#view, () => this.#isDark())
     this.#input = new InputStream({
-      name: crypto.randomUUID(),
+      name: randomName(),
       onChange: (typing) => this.#onTyping(typing),
       onDropped: (bytes) => toast(`Interrupted: ${bytes.toLocaleString('en')} bytes that waited were dropped`),
     })
@@ -401,4 +401,9 @@ function localStorageOrNone(): Pick<Storage, 'getItem' | 'setItem'> {
   } catch {
     return { getItem: () => null, setItem: () => {} }
   }
+}
+
+/** 128 random bits in hex. A page that came by plain http from another machine has no `crypto.randomUUID`. */
+function randomName(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
