@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from '@jest/globals'
-import { createTestDatabase } from '@cliscale/test-kit'
-import { migrate } from '../src/db/migrate.ts'
+import { createMigratedDatabase } from './database.ts'
 import { type Answer, KEY_B, startApi } from './api-system.ts'
 
 const countOf = async (api: { pool: { query: (sql: string) => Promise<{ rows: { n: number }[] }> } }, table: string) =>
@@ -27,7 +26,7 @@ describe('an Idempotency-Key', () => {
   })
 
   test('does so over three replicas as well', async () => {
-    await using database = await createTestDatabase(async (url) => void (await migrate(url)))
+    await using database = await createMigratedDatabase()
     const dataKey = Buffer.alloc(32, 7)
     const options = { database, poolSize: 3, settings: { sessionsPerMinute: 5, dataKey } }
     await using one = await startApi(options)
@@ -129,7 +128,7 @@ describe('an Idempotency-Key', () => {
 
 describe('the rate limit', () => {
   test('is one for all replicas, counts creations that are well-formed only, and says when to come again', async () => {
-    await using database = await createTestDatabase(async (url) => void (await migrate(url)))
+    await using database = await createMigratedDatabase()
     const options = { database, settings: { sessionsPerMinute: 5 } }
     await using one = await startApi(options)
     await using two = await startApi(options)

@@ -4,14 +4,14 @@ import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { CreateSessionResponse, FieldError, Problem, SessionList } from '@cliscale/contract'
 import { createHttpServer, createLogger, createPool } from '@cliscale/service-kit'
-import { createTestDatabase, type TestDatabase } from '@cliscale/test-kit'
+import type { TestDatabase } from '@cliscale/test-kit'
 import type pg from 'pg'
 import { createController, type Controller } from '../src/controller.ts'
 import type { ControllerSettings } from '../src/config.ts'
-import { migrate } from '../src/db/migrate.ts'
 import { readApiKeys } from '../src/identity/api-keys.ts'
 import type { Launcher } from '../src/launch/launcher.ts'
 import { createSigner, generateSigningKey } from '../src/tokens/signer.ts'
+import { createMigratedDatabase } from './database.ts'
 
 export const [KEY_A, KEY_B] = ['cs_key_owner-a-0123456789', 'cs_key_owner-b-0123456789']
 const PEM = await generateSigningKey()
@@ -63,7 +63,7 @@ export interface ApiOptions {
 
 /** The public API on a port of this machine, over a database of its own. The reconciler is not started. */
 export async function startApi(options: ApiOptions = {}): Promise<Api> {
-  const own = options.database ? undefined : await createTestDatabase(async (url) => void (await migrate(url)))
+  const own = options.database ? undefined : await createMigratedDatabase()
   const databaseUrl = (options.database ?? own!).url
   const log: string[] = []
   const logger = createLogger({

@@ -3,13 +3,14 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { ClaimResponse, WorkOrder } from '@cliscale/contract'
 import { createLogger, createPool } from '@cliscale/service-kit'
-import { createTestDatabase, type TestDatabase, type TestPostgres } from '@cliscale/test-kit'
+import type { TestDatabase, TestPostgres } from '@cliscale/test-kit'
 import pg from 'pg'
 import { migrate } from '../src/db/migrate.ts'
 import { createInternalApp, type InternalApp, type InternalAppDeps } from '../src/host-api/app.ts'
 import { createSessionSignals, type SessionSignals } from '../src/sessions/signals.ts'
 import type { Launcher } from '../src/launch/launcher.ts'
 import { openOrder, sealOrder } from '../src/sessions/order-box.ts'
+import { createMigratedDatabase } from './database.ts'
 import { createLocalSystem, type LocalSystem } from './launch-local-system.ts'
 
 export const logger = createLogger({ service: 'test', level: 'silent' })
@@ -45,7 +46,7 @@ export interface Store extends AsyncDisposable {
 
 /** On the run's PostgreSQL, or on one of its own that the test may break. */
 export async function createStore(own?: TestPostgres): Promise<Store> {
-  const database = own ? await databaseOf(own) : await createTestDatabase(async (url) => void (await migrate(url)))
+  const database = own ? await databaseOf(own) : await createMigratedDatabase()
   const pool = createPool({ connectionString: database.url, max: 8, applicationName: 'test', logger })
   const dataKey = randomBytes(32)
   return {

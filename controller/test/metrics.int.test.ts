@@ -8,9 +8,9 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { createTestDatabase, type TestDatabase } from '@cliscale/test-kit'
-import { migrate } from '../src/db/migrate.ts'
+import type { TestDatabase } from '@cliscale/test-kit'
 import { generateSigningKey } from '../src/tokens/signer.ts'
+import { createMigratedDatabase } from './database.ts'
 
 const KEY = 'cs_key_canary-12345678'
 const UUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}/
@@ -20,7 +20,7 @@ let dir: string
 let child: ChildProcess
 let log = ''
 beforeAll(async () => {
-  database = await createTestDatabase(async (url) => void (await migrate(url)))
+  database = await createMigratedDatabase()
   dir = await mkdtemp(path.join(os.tmpdir(), 'cliscale-test-'))
   child = spawn(process.execPath, [fileURLToPath(new URL('../dist/main.js', import.meta.url))], {
     env: {

@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { expect, test } from '@jest/globals'
 import { createLogger, createPool } from '@cliscale/service-kit'
-import { createTestDatabase } from '@cliscale/test-kit'
-import { migrate } from '../src/db/migrate.ts'
 import { pruneExpired } from '../src/db/prune.ts'
+import { createMigratedDatabase } from './database.ts'
 
 async function withPool(work: (pool: ReturnType<typeof createPool>) => Promise<void>): Promise<void> {
-  await using database = await createTestDatabase(async (url) => void (await migrate(url)))
+  await using database = await createMigratedDatabase()
   const logger = createLogger({ service: 'test', level: 'silent' })
   const pool = createPool({ connectionString: database.url, max: 3, applicationName: 'test', logger })
   try {

@@ -1,3 +1,3 @@
-export { createTestDatabase, type TestDatabase } from './database.ts'
+export { cloneTestDatabase, createTestDatabase, type TestDatabase } from './database.ts'
 export { startTestPostgres, type TestPostgres } from './postgres.ts'
 export { POD_SECURITY_RULES, type PodShape, type PodSpecShape, podSecurityFindings } from './pod-security.ts'

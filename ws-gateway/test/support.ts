@@ -9,11 +9,10 @@ import os from 'node:os'
 import path from 'node:path'
 import { ATTACH_ASSERTION, SESSION_TOKEN, TOKEN_ISSUER } from '@cliscale/contract'
 import { createLogger, createPool } from '@cliscale/service-kit'
-import { createTestDatabase, type TestDatabase } from '@cliscale/test-kit'
+import type { TestDatabase } from '@cliscale/test-kit'
 import { calculateJwkThumbprint, createLocalJWKSet, exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose'
 import type { Pool } from 'pg'
 import WebSocket, { WebSocketServer } from 'ws'
-import { migrate } from '../../controller/src/db/migrate.ts'
 import { createGateway, type Gateway, type GatewayDeps } from '../src/gateway.ts'
 import { createGatewayServer } from '../src/server.ts'
 
@@ -21,11 +20,7 @@ export const PAGE = '<!doctype html><title>Terminal</title>\n'
 export const LANDING = '<!doctype html><title>Landing</title>\n'
 export const SCRIPT = 'export {}\n'
 
-export async function createDatabase(): Promise<TestDatabase> {
-  return createTestDatabase(async (url) => {
-    await migrate(url)
-  })
-}
+export { createMigratedDatabase as createDatabase } from '../../controller/test/database.ts'
 
 /** The URL of a database for the gateway's role. */
 export function asGateway(url: string): string {
