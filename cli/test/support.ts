@@ -56,8 +56,8 @@ export class Up implements AsyncDisposable {
   }
 
   /** The address, once it serves. */
-  async ready(): Promise<string> {
-    return (await this.printed(/ready at (http:\S+)/))[1] ?? ''
+  async ready(withinMs = 40_000): Promise<string> {
+    return (await this.printed(/ready at (http:\S+)/, { withinMs }))[1] ?? ''
   }
 
   async ended(): Promise<{ code: number | null; signal: NodeJS.Signals | null }> {

@@ -31,6 +31,8 @@ function text(maxBytes: number) {
     })
 }
 
+const ENV_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/
+
 export const CreateSessionRequest = z
   .strictObject({
     command: text(LIMITS.commandBytes)
@@ -39,17 +41,22 @@ export const CreateSessionRequest = z
       .meta({
         description: 'Run as `bash -c`, byte for byte. Required, unless the image brings a terminal of its own.',
         example: 'node index.js run',
+        minLength: 1,
+        maxLength: LIMITS.commandBytes,
       }),
     code_url: text(LIMITS.urlChars * 4)
       .optional()
       .meta({
+        minLength: 1,
+        maxLength: LIMITS.urlChars,
         description:
           'A git repository (with #branch, #tag or #commit), a tree URL of GitHub, GitLab, Bitbucket, Gitea or Forgejo, or a .zip, .tar.gz, .tgz or .tar (with #sha256=). Without it the command runs in an empty folder.',
       }),
     prompt: text(LIMITS.promptBytes)
       .optional()
-      .meta({ description: 'Given to the command as PROMPT and CLISCALE_PROMPT.' }),
+      .meta({ description: 'Given to the command as PROMPT and CLISCALE_PROMPT.', maxLength: LIMITS.promptBytes }),
     install_cmd: text(LIMITS.commandBytes).optional().meta({
+      maxLength: LIMITS.commandBytes,
       description:
         'Runs before the command. Absent: what the files at the top of the code ask for, by their own tool (npm, pnpm, yarn, bun; uv or pip into a .venv). Empty: nothing. It may take 30 minutes; timeout_seconds counts from the command.',
     }),
@@ -57,7 +64,10 @@ export const CreateSessionRequest = z
       .string()
       .regex(/^[0-9a-fA-F]{64}$/, { error: 'must be 64 hexadecimal digits (the SHA-256 of the bytes behind code_url)' })
       .optional(),
-    env: z.record(z.string(), text(LIMITS.envValueBytes)).optional(),
+    env: z
+      .record(z.string().meta({ pattern: ENV_NAME.source }), text(LIMITS.envValueBytes))
+      .optional()
+      .meta({ description: 'Names that change how programs are loaded, PROMPT and CLISCALE_* are refused.' }),
     timeout_seconds: z
       .int()
       .min(LIMITS.timeoutSeconds.min)
@@ -150,7 +160,7 @@ export type ViewerResponse = z.infer<typeof ViewerResponse>
 
 /** Environment names that a session may not set, with the reason shown to the caller; undefined when it may. */
 export function refusedEnvName(name: string): string | undefined {
-  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) return 'must start with a letter or _ and hold only letters, digits and _'
+  if (!ENV_NAME.test(name)) return 'must start with a letter or _ and hold only letters, digits and _'
   if (name === 'PROMPT') return 'is set from the field "prompt"; use that field'
   if (name.startsWith('CLISCALE_')) return 'starts with CLISCALE_, which is reserved'
   if (/^(LD|DYLD)_/.test(name)) return 'would change how programs are loaded, which sessions may not'

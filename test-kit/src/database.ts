@@ -22,7 +22,10 @@ export async function createTestDatabase(prepare?: (url: string) => Promise<void
  * Like createTestDatabase, but `prepare` runs once for each template in a whole run of the tests: what it made is
  * cloned. Whoever names the same template must prepare the same.
  */
-export async function cloneTestDatabase(template: string, prepare: (url: string) => Promise<void>): Promise<TestDatabase> {
+export async function cloneTestDatabase(
+  template: string,
+  prepare: (url: string) => Promise<void>,
+): Promise<TestDatabase> {
   await ensureTemplate(`template_${template}`, prepare)
   return create(`template_${template}`)
 }

@@ -12,7 +12,7 @@ import { createLogger, createPool } from '@cliscale/service-kit'
 import type { TestDatabase } from '@cliscale/test-kit'
 import { calculateJwkThumbprint, createLocalJWKSet, exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose'
 import type { Pool } from 'pg'
-import WebSocket, { WebSocketServer } from 'ws'
+import WebSocket, { type ServerOptions, WebSocketServer } from 'ws'
 import { createGateway, type Gateway, type GatewayDeps } from '../src/gateway.ts'
 import { createGatewayServer } from '../src/server.ts'
 
@@ -283,6 +283,7 @@ export interface Pod extends AsyncDisposable {
 export async function echoPod(
   onConnection: (socket: WebSocket) => void = (socket) =>
     socket.on('message', (data, isBinary) => socket.send(data as Buffer, { binary: isBinary })),
+  options: ServerOptions = {},
 ): Promise<Pod> {
   const server = http.createServer()
   const sockets = new Set<Socket>()
@@ -291,7 +292,7 @@ export async function echoPod(
     sockets.add(socket)
     socket.on('close', () => sockets.delete(socket))
   })
-  const wss = new WebSocketServer({ server, handleProtocols: (offered) => [...offered][0] ?? false })
+  const wss = new WebSocketServer({ ...options, server, handleProtocols: (offered) => [...offered][0] ?? false })
   wss.on('connection', (socket, req) => {
     requests.push(req)
     socket.on('error', () => undefined)
