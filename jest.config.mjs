@@ -8,6 +8,8 @@ export default {
     '<rootDir>/*/test/**/*.test.ts',
     '<rootDir>/cliscale-chart/tests/**/*.test.ts',
     '<rootDir>/scripts/**/*.test.mjs',
+    // Their judges are Python programs, which npm run judges installs.
+    ...(process.env['CLISCALE_TEST_JUDGES'] ? ['<rootDir>/*/test/**/*.judge.ts'] : []),
   ],
   // Whole systems and browsers have a configuration of their own: e2e/jest.config.mjs.
   testPathIgnorePatterns: ['/node_modules/', '/dist/', '<rootDir>/e2e/'],

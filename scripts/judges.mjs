@@ -13,11 +13,10 @@ import { root, runScript, Unready } from './prepare.mjs'
 import { step } from './steps.mjs'
 
 const REQUIREMENTS = path.join(root, 'test-kit/judges/requirements.txt')
-const TESTS = ['ws-gateway/test/autobahn', 'cli/test/schemathesis']
 
 runScript(async () => {
   const judges = process.env['CLISCALE_TEST_JUDGES'] ?? (await installed())
-  const args = [path.join(root, 'scripts/test.mjs'), ...TESTS, '--runInBand', ...process.argv.slice(2)]
+  const args = [path.join(root, 'scripts/test.mjs'), '\\.judge\\.ts$', '--runInBand', ...process.argv.slice(2)]
   const env = { ...process.env, CLISCALE_TEST_JUDGES: judges }
   process.exitCode = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit', env }).status ?? 1
 })

@@ -14,6 +14,9 @@ export const LIMITS = {
   idempotencyKeyChars: 255,
 } as const
 
+/** Printable ASCII, and not only spaces: HTTP takes those off the ends of a header's value. */
+export const IDEMPOTENCY_KEY = /^[ -~]*[!-~][ -~]*$/
+
 const encoder = new TextEncoder()
 /** Length of a string in UTF-8 bytes. */
 export function utf8Length(text: string): number {

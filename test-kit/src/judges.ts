@@ -4,8 +4,8 @@ import net, { type AddressInfo, type Socket } from 'node:net'
 import path from 'node:path'
 import { promisify } from 'node:util'
 
-/** Folder of the judges' programs; `npm run judges` installs them. Undefined: they are not there. */
-export const JUDGES = process.env['CLISCALE_TEST_JUDGES']
+/** Folder of the judges' programs; `npm run judges` installs them and names it. */
+const JUDGES = process.env['CLISCALE_TEST_JUDGES'] ?? ''
 
 const FILES = path.resolve(import.meta.dirname, '../judges')
 const run = promisify(execFile)
@@ -23,7 +23,7 @@ export interface Verdict {
 
 /** Runs cases, by id or glob; a leading `-` leaves them out. @throws Error when the judge itself fails. */
 export async function autobahn(url: string, ...cases: string[]): Promise<Verdict[]> {
-  const python = path.join(JUDGES ?? '', 'python')
+  const python = path.join(JUDGES, 'python')
   const { stdout } = await run(python, [path.join(FILES, 'autobahn.py'), url, ...cases], {
     maxBuffer: 64 * 1024 * 1024,
   })
@@ -40,7 +40,7 @@ export async function schemathesis(
   const env = { ...process.env, SCHEMATHESIS_HOOKS: 'hooks', PYTHONPATH: FILES, PYTHONDONTWRITEBYTECODE: '1' }
   const args = [...settings, 'run', document, ...at, ...(options.args ?? [])]
   const limits = { maxBuffer: 64 * 1024 * 1024, timeout: 240_000, env, cwd: options.folder }
-  return run(path.join(JUDGES ?? '', 'schemathesis'), args, limits).then(
+  return run(path.join(JUDGES, 'schemathesis'), args, limits).then(
     ({ stdout }) => ({ passed: true, output: stdout }),
     (error: { code?: unknown; stdout?: string; stderr?: string }) => {
       if (error.code !== 1) throw error

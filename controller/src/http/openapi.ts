@@ -4,6 +4,7 @@ import {
   CreateTokenRequest,
   type ErrorCode,
   ERRORS,
+  IDEMPOTENCY_KEY,
   LIMITS,
   SessionList,
   SessionView,
@@ -80,7 +81,7 @@ const createSession: ZodOpenApiOperationObject = {
   tags: ['sessions'],
   requestParams: {
     header: z.object({
-      'Idempotency-Key': z.string().min(1).max(LIMITS.idempotencyKeyChars).optional().meta({
+      'Idempotency-Key': z.string().max(LIMITS.idempotencyKeyChars).regex(IDEMPOTENCY_KEY).optional().meta({
         description:
           'The same key with the same body within 24 hours answers for the same session, with a fresh token; with another body it is refused.',
       }),

@@ -1,4 +1,4 @@
-import { AppError, LIMITS } from '@cliscale/contract'
+import { AppError, IDEMPOTENCY_KEY, LIMITS } from '@cliscale/contract'
 import type { Front } from '@cliscale/service-kit'
 import { type Request, type Response, Router } from 'express'
 import type { Caller, Sessions } from '../sessions/service.ts'
@@ -61,7 +61,7 @@ function callerOf(front: Front, req: Request, res: Response): Caller {
 function idempotencyKey(req: Request): string | undefined {
   const key = req.headers['idempotency-key'] as string | undefined
   if (key === undefined) return undefined
-  if (key.length >= 1 && key.length <= LIMITS.idempotencyKeyChars && /^[\x20-\x7e]+$/.test(key)) return key
+  if (key.length <= LIMITS.idempotencyKeyChars && IDEMPOTENCY_KEY.test(key)) return key
   throw new AppError('idempotency_key_invalid', {
     detail: `Idempotency-Key must be 1 to ${LIMITS.idempotencyKeyChars} printable ASCII characters, got ${key.length} characters.`,
   })
