@@ -1,16 +1,29 @@
 import os from 'node:os'
+import { chooseTests } from './scripts/slow-tests.mjs'
+
+const TESTS = [
+  '*/src/**/*.test.ts',
+  '*/test/**/*.test.ts',
+  'cliscale-chart/tests/**/*.test.ts',
+  'scripts/**/*.test.mjs',
+  // Their judges are Python programs, which npm run judges installs.
+  ...(process.env['TEST_JUDGES'] ? ['*/test/**/*.judge.ts'] : []),
+]
+
+/** More than half of the time of all: faults that take many processes, starts and waits. */
+const SLOW = [
+  'cli/test/{sample-cli,up}.int.test.ts',
+  'controller/test/{api-faults,launch-cleanup,launch-faults,main,reconcile-cluster,reconcile-crash}.int.test.ts',
+  'local-postgres/test/server.int.test.ts',
+  'runner/test/fetch/bombs.int.test.ts',
+  'runner/test/{host-controller-faults,host-hostile-work,host-kill,host-viewers}.int.test.ts',
+  'runner/test/{terminal-screen,work-exact,work-hard,work-install}.int.test.ts',
+]
 
 /** Unit tests lie beside their source, integration tests in test/; both run on the TypeScript source. */
 export default {
   testEnvironment: 'node',
-  testMatch: [
-    '<rootDir>/*/src/**/*.test.ts',
-    '<rootDir>/*/test/**/*.test.ts',
-    '<rootDir>/cliscale-chart/tests/**/*.test.ts',
-    '<rootDir>/scripts/**/*.test.mjs',
-    // Their judges are Python programs, which npm run judges installs.
-    ...(process.env['CLISCALE_TEST_JUDGES'] ? ['<rootDir>/*/test/**/*.judge.ts'] : []),
-  ],
+  ...chooseTests(TESTS, SLOW),
   // Whole systems and browsers have a configuration of their own: e2e/jest.config.mjs.
   testPathIgnorePatterns: ['/node_modules/', '/dist/', '<rootDir>/e2e/'],
   modulePathIgnorePatterns: ['<rootDir>/[^/]+/dist/'],

@@ -1,8 +1,10 @@
+import { chooseTests } from '../scripts/slow-tests.mjs'
+
 /** System tests: whole processes through the public API only. `npm run e2e` builds first. */
 export default {
   rootDir: '..',
   testEnvironment: 'node',
-  testMatch: ['<rootDir>/e2e/test/**/*.e2e.test.ts'],
+  ...chooseTests(['e2e/test/**/*.e2e.test.ts'], ['e2e/test/{balancer,crashes,cuts,exact-output}.e2e.test.ts']),
   modulePathIgnorePatterns: ['<rootDir>/[^/]+/dist/'],
   extensionsToTreatAsEsm: ['.ts'],
   transform: {

@@ -1,7 +1,7 @@
 /**
  * `npm run judges`: judges that nobody here wrote look at us. The Autobahn test suite's cases (kosoku) at the session
  * host and through the gateway, and Schemathesis at the API by its description. They are Python programs, installed
- * once into a folder of their own in the user's cache; CLISCALE_TEST_JUDGES names another one. Further arguments go to
+ * once into a folder of their own in the user's cache; TEST_JUDGES names another one. Further arguments go to
  * Jest.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
@@ -15,9 +15,9 @@ import { step } from './steps.mjs'
 const REQUIREMENTS = path.join(root, 'test-kit/judges/requirements.txt')
 
 runScript(async () => {
-  const judges = process.env['CLISCALE_TEST_JUDGES'] ?? (await installed())
+  const judges = process.env['TEST_JUDGES'] ?? (await installed())
   const args = [path.join(root, 'scripts/test.mjs'), '\\.judge\\.ts$', '--runInBand', ...process.argv.slice(2)]
-  const env = { ...process.env, CLISCALE_TEST_JUDGES: judges }
+  const env = { ...process.env, TEST_JUDGES: judges }
   process.exitCode = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit', env }).status ?? 1
 })
 

@@ -1,5 +1,7 @@
 /**
- * `npm test`: unit and integration tests on this Node; further arguments go to Jest. Ends with "N passed, N failed".
+ * `npm test`: unit and integration tests on this Node, but for the slow ones (jest.config.mjs lists them); those too with
+ * `--all`, only those with `--slow`, and whatever is named. Further arguments go to Jest, and leave none out unless
+ * `--fast` is one of them. Ends with "N passed, N failed".
  * In CI a few files that fail are run once more, by themselves: on a machine that is busy with other things a process
  * may start too late for a test that passes alone. Each is named in a line "Run again: …", which `.ci/run` counts and
  * shows. What fails again has failed.
@@ -15,7 +17,7 @@ runScript(async () => {
   const dir = mkdtempSync(path.join(os.tmpdir(), 'cliscale-summary-'))
   try {
     const summaryFile = path.join(dir, 'summary.json')
-    const args = process.argv.slice(2)
+    const args = chooseSlow(process.argv.slice(2))
     const code = await jest(summaryFile, args)
     const again = process.env['CI'] && code === 1 ? fewFailedFiles(summaryFile) : []
     if (again.length === 0) process.exitCode = report(summaryFile, code)
@@ -24,6 +26,17 @@ runScript(async () => {
     rmSync(dir, { recursive: true, force: true })
   }
 })
+
+/** Takes our own arguments out of those for Jest. */
+function chooseSlow(args) {
+  const ours = ['--all', '--fast', '--slow']
+  const rest = args.filter((arg) => !ours.includes(arg))
+  const isNamed = rest.length > 0 && !args.includes('--fast')
+  if (args.includes('--slow')) process.env['TEST_SLOW'] = 'only'
+  else if (args.includes('--all') || isNamed) delete process.env['TEST_SLOW']
+  else process.env['TEST_SLOW'] = 'no'
+  return rest
+}
 
 /** More than these is no accident. */
 const MOST_FILES_AGAIN = 3
@@ -83,7 +96,7 @@ function report(summaryFile, code) {
     return 1
   }
   // A filter (`npm test -- -t name`) leaves tests out on purpose; nothing else may.
-  const leftOut = process.argv.length > 2 ? 0 : summary.skipped
+  const leftOut = process.env['TEST_SLOW'] === undefined ? 0 : summary.skipped
   const failed = summary.failed + leftOut
   if (leftOut > 0) console.log(`${leftOut} did not run: that counts as failed.`)
   console.log(`${summary.passed} passed, ${failed === 0 && code !== 0 ? 1 : failed} failed`)

@@ -3,8 +3,8 @@ module.exports = class ByName {
   sort(tests) {
     return [...tests].sort((a, b) => (a.path < b.path ? -1 : 1))
   }
-  shard(tests) {
-    return tests
+  shard(tests, { shardIndex, shardCount }) {
+    return this.sort(tests).filter((_, i) => i % shardCount === shardIndex - 1)
   }
   allFailedTests(tests) {
     return tests

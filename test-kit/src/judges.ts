@@ -5,7 +5,7 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 
 /** Folder of the judges' programs; `npm run judges` installs them and names it. */
-const JUDGES = process.env['CLISCALE_TEST_JUDGES'] ?? ''
+const JUDGES = process.env['TEST_JUDGES'] ?? ''
 
 const FILES = path.resolve(import.meta.dirname, '../judges')
 const run = promisify(execFile)
