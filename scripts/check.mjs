@@ -66,7 +66,17 @@ function generatedFiles() {
 
 /** Every file of a kind that is generated, with a hash of what it holds. */
 function fingerprint() {
-  const args = ['ls-files', '-z', '--cached', '--others', '--exclude-standard', '--', 'docs', 'cliscale-chart/files', '*.sql']
+  const args = [
+    'ls-files',
+    '-z',
+    '--cached',
+    '--others',
+    '--exclude-standard',
+    '--',
+    'docs',
+    'cliscale-chart/files',
+    '*.sql',
+  ]
   const { stdout } = spawnSync('git', args, { cwd: root, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 })
   const files = stdout.split('\0').filter((file) => file !== '' && existsSync(path.join(root, file)))
   return new Map(
