@@ -140,7 +140,7 @@ export class HostUnderTest implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const child of this.children) child.kill('SIGKILL')
-    await endSessionProcesses({ sessionId: this.controller.sessionId }, 0)
+    await endSessionProcesses({ sessionId: this.controller.sessionId }, () => 0)
     rmSync(this.dir, { recursive: true, force: true })
   }
 }

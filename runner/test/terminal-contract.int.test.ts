@@ -25,7 +25,7 @@ async function startHost(command: string): Promise<ContractTarget & { fixture: F
   })
   const sessionId = randomUUID()
   const { PATH = '/usr/bin:/bin' } = process.env
-  run = await PtyRun.start({
+  run = PtyRun.start({
     command,
     cwd: tmpdir(),
     env: { PATH, HOME: tmpdir(), TERM: 'xterm-256color', LANG: 'C.UTF-8', CLISCALE_SESSION_ID: sessionId },

@@ -168,7 +168,7 @@ export class Session {
   private async withoutWork(): Promise<EndedEvent> {
     const { stop, claim, workSocket } = this.options
     // Its command may have outlived it; on one machine we can see that.
-    await endSessionProcesses({ sessionId: claim.sessionId, spareWorkSocket: workSocket }, 0)
+    await endSessionProcesses({ sessionId: claim.sessionId, spareWorkSocket: workSocket }, () => 0)
     if (stop.cause !== undefined) return endStopped(stop.cause, claim.timeoutSeconds)
     return endWithout('lost', 'runner_lost', 'The process that ran the command disappeared before it could end.')
   }

@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals'
-import { createEndMarker, MarkerScanner } from './end-marker.ts'
+import { createMarker, MarkerScanner } from './end-marker.ts'
 
 describe('the end marker', () => {
-  const marker = createEndMarker()
+  const marker = createMarker()
 
   test('is found wherever the reads split it, and what is before it is whole', () => {
     const before = Buffer.from(`text \x1b]7681;${'0'.repeat(20)} more \x1b]`)
@@ -44,7 +44,7 @@ describe('the end marker', () => {
   })
 
   test('is another one each time, and upper case only', () => {
-    expect(marker.equals(createEndMarker())).toBe(false)
+    expect(marker.equals(createMarker())).toBe(false)
     expect(marker.toString()).toBe(marker.toString().toUpperCase())
   })
 })

@@ -1,11 +1,12 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { fstatSync, writeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { TerminalSize } from '@cliscale/contract'
-import { createEndMarker, MarkerScanner } from './end-marker.ts'
+import { sessionTag, type TerminalSize } from '@cliscale/contract'
+import { createMarker, MarkerScanner } from './end-marker.ts'
 import { inheritedDescriptors, Pty } from './pty.ts'
 import type { InputSink } from './typed-input.ts'
-import { askSessionToEnd, endSessionProcesses, type SessionProcesses } from './session-processes.ts'
+import { endSessionProcesses, type SessionProcesses } from './session-processes.ts'
+import { signalName } from './signal-name.ts'
 
 export interface RunOptions {
   readonly command: string
@@ -35,33 +36,30 @@ export class PtyRun {
   readonly exit: Promise<RunExit>
   private readonly options: RunOptions
   private readonly pty: Pty
-  private readonly child: ChildProcess
+  private readonly startMarker: Buffer
+  /** What was read before the start marker came; undefined after it. */
+  private before: Buffer | undefined = Buffer.alloc(0)
   private scanner: MarkerScanner | undefined
   private foundMarker = false
   private lastReadAt = Date.now()
-  /** When a stop was asked for: the time at which its grace is over. */
+  /** The time at which the grace of a stop, or of what the command left behind, is over. */
   private killAtMs: number | undefined
+  private ending: Promise<void> | undefined
 
-  private constructor(options: RunOptions, pty: Pty) {
+  private constructor(options: RunOptions, pty: Pty, startMarker: Buffer) {
     this.options = options
     this.pty = pty
+    this.startMarker = startMarker
     pty.reader.on('data', (chunk: Buffer) => this.onRead(chunk))
     pty.reader.on('error', () => {}) // EIO after a hang-up; the quiet limit ends the run
-    this.child = spawnIn(pty, options)
     this.exit = this.run().finally(() => pty[Symbol.dispose]())
   }
 
   /** Starts it. What cannot be started throws, or is an `exit` with an error, as the system tells it. */
-  static async start(options: RunOptions): Promise<PtyRun> {
-    const pty = new Pty(options.size)
-    // Backspace must delete whole characters of UTF-8. Before the spawn, so that the command cannot see it change.
-    await pty.stty('iutf8')
-    try {
-      return new PtyRun(options, pty)
-    } catch (error) {
-      pty[Symbol.dispose]()
-      throw error
-    }
+  static start(options: RunOptions): PtyRun {
+    const marker = createMarker()
+    const { bash: file, cwd, env } = options
+    return new PtyRun(options, new Pty(options.size, { file, args: bashArguments(options, marker), env, cwd }), marker)
   }
 
   /** Where what is typed goes. */
@@ -82,54 +80,63 @@ export class PtyRun {
     this.pty.reader.resume()
   }
 
-  /** SIGTERM to everything of the session now, SIGKILL after `graceMs`. A later call can only shorten the grace. */
+  /**
+   * Asks everything of the session to end, in the order in which it can; SIGKILL after `graceMs`. A later call can only
+   * shorten the grace.
+   */
   stop(graceMs: number): void {
-    const first = this.killAtMs === undefined
     this.killAtMs = Math.min(this.killAtMs ?? Infinity, Date.now() + graceMs)
-    if (first) void this.stopInTime()
+    this.ending ??= this.end()
   }
 
-  private async stopInTime(): Promise<void> {
+  /** Resolves when nothing of it is alive any more, or can't be killed. */
+  private async end(): Promise<void> {
     let exited = false
-    void this.exit.then(() => (exited = true))
-    await askSessionToEnd(this.target())
-    while (!exited && Date.now() < this.killAtMs!) await sleep(20)
-    if (!exited) await endSessionProcesses(this.target(), 0)
+    void this.pty.exit.then(() => (exited = true))
+    do await endSessionProcesses(this.target(), () => this.killAtMs!)
+    while (!exited && (await sleep(20, true)))
   }
 
   private target(): SessionProcesses {
     const { dev, ino } = fstatSync(this.pty.slave)
-    return { ...this.options.session, leader: this.child.pid, tty: { path: this.pty.path, dev, ino } }
+    return { ...this.options.session, leader: this.pty.pid, tty: { path: this.pty.path, dev, ino } }
   }
 
   private async run(): Promise<RunExit> {
-    const exit = await new Promise<RunExit>((resolve) => {
-      this.child.once('error', (error) => resolve({ error }))
-      this.child.once('exit', (exitCode, signal) => resolve({ exitCode, signal }))
-    })
-    await this.sweep()
+    const { code, signal } = await this.pty.exit
+    if (this.killAtMs === undefined) this.stop(this.options.sweepTermMs)
+    await this.ending
     await this.drain()
-    return exit
-  }
-
-  /** Ends what the command left behind, within the grace of a stop or a short moment. */
-  private async sweep(): Promise<void> {
-    if (this.killAtMs === undefined) await askSessionToEnd(this.target())
-    await endSessionProcesses(this.target(), this.killAtMs ?? Date.now() + this.options.sweepTermMs)
+    const error = this.before === undefined ? undefined : await startFault(this.options)
+    if (error !== undefined) return { error }
+    return signal === 0 ? { exitCode: code, signal: null } : { exitCode: null, signal: signalName(signal) }
   }
 
   private onRead(chunk: Buffer): void {
     this.lastReadAt = Date.now()
     if (this.foundMarker) return
-    if (this.scanner === undefined) return this.options.onOutput(chunk)
+    if (this.scanner === undefined) return this.emit(chunk)
     const { bytes, found } = this.scanner.push(chunk)
     this.foundMarker = found
-    if (bytes.length > 0) this.options.onOutput(bytes)
+    this.emit(bytes)
+  }
+
+  private emit(bytes: Buffer): void {
+    const output = this.before === undefined ? bytes : this.afterStart(bytes)
+    if (output.length > 0) this.options.onOutput(output)
+  }
+
+  /** What lies behind the start marker. */
+  private afterStart(chunk: Buffer): Buffer {
+    const all = Buffer.concat([this.before!, chunk])
+    const at = all.indexOf(this.startMarker)
+    this.before = at < 0 ? all.subarray(-this.startMarker.length) : undefined
+    return at < 0 ? Buffer.alloc(0) : all.subarray(at + this.startMarker.length)
   }
 
   /** Everything that was written to the terminal is read when the marker behind it is. */
   private async drain(): Promise<void> {
-    const marker = createEndMarker()
+    const marker = createMarker()
     this.scanner = new MarkerScanner(marker)
     this.lastReadAt = Date.now()
     let written = 0
@@ -144,7 +151,7 @@ export class PtyRun {
       if (quietMs > MARKER_QUIET_MS) break
       await sleep(written < marker.length ? 5 : 1)
     }
-    if (!this.foundMarker && this.scanner.rest().length > 0) this.options.onOutput(this.scanner.rest())
+    if (!this.foundMarker) this.emit(this.scanner.rest())
   }
 
   /** Bytes written; 0 while the terminal is full or stopped, or when it was hung up. */
@@ -158,17 +165,34 @@ export class PtyRun {
 }
 
 /**
- * bash as leader of a session whose terminal is the pty, then `bash -c` in its place: the command is one argument, so
- * it arrives byte for byte, and `--` keeps one that begins with a dash from being an option. One `exec` does it all,
- * before any of the order's shell settings (SHELLOPTS) can print something.
+ * A bash that makes the terminal ready, then `bash -c` in its place: the command is one argument, so it arrives byte for
+ * byte, and `--` keeps one that begins with a dash from being an option. What comes before the marker (a locale that is
+ * not there, the order's shell settings) is not the command's.
+ *
+ * The binding's terminal differs from the kernel's in a few settings, which stty takes back. The limit is the session's
+ * tag; where it can't be set, as on macOS, processes are known by what else they have in common.
  */
-function spawnIn(pty: Pty, options: RunOptions): ChildProcess {
+function bashArguments({ bash, command, session, isWithoutInput }: RunOptions, marker: Buffer): string[] {
   const close = inheritedDescriptors().map((fd) => `${fd}>&-`)
-  const input = options.isWithoutInput ? '1<>"$1" 2>&1 0</dev/null' : '0<>"$1" 1>&0 2>&0'
-  const script = `exec -a bash "$3" -c -- "$2" ${input} ${close.join(' ')}`
-  return spawn(
-    options.bash,
-    ['--noprofile', '--norc', '-c', script, 'cliscale', pty.path, options.command, options.bash],
-    { cwd: options.cwd, env: { ...options.env }, detached: true, stdio: 'ignore' },
-  )
+  const input = isWithoutInput ? '0</dev/null' : ''
+  const script = [
+    'exec 2>/dev/null',
+    'ulimit -x "$4" || :',
+    'command -p stty -ixany -brkint -imaxbel eol undef eol2 undef || :',
+    'printf %s "$1"',
+    `exec -a bash "$3" -c -- "$2" 2>&1 ${input} ${close.join(' ')}`,
+  ].join('\n')
+  const values = [marker.toString(), command, bash, sessionTag(session.sessionId)]
+  return ['--noprofile', '--norc', '-c', script, 'cliscale', ...values]
+}
+
+/** Why a program of such a size can't be started in this folder; undefined when it can. The binding does not tell. */
+function startFault(options: RunOptions): Promise<Error | undefined> {
+  const { bash, cwd, env } = options
+  const [profile, rc, c, , ...values] = bashArguments(options, createMarker())
+  return new Promise((resolve) => {
+    const child = spawn(bash, [profile!, rc!, c!, 'exit', ...values], { cwd, env: { ...env }, stdio: 'ignore' })
+    child.once('error', resolve)
+    child.once('exit', () => resolve(undefined))
+  })
 }

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { closeSync, readdirSync, readSync, writeSync } from 'node:fs'
+import { closeSync, constants, openSync, readdirSync, readSync, writeSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import tty from 'node:tty'
 import type { TerminalSize } from '@cliscale/contract'
@@ -7,39 +7,80 @@ import type { InputSink } from './typed-input.ts'
 import { parseModes, type TtyModes, UNKNOWN_MODES } from './tty-modes.ts'
 
 interface NativePty {
-  open(columns: number, rows: number): { master: number; slave: number; pty: string }
+  fork(
+    file: string,
+    args: readonly string[],
+    env: readonly string[],
+    cwd: string,
+    columns: number,
+    rows: number,
+    uid: number,
+    gid: number,
+    utf8: boolean,
+    helper: string,
+    onExit: (code: number, signal: number) => void,
+  ): { fd: number; pid: number; pty: string }
   resize(fd: number, columns: number, rows: number): void
 }
 
+const require = createRequire(import.meta.url)
 let native: NativePty | undefined
 /** node-pty's binding without its Terminal class, which destroys the socket 200 ms after the exit and loses output. */
 function binding(): NativePty {
-  native ??= (
-    createRequire(import.meta.url)('@lydell/node-pty/requireBinary.js') as {
-      requireBinary(file: string): NativePty
-    }
-  ).requireBinary('pty.node')
+  native ??= (require('@lydell/node-pty/requireBinary.js') as { requireBinary(file: string): NativePty }).requireBinary(
+    'pty.node',
+  )
   return native
 }
 
+/** The program by which the binding starts others on macOS. */
+function helper(): string {
+  const name = `@lydell/node-pty-${process.platform}-${process.arch}/spawn-helper`
+  return process.platform === 'darwin' ? require.resolve(name) : ''
+}
+
+export interface PtyProgram {
+  readonly file: string
+  readonly args: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+  readonly cwd: string
+}
+
+/** How a program ended. `signal` is the number of the one that ended it, 0 when it exited. */
+export interface PtyExit {
+  readonly code: number
+  readonly signal: number
+}
+
 /**
- * A pseudo terminal. Its slave stays open here, so that reading never meets a hang-up while output is left in it.
- * Both ends are non-blocking. The owner closes it.
+ * A pseudo terminal with a program in it, which leads a session of its own. Its slave stays open here, so that reading
+ * never meets a hang-up while output is left in it. Both ends are non-blocking. The owner closes it.
+ *
+ * The binding waits for the program: `child_process` has no names for real-time signals, and tells of an end by one as
+ * of an exit with code 0 (Node 20.20 and 24).
  */
 export class Pty implements Disposable, InputSink {
   readonly master: number
   readonly slave: number
   /** Path of the slave. */
   readonly path: string
+  readonly pid: number
+  readonly exit: Promise<PtyExit>
   readonly reader: tty.ReadStream
   private closed = false
 
-  constructor(size: TerminalSize) {
-    const { master, slave, pty } = binding().open(size.columns, size.rows)
-    this.master = master
-    this.slave = slave
-    this.path = pty
-    this.reader = new tty.ReadStream(master)
+  /** Throws when there is no terminal or process to be had. A program that can't be executed exits with code 1. */
+  constructor({ columns, rows }: TerminalSize, { file, args, env, cwd }: PtyProgram) {
+    const lines = Object.entries(env).map(([name, value]) => `${name}=${value}`)
+    let told: (exit: PtyExit) => void
+    this.exit = new Promise((resolve) => (told = resolve))
+    const onExit = (code: number, signal: number): void => told({ code, signal })
+    const forked = binding().fork(file, args, lines, cwd, columns, rows, -1, -1, true, helper(), onExit)
+    this.master = forked.fd
+    this.path = forked.pty
+    this.pid = forked.pid
+    this.slave = openSync(forked.pty, constants.O_RDWR | constants.O_NOCTTY | constants.O_NONBLOCK)
+    this.reader = new tty.ReadStream(this.master)
   }
 
   /** Ignored once it is closed. */

@@ -301,7 +301,7 @@ export class Work {
   ): Promise<Ended> {
     const oomBefore = await countOomKills()
     const { sessionId } = this.order!
-    this.run = await PtyRun.start({
+    this.run = PtyRun.start({
       command,
       cwd: this.options.workspaceDir,
       env,
@@ -312,7 +312,6 @@ export class Work {
       sweepTermMs: this.options.sweepTermMs,
       onOutput: (bytes) => this.emit(bytes),
     })
-    this.run.resize(this.size) // it may have changed meanwhile
     if (this.paused) this.run.pause()
     if (this.stopped !== undefined) this.run.stop(this.stopped.graceMs)
     this.typed.connect(this.run.input, phase)

@@ -1,0 +1,174 @@
+import { execFile } from 'node:child_process'
+import { readdir, readFile, stat } from 'node:fs/promises'
+import { constants, uptime } from 'node:os'
+import { carriesTag, sessionTag } from '@cliscale/contract'
+
+/** Whose processes are meant. Each one given widens the search. */
+export interface SessionProcesses {
+  readonly sessionId: string
+  /** Leader of the terminal's session (its pid is the id of that session and of its first process group). */
+  readonly leader?: number | undefined
+  /** The terminal; who has it open belongs to the session. By device and inode: containers have equal paths. */
+  readonly tty?: { readonly path: string; readonly dev: number; readonly ino: number } | undefined
+  /**
+   * What has this socket of work in its environment is spared, as is this process: the session's host. What a command
+   * started carries the session's tag, and is not spared whatever it copies.
+   */
+  readonly spareWorkSocket?: string | undefined
+}
+
+/** What SIGTERM does to a process. */
+export type OnTerm = 'ends' | 'handles' | 'ignores'
+
+export interface SessionProcess {
+  readonly pid: number
+  /** When it was started, in clock ticks (10 ms) since the boot; it tells whether a pid was given to another since. */
+  readonly start: number
+  readonly parent: number
+  readonly onTerm: OnTerm
+  /** It ignores SIGTERM and the signals of job control, as interactive shells do. */
+  readonly isShell: boolean
+  /** The pipe that is its standard input, and those that are its standard output or error. */
+  readonly reads: string | undefined
+  readonly writes: readonly string[]
+}
+
+interface Stat {
+  readonly pid: number
+  readonly parent: number
+  readonly session: number
+  readonly start: number
+}
+
+/** How long a process that was not the session's is not looked at again; it may have died, and its pid be another's. */
+const FOREIGN_MS = 1000
+
+/** Looks for the processes of a session, again and again: what is not the session's is not looked at each time. */
+export class ProcessList {
+  readonly #target: SessionProcesses
+  #foreign = new Set<number>()
+  #foreignSinceMs = 0
+
+  constructor(target: SessionProcesses) {
+    this.#target = target
+  }
+
+  /** Those that are alive, also ones that left the process group. `anew`: every process of the system is looked at. */
+  async find(anew = false): Promise<SessionProcess[]> {
+    if (process.platform !== 'linux') return findByPs(this.#target)
+    if (anew || Date.now() - this.#foreignSinceMs > FOREIGN_MS) {
+      this.#foreign = new Set([process.pid, process.ppid])
+      this.#foreignSinceMs = Date.now()
+    }
+    const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number)
+    const stats = (await Promise.all(pids.filter((pid) => !this.#foreign.has(pid)).map(readStat))).filter(
+      (one) => one !== undefined,
+    )
+    const hits = await Promise.all(stats.map((one) => belongs(one, this.#target)))
+    const family = withDescendants(
+      stats,
+      stats.filter((_, i) => hits[i]),
+    )
+    for (const { pid } of stats) if (!family.has(pid)) this.#foreign.add(pid)
+    return Promise.all(stats.filter(({ pid }) => family.has(pid)).map(describe))
+  }
+}
+
+/** Now, on the clock of `start`. */
+export function nowTicks(): number {
+  return Math.floor(uptime() * 100)
+}
+
+/** Whether it is still this process that has the pid. */
+export async function isStill(found: SessionProcess): Promise<boolean> {
+  return process.platform !== 'linux' || (await readStat(found.pid))?.start === found.start
+}
+
+/** Undefined for one that has ended. */
+async function readStat(pid: number): Promise<Stat | undefined> {
+  const line = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '')
+  // pid (comm) state ppid pgrp session …; comm may hold spaces and brackets.
+  const fields = line.slice(line.lastIndexOf(')') + 2).split(' ')
+  if (line === '' || fields[0] === 'Z' || fields[0] === 'X') return undefined
+  return { pid, parent: Number(fields[1]), session: Number(fields[3]), start: Number(fields[19]) }
+}
+
+async function belongs({ pid, session }: Stat, target: SessionProcesses): Promise<boolean> {
+  if (target.leader !== undefined && session === target.leader) return true
+  if (carriesTag(await readText(pid, 'limits'), sessionTag(target.sessionId))) return true
+  const environ = (await readText(pid, 'environ')).split('\0')
+  if (target.spareWorkSocket !== undefined && environ.includes(`CLISCALE_WORK_SOCKET=${target.spareWorkSocket}`))
+    return false
+  if (environ.includes(`CLISCALE_SESSION_ID=${target.sessionId}`)) return true
+  return target.tty !== undefined && (await hasOpen(pid, target.tty))
+}
+
+/** Pids of these and of all that they started. */
+function withDescendants(all: readonly Stat[], members: readonly Stat[]): Set<number> {
+  const family = new Set(members.map(({ pid }) => pid))
+  for (let before = -1; before !== family.size;) {
+    before = family.size
+    for (const { pid, parent } of all) if (family.has(parent)) family.add(pid)
+  }
+  return family
+}
+
+async function describe({ pid, parent, start }: Stat): Promise<SessionProcess> {
+  const [status, input, output, error] = await Promise.all([
+    readText(pid, 'status'),
+    ...[0, 1, 2].map((fd) => pipeOf(pid, fd)),
+  ])
+  const writes = [output, error].filter((pipe) => pipe !== undefined)
+  return { pid, parent, start, ...readSignals(status), reads: input, writes }
+}
+
+const { SIGTERM, SIGTTOU } = constants.signals
+
+/** How a process takes SIGTERM, from its `/proc/<pid>/status`. One that blocks it waits for it in its own way. */
+function readSignals(status: string): Pick<SessionProcess, 'onTerm' | 'isShell'> {
+  const has = (set: string, signal: number): boolean => {
+    const mask = BigInt(`0x${new RegExp(`^${set}:\\s*([0-9a-f]+)$`, 'm').exec(status)?.[1] ?? '0'}`)
+    return ((mask >> BigInt(signal - 1)) & 1n) === 1n
+  }
+  if (has('SigIgn', SIGTERM)) return { onTerm: 'ignores', isShell: has('SigIgn', SIGTTOU) }
+  return { onTerm: has('SigCgt', SIGTERM) || has('SigBlk', SIGTERM) ? 'handles' : 'ends', isShell: false }
+}
+
+async function pipeOf(pid: number, fd: number): Promise<string | undefined> {
+  const file = await stat(`/proc/${pid}/fd/${fd}`).catch(() => undefined)
+  return file?.isFIFO() ? `${file.dev}:${file.ino}` : undefined
+}
+
+async function hasOpen(pid: number, file: { dev: number; ino: number }): Promise<boolean> {
+  const found = await Promise.all([0, 1, 2].map((fd) => stat(`/proc/${pid}/fd/${fd}`).catch(() => undefined)))
+  return found.some((one) => one?.dev === file.dev && one.ino === file.ino)
+}
+
+function readText(pid: number, file: string): Promise<string> {
+  return readFile(`/proc/${pid}/${file}`, 'latin1').catch(() => '')
+}
+
+/** Elsewhere the environment, limits and signals of others cannot be read: by process group and terminal. */
+function findByPs(target: SessionProcesses): Promise<SessionProcess[]> {
+  return new Promise((resolve) => {
+    execFile('ps', ['-axo', 'pid=,ppid=,pgid=,tty=,stat='], { timeout: 5000 }, (error, stdout) => {
+      const rows = error ? [] : stdout.split('\n').map((line) => line.trim().split(/\s+/))
+      resolve(
+        rows
+          .filter(([pid, , pgid, tty, state]) => {
+            if (Number(pid) === process.pid || state?.startsWith('Z')) return false
+            return Number(pgid) === target.leader || (tty !== undefined && `/dev/${tty}` === target.tty?.path)
+          })
+          .map(([pid, parent]) => ({
+            pid: Number(pid),
+            parent: Number(parent),
+            start: 0,
+            onTerm: 'ends',
+            isShell: false,
+            reads: undefined,
+            writes: [],
+          })),
+      )
+    })
+  })
+}

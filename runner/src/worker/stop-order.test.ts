@@ -1,0 +1,83 @@
+import { describe, expect, test } from '@jest/globals'
+import type { SessionProcess } from './process-list.ts'
+import { StopOrder } from './stop-order.ts'
+
+const HEAD_START = 100
+
+function one(pid: number, rest: Partial<SessionProcess> = {}): SessionProcess {
+  return { pid, start: 0, parent: 1, onTerm: 'ends', isShell: false, reads: undefined, writes: [], ...rest }
+}
+
+function steps(order: StopOrder, alive: SessionProcess[], now = 10): string[] {
+  return order.next(alive, now).map(({ process, signals }) => `${process.pid} ${signals.join('+')}`)
+}
+
+const ASKED = 'SIGTERM+SIGCONT'
+
+describe('the order of a stop', () => {
+  test('asks the lowest first and holds what would end above it, the highest first', () => {
+    const order = new StopOrder(HEAD_START)
+    const [npm, shell, node] = [
+      one(10, { onTerm: 'handles' }),
+      one(11, { parent: 10 }),
+      one(12, { parent: 11, onTerm: 'handles' }),
+    ]
+    expect(steps(order, [node, shell, npm])).toEqual(['10 SIGSTOP', '11 SIGSTOP', `12 ${ASKED}`])
+    expect(steps(order, [node, shell, npm])).toEqual([])
+    expect(steps(order, [shell, npm])).toEqual([`10 ${ASKED}`, `11 ${ASKED}`])
+  })
+
+  test('leaves what one that handles SIGTERM has below it to that one, for a moment', () => {
+    const order = new StopOrder(HEAD_START)
+    const both = [one(10, { onTerm: 'handles' }), one(11, { parent: 10, onTerm: 'handles' })]
+    expect(steps(order, both, 10)).toEqual([`10 ${ASKED}`])
+    expect(steps(order, both, 109)).toEqual([])
+    expect(steps(order, both, 110)).toEqual([`11 ${ASKED}`])
+  })
+
+  test('asks at once what has lost the one above it', () => {
+    const order = new StopOrder(HEAD_START)
+    const [parent, child] = [one(10, { onTerm: 'handles' }), one(11, { parent: 10, onTerm: 'handles' })]
+    steps(order, [parent, child])
+    expect(steps(order, [{ ...child, parent: 1 }], 11)).toEqual([`11 ${ASKED}`])
+  })
+
+  test('leaves alone what is started for a clean-up, but not what was only seen late', () => {
+    const order = new StopOrder(HEAD_START)
+    const trap = one(10, { onTerm: 'handles' })
+    expect(steps(order, [trap], 50)).toEqual([`10 ${ASKED}`])
+    const late = one(11, { parent: 10, start: 49 })
+    const cleanUp = [one(12, { parent: 10, start: 50 }), one(13, { parent: 12, start: 50, onTerm: 'handles' })]
+    expect(steps(order, [trap, late, ...cleanUp], 51)).toEqual([`11 ${ASKED}`])
+    expect(steps(order, [trap, ...cleanUp], 1000)).toEqual([])
+  })
+
+  test('lets what reads from another end after it, and asks it when only such are left', () => {
+    const order = new StopOrder(HEAD_START)
+    const node = one(11, { parent: 10, onTerm: 'handles', writes: ['a'] })
+    const tee = one(12, { parent: 10, reads: 'a', writes: ['b'] })
+    const cat = one(13, { parent: 10, reads: 'b' })
+    expect(steps(order, [one(10), node, tee, cat])).toEqual(['10 SIGSTOP', `11 ${ASKED}`])
+    expect(steps(order, [one(10), tee, cat])).toEqual([`12 ${ASKED}`])
+    expect(steps(order, [one(10), cat])).toEqual([`13 ${ASKED}`])
+  })
+
+  test('closes the window of an interactive shell when its jobs are gone', () => {
+    const order = new StopOrder(HEAD_START)
+    const shell = one(10, { onTerm: 'ignores', isShell: true })
+    expect(steps(order, [shell, one(11, { parent: 10, onTerm: 'handles' })])).toEqual(['10 SIGSTOP', `11 ${ASKED}`])
+    expect(steps(order, [shell])).toEqual(['10 SIGHUP+SIGCONT'])
+  })
+
+  test('never holds one that ignores SIGTERM and is no shell', () => {
+    const order = new StopOrder(HEAD_START)
+    const deaf = one(10, { onTerm: 'ignores' })
+    expect(steps(order, [deaf, one(11, { parent: 10, onTerm: 'ignores' })])).toEqual([`10 ${ASKED}`, `11 ${ASKED}`])
+  })
+
+  test('means another process when the pid is given anew', () => {
+    const order = new StopOrder(HEAD_START)
+    steps(order, [one(10)])
+    expect(steps(order, [one(10, { start: 9 })])).toEqual([`10 ${ASKED}`])
+  })
+})

@@ -1,0 +1,191 @@
+import { randomUUID } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { afterAll, describe, expect, test } from '@jest/globals'
+import { PtyRun, type RunExit } from '../src/worker/pty-run.ts'
+import { findSessionProcesses } from '../src/worker/session-processes.ts'
+import { order, runOnce } from './relay-peer.ts'
+
+const dir = mkdtempSync(path.join(os.tmpdir(), 'cs-stop-'))
+afterAll(() => rmSync(dir, { recursive: true, force: true }))
+
+const { PATH = '/usr/bin:/bin' } = process.env
+const program = (on: string): string =>
+  `process.${on}('SIGTERM', () => setTimeout(() => { console.log('cleaned up'); process.exit(7) }, 400))\n` +
+  `setInterval(() => {}, 1e6)\nconsole.log('up')\n`
+writeFileSync(path.join(dir, 'x.js'), program('on'))
+writeFileSync(path.join(dir, 'once.js'), program('once'))
+writeFileSync(
+  path.join(dir, 'package.json'),
+  JSON.stringify({ name: 'x', version: '1.0.0', scripts: { start: 'node x.js', once: 'node once.js; echo after' } }),
+)
+
+interface Ended {
+  readonly exit: RunExit
+  readonly output: string
+  /** From the stop to the end. */
+  readonly tookMs: number
+  readonly sessionId: string
+}
+
+/** Runs a command in a terminal; with `stopAt`, stops it as soon as its output holds that. */
+async function run(command: string, stop?: { at: string; graceMs: number }): Promise<Ended> {
+  const sessionId = randomUUID()
+  const env = { PATH, HOME: dir, TERM: 'xterm-256color', LANG: 'C.UTF-8', CLISCALE_SESSION_ID: sessionId }
+  let output = ''
+  let stoppedAtMs: number | undefined
+  const running = PtyRun.start({
+    command,
+    cwd: dir,
+    env,
+    bash: '/bin/bash',
+    size: { columns: 80, rows: 24 },
+    session: { sessionId },
+    sweepTermMs: 500,
+    onOutput: (bytes) => {
+      output += bytes.toString()
+      if (stop === undefined || stoppedAtMs !== undefined || !output.includes(stop.at)) return
+      stoppedAtMs = Date.now()
+      running.stop(stop.graceMs)
+    },
+  })
+  const exit = await running.exit
+  return { exit, output, tookMs: Date.now() - (stoppedAtMs ?? Infinity), sessionId }
+}
+
+const TERMINATED = { exitCode: null, signal: 'SIGTERM' }
+const HUNG_UP = { exitCode: null, signal: 'SIGHUP' }
+
+describe('a stop', () => {
+  test.concurrent.each([
+    ['a program', 'node x.js', { exitCode: 7, signal: null }],
+    ['npm start', 'npm start --silent', TERMINATED],
+    [
+      'npm under a shell, of a program that would end at a second SIGTERM',
+      'npm run --silent once; echo after',
+      TERMINATED,
+    ],
+    ['a shell in a shell', `sh -c 'node x.js; echo after'; echo after`, TERMINATED],
+    ['a pipeline', 'node x.js | tee log | cat; echo after', TERMINATED],
+    ['a pipeline into a substitution', 'node x.js > >(tee log); echo after', TERMINATED],
+    ['a job that is waited for', 'node x.js & wait; echo after', TERMINATED],
+    ['a job that left the terminal', 'setsid node x.js & sleep 100; echo after', TERMINATED],
+    [
+      'a program that is stopped',
+      `node -e 'require("./x.js"); process.kill(process.pid, "SIGSTOP")'`,
+      { exitCode: 7, signal: null },
+    ],
+    [
+      'a script of another language',
+      `python3 -c 'import subprocess; subprocess.run(["node", "x.js"]); print("after")'`,
+      TERMINATED,
+    ],
+    ['a job of an interactive shell', `bash --norc --noprofile -ic 'node x.js; echo after'`, HUNG_UP],
+    ['a trap that waits for its program', `trap 'echo bye; exit 3' TERM; node once.js`, { exitCode: 3, signal: null }],
+    [
+      'a trap that ends its program',
+      `trap 'kill $p; wait $p; exit 5' TERM; node once.js & p=$!; wait $p`,
+      { exitCode: 5, signal: null },
+    ],
+    [
+      'a trap that starts programs',
+      `trap 'bash -c "sleep 0.3; echo cleaned up"; exit 4' TERM; echo up; sleep 100`,
+      { exitCode: 4, signal: null },
+    ],
+    [
+      'a program that says a lot at its end',
+      `node -e 'process.on("SIGTERM", () => process.stdout.write("x".repeat(2e6) + "\\ncleaned up\\n", () => process.exit(2))); process.stdin.resume(); console.log("up")'`,
+      { exitCode: 2, signal: null },
+    ],
+  ])(
+    'lets %s finish',
+    async (_, command, exit) => {
+      const ended = await run(command, { at: 'up', graceMs: 10_000 })
+      expect(ended.output.includes('cleaned up')).toBe(true)
+      expect(ended.output.includes('after')).toBe(false)
+      expect(ended.exit).toEqual(exit)
+      expect(ended.tookMs).toBeLessThan(9000)
+    },
+    60_000,
+  )
+
+  test.concurrent.each([
+    ['bash', 'bash --norc', '# '],
+    ['dash', 'dash -i', '# '],
+    ['a shell in a shell', `bash --norc --noprofile -ic 'bash --norc -i'`, '# '],
+  ])(
+    'closes the window of an interactive %s',
+    async (_, command, prompt) => {
+      const ended = await run(command, { at: process.getuid?.() === 0 ? prompt : '$ ', graceMs: 10_000 })
+      expect(ended.exit).toEqual(HUNG_UP)
+      expect(ended.tookMs).toBeLessThan(5000)
+    },
+    60_000,
+  )
+
+  test.concurrent.each([
+    ['that ignores SIGTERM', `trap '' TERM; echo up; while :; do sleep 0.1; done`],
+    ['under a shell that does not', `(trap '' TERM; echo up; sleep 100); echo after`],
+    ['that takes too long', `trap 'sleep 100' TERM; echo up; sleep 100`],
+  ])(
+    'gives a program %s its grace, and no more',
+    async (_, command) => {
+      const ended = await run(command, { at: 'up', graceMs: 1000 })
+      expect(ended.exit).toEqual({ exitCode: null, signal: 'SIGKILL' })
+      expect(ended.tookMs).toBeGreaterThanOrEqual(1000)
+      expect(ended.tookMs).toBeLessThan(6000)
+      expect(await findSessionProcesses(ended)).toEqual([])
+    },
+    60_000,
+  )
+
+  test('reaches what shed its environment, terminal, session and parents', async () => {
+    const pidFile = path.join(dir, 'pid')
+    const escape = `(env -i setsid bash -c 'trap "" TERM HUP; echo $$ > pid; sleep 300' </dev/null >/dev/null 2>&1 &)`
+    const ended = await run(`${escape}; while ! [ -s pid ]; do sleep 0.05; done; echo up; sleep 100`, {
+      at: 'up',
+      graceMs: 500,
+    })
+    expect(isAlive(Number(readFileSync(pidFile, 'utf8')))).toBe(false)
+    expect(ended.exit).toEqual(TERMINATED)
+  })
+})
+
+describe('an end by a signal', () => {
+  const signals = [1, 2, 3, 6, 9, 11, 13, 15, 16, 24, 29, 31, 32, 33, 34, 35, 49, 50, 63, 64]
+
+  test('is told by the name that the shell gives it', async () => {
+    const { output } = await run('for i in $(seq 64); do echo "$i $(kill -l $i)"; done')
+    const names = new Map(output.split('\r\n').map((line) => line.split(' ') as [string, string]))
+    await inBatches(signals, async (signal) => {
+      const { exit } = await run(`ulimit -c 0; (sleep 0.1; kill -${signal} $$) & exec sleep 30`)
+      // Two have no name there, only a number.
+      expect(exit).toEqual({ exitCode: null, signal: `SIG${names.get(String(signal)) || signal}` })
+    })
+  }, 60_000)
+
+  test.each([129, 137, 143, 162, 192, 255])('is not what an exit with code %i is', async (code) => {
+    expect((await run(`exit ${code}`)).exit).toEqual({ exitCode: code, signal: null })
+  })
+
+  test('that has no name in Node is no success of an install', async () => {
+    const { exit, output } = await runOnce(order('echo never', { installCmd: 'kill -34 $$' }))
+    expect(exit).toMatchObject({ phase: 'install', exitCode: null, signal: 'SIGRTMIN' })
+    expect(output.toString()).not.toContain('never')
+    expect(output.toString()).not.toContain('installed')
+  })
+})
+
+async function inBatches<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  for (let i = 0; i < items.length; i += 5) await Promise.all(items.slice(i, i + 5).map(work))
+}
+
+/** A zombie that nobody has waited for yet is none. */
+function isAlive(pid: number): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  } catch {
+    return false
+  }
+}
