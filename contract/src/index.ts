@@ -1,6 +1,7 @@
 export * from './api.ts'
 export * from './errors.ts'
 export * from './internal.ts'
+export * from './limits.ts'
 export * from './session.ts'
 export * from './session-tag.ts'
 export * from './terminal.ts'

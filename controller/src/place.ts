@@ -1,10 +1,12 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { STOP_LIMITS } from '@cliscale/contract'
 import { ConfigError, type Logger } from '@cliscale/service-kit'
 import type { Place } from './config.ts'
 import type { WatchStats } from './launch/kubernetes/resource-watch.ts'
 import type { Launcher } from './launch/launcher.ts'
+import type { ReconcilerTimings } from './reconcile/reconciler.ts'
 import type { ImageKinds } from './sessions/images.ts'
 
 /** A place where sessions run, and what the controller has to know of it. */
@@ -13,6 +15,7 @@ export interface OpenedPlace {
   readonly localFolders: boolean
   readonly images: ImageKinds
   readonly faultPatienceMs: number
+  readonly reconcilerTimings?: Partial<ReconcilerTimings>
   readonly watchStats?: () => WatchStats | undefined
 }
 
@@ -53,7 +56,8 @@ async function openMachine(
     },
     logger,
   })
-  return { launcher, localFolders: true, images: {}, faultPatienceMs: 0 }
+  const reconcilerTimings = { stopLimitMs: STOP_LIMITS.machineMs }
+  return { launcher, localFolders: true, images: {}, faultPatienceMs: 0, reconcilerTimings }
 }
 
 /** A pod's status follows its containers by about a second. */

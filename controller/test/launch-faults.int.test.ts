@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { createLocalLauncher } from '../src/launch/local/local-launcher.ts'
-import { findMemoryLimiter } from '../src/launch/local/memory-limit.ts'
+import { findSessionGroups } from '../src/launch/local/session-group.ts'
 import { signalProcess } from '../src/launch/local/process-table.ts'
 import { expectEventually, request } from './launch-contract.ts'
 import { createLocalSystem, type LocalSystem, processes } from './launch-local-system.ts'
@@ -290,7 +290,7 @@ test('a launch that fails leaves nothing behind and may be tried again', async (
 })
 
 const memoryMaxBytes = 120 * 1024 * 1024
-const limiter = await findMemoryLimiter(memoryMaxBytes)
+const limiter = await findSessionGroups(memoryMaxBytes)
 if (limiter === undefined) console.log('memory limits are not tested: this system does not let us set one')
 else {
   test('work that takes too much memory is known to be killed for it, and its host is not', async () => {

@@ -11,7 +11,7 @@ let postgres: TestPostgres
 let system: ReconcileSystem
 beforeEach(async () => {
   postgres = await startTestPostgres()
-  system = await createReconcileSystem({ postgres, timings: { ...TIMINGS, stopGraceSeconds: 20 } })
+  system = await createReconcileSystem({ postgres, timings: { ...TIMINGS, stopLimitMs: 20_000 } })
 })
 afterEach(async () => {
   await system[Symbol.asyncDispose]()

@@ -17,7 +17,7 @@ import { createLocalSystem, type LocalSystem } from './launch-local-system.ts'
 /** Short times, so that a test sees them pass. */
 export const TIMINGS = {
   everyMs: 100,
-  stopGraceSeconds: 0.6,
+  stopLimitMs: 600,
   overdueSeconds: 3_600,
   patienceMs: 0,
   lostGraceMs: 300,

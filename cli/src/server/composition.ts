@@ -4,7 +4,7 @@ import type { IncomingMessage, RequestListener, Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import type { Duplex } from 'node:stream'
-import { AppError } from '@cliscale/contract'
+import { AppError, STOP_LIMITS } from '@cliscale/contract'
 import {
   CONTROLLER_ROUTES,
   type Controller,
@@ -34,8 +34,6 @@ import type { ServerSettings } from '../settings.ts'
 import { createHostCheck } from './host-check.ts'
 import { packageDir, sessionPlaces } from './places.ts'
 
-/** How long ending all sessions may take, in milliseconds: programs that ignore SIGTERM are killed after 10 s. */
-const STOP_ALL_MS = 20_000
 /** How long requests that are under way may take to end, in milliseconds. */
 const REQUESTS_MS = 3_000
 
@@ -76,6 +74,7 @@ export async function startComposition(options: {
     signer: await createSigner(settings.CLISCALE_SIGNING_KEY),
     launcher,
     logger,
+    reconcilerTimings: { stopLimitMs: STOP_LIMITS.machineMs },
     metrics,
   })
   const gateway = createGateway({
@@ -98,7 +97,7 @@ export async function startComposition(options: {
     stop: async () => {
       controller.beginDrain()
       await front.refuseNew()
-      await controller.stopAll('server_stopped', STOP_ALL_MS)
+      await controller.stopAll('server_stopped', STOP_LIMITS.allMs)
       await gateway.drain()
       await gateway.close()
       await front.close()

@@ -1,4 +1,4 @@
-import type { Reason } from '@cliscale/contract'
+import { POD_LIMITS, type Reason, STOP_LIMITS } from '@cliscale/contract'
 import { isStoreUnavailable, type Logger } from '@cliscale/service-kit'
 import type pg from 'pg'
 import type { Launched, Launcher, LaunchRequest } from '../launch/launcher.ts'
@@ -35,13 +35,11 @@ export interface ReconcilerTimings extends CheckTimings {
 
 const TIMINGS: ReconcilerTimings = {
   everyMs: 2_000,
-  // The host kills after 10 s and gives work up after 25 s; then it still has output to report.
-  stopGraceSeconds: 30,
+  stopLimitMs: STOP_LIMITS.clusterMs,
   overdueSeconds: 3_600,
   patienceMs: 30_000,
   lostGraceMs: 5_000,
-  // A pod's grace is 120 s.
-  faultGraceMs: 150_000,
+  faultGraceMs: POD_LIMITS.graceSeconds * 1000 + 30_000,
   nodeLostGraceMs: 20_000,
   pullLimitMs: 120_000,
   lingerSeconds: 90,
@@ -147,10 +145,11 @@ class LoopingReconciler implements Reconciler {
     })
   }
 
-  /** Sooner for a launch that is due, but never so soon that many of those keep the database busy. */
+  /** Sooner for a launch or a stop that is due, but never so soon that many of those keep the database busy. */
   #nextLookMs(): number {
     const { everyMs } = this.#timings
-    return Math.max(this.#attempts.nextAfterMs(everyMs), Math.min(everyMs, MIN_LOOK_MS))
+    const dueMs = Math.min(this.#attempts.nextAfterMs(everyMs), this.#checks.dueInMs)
+    return Math.max(dueMs, Math.min(everyMs, MIN_LOOK_MS))
   }
 
   async #look(): Promise<boolean> {

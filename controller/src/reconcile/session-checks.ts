@@ -14,7 +14,7 @@ import { Observations } from './observations.ts'
 /** Times of the rules for one session. */
 export interface CheckTimings {
   /** Between a stop request and the removal of a session whose host did not end it. */
-  readonly stopGraceSeconds: number
+  readonly stopLimitMs: number
   /** What a claimed session may take beyond its timeout: fetch, install, reports. Then its host is stuck. */
   readonly overdueSeconds: number
   /** Before this process ends what others left undone: a host that could not report meanwhile comes first. */
@@ -66,6 +66,8 @@ export class SessionChecks {
   #beganAt = Date.now()
   /** What runs for certain, when this look had to know it. */
   #certain: Promise<readonly Launched[]> | undefined
+  /** When the next session is to be ended by force. */
+  #dueAtMs = Infinity
   /** Removals in this look that failed. */
   #unremoved = 0
 
@@ -78,10 +80,16 @@ export class SessionChecks {
     this.#beganAt = Date.now()
   }
 
+  /** How long until something is to be done that nobody tells of; Infinity when there is nothing. */
+  get dueInMs(): number {
+    return this.#dueAtMs - Date.now()
+  }
+
   /** A look begins, at these sessions; what is known of others is forgotten. */
   beginLook(ids: ReadonlySet<string>): void {
     this.#certain = undefined
     this.#unremoved = 0
+    this.#dueAtMs = Infinity
     this.#seen.forgetAllBut(ids)
   }
 
@@ -264,16 +272,26 @@ export class SessionChecks {
 
   /** A claimed session whose host did not end it when it should have. Returns whether it is one. */
   async #endOverdue(session: OpenSession): Promise<boolean> {
-    const { stopGraceSeconds, overdueSeconds, patienceMs } = this.#deps.timings
-    if (Date.now() - this.#beganAt < patienceMs) return false
-    const isStopped = (session.stopAgeSeconds ?? 0) > stopGraceSeconds
-    if (!isStopped && (session.claimAgeSeconds ?? 0) <= session.timeoutSeconds + overdueSeconds) return false
+    const { overdueSeconds, patienceMs } = this.#deps.timings
+    const leftMs = this.#stopLeftMs(session)
+    const isStopped = leftMs <= 0
+    if (!isStopped) this.#dueAtMs = Math.min(this.#dueAtMs, Date.now() + leftMs)
+    const isOverdue = (session.claimAgeSeconds ?? 0) > session.timeoutSeconds + overdueSeconds
+    if (!isStopped && !(isOverdue && Date.now() - this.#beganAt >= patienceMs)) return false
     if (!(await this.remove(session.id))) return true
     await this.end(
       session.id,
       isStopped ? { status: 'stopped', reason: 'stopped_by_user' } : { status: 'lost', reason: 'runner_lost' },
     )
     return true
+  }
+
+  /** How long the host of a session may still take to end it; Infinity when it is not to stop. */
+  #stopLeftMs({ stopAgeSeconds }: OpenSession): number {
+    if (stopAgeSeconds === null) return Infinity
+    // A host that could not hear of it while this process was away has the whole time.
+    const knownMs = Math.min(stopAgeSeconds * 1000, Date.now() - this.#beganAt)
+    return this.#deps.timings.stopLimitMs - knownMs
   }
 
   /** A terminal of its own has no host that could stop it in order, or at its deadline. */

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Reason } from '@cliscale/contract'
+import { type Reason, STOP_LIMITS } from '@cliscale/contract'
 import type { Logger } from '@cliscale/service-kit'
 import type pg from 'pg'
 import type { Launcher } from '../launch/launcher.ts'
@@ -7,7 +7,7 @@ import { endSession, requestStopOfAll } from '../sessions/lifecycle.ts'
 import { findOpenSessions } from '../sessions/open-sessions.ts'
 
 /** Part of the limit that hosts have to end their sessions; the rest is for killing. */
-const GRACE_SHARE = 0.6
+const GRACE_SHARE = STOP_LIMITS.machineMs / STOP_LIMITS.allMs
 const LOOK_EVERY_MS = 100
 
 /**

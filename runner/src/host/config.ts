@@ -1,3 +1,4 @@
+import { hostGraceSeconds, POD_LIMITS } from '@cliscale/contract'
 import { parseEnv, wholeNumber } from '@cliscale/service-kit'
 import { z } from 'zod'
 
@@ -26,7 +27,7 @@ export const HostEnv = z.object({
   /** Where the system looks for a container's last words; the session's end is written there as JSON. */
   CLISCALE_TERMINATION_MESSAGE_FILE: absolute.optional(),
   /** How long a host that is told to end reports and serves a session that is over; below its pod's grace period. */
-  CLISCALE_END_GRACE_SECONDS: wholeNumber(1, 3600).default(110),
+  CLISCALE_END_GRACE_SECONDS: wholeNumber(1, 3600).default(hostGraceSeconds(POD_LIMITS.graceSeconds)),
   /** How long the install command may take. `timeout_seconds` counts only from the start of the command. */
   CLISCALE_INSTALL_LIMIT_SECONDS: wholeNumber(1, 24 * 3600).default(30 * 60),
 })

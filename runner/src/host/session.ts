@@ -1,4 +1,4 @@
-import type { ClaimResponse, WorkOrder } from '@cliscale/contract'
+import { type ClaimResponse, STOP_LIMITS, type WorkOrder } from '@cliscale/contract'
 import type { Logger } from '@cliscale/service-kit'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { endSessionProcesses } from '../worker/session-processes.ts'
@@ -8,20 +8,15 @@ import { dropCode } from './drop-code.ts'
 import { bringCode, type FetchCode } from './bring-code.ts'
 import type { HostState } from './host-state.ts'
 import { endOf, endStopped, endWithout, type EndedEvent } from './outcome.ts'
+import { StopPatience } from './stop-patience.ts'
 import type { StopRequest } from './stop-request.ts'
 import type { SessionTerminal } from './terminal-types.ts'
 import type { Timeline } from './timeline.ts'
 import type { Typing } from './typing.ts'
 import { dismiss, quit, type Unreachable, WorkLink, WorkUnreachable } from './work-link.ts'
 
-/** Between SIGTERM and SIGKILL when a session is stopped. */
-export const STOP_GRACE_MS = 10_000
-/** How much longer than its grace a stop may take before the session ends without work's word. */
-const STOP_SPARE_MS = 15_000
 /** How long work may take to listen for the first time, as its image may still be pulled, or to answer. */
 const CONNECT_LIMIT_MS = 15 * 60_000
-/** What is on its way from a work that has ended is here by then. */
-const LAST_WORDS_MS = 5000
 /** Breaches of the protocol, or faults of our own, before work is given up. */
 const MAX_FAULTS = 3
 
@@ -54,7 +49,7 @@ export class Session {
   private link: WorkLink | undefined
   private fetched = false
   private deadline: NodeJS.Timeout | undefined
-  private giveUpAtMs = Infinity
+  private readonly patience = new StopPatience()
   private faults = 0
   private codeTaken = false
 
@@ -81,7 +76,7 @@ export class Session {
       if (this.options.timeline.runningAt !== undefined) this.watchDeadline(this.options.timeline.runningAt)
       for (;;) {
         this.options.signal.throwIfAborted()
-        const link = Date.now() > this.giveUpAtMs ? undefined : await this.connect()
+        const link = this.patience.isOver ? undefined : await this.connect()
         if (link === undefined) return await this.withoutWork()
         this.link = link
         this.connectTyping(link)
@@ -154,7 +149,7 @@ export class Session {
       } catch (error) {
         if (!(error instanceof WorkUnreachable)) throw error
         if (attempt === 0) logger.info({ kind: error.kind }, 'work is not reached yet')
-        if (error.kind === 'refused' || Date.now() > this.giveUpAtMs) return undefined
+        if (error.kind === 'refused' || this.patience.isOver) return undefined
         if (error.kind === 'broken' && ++this.faults >= MAX_FAULTS) return undefined
         failingSinceMs[error.kind] ??= Date.now()
         const limitMs = error.goneAfterMs(state.workSeen) ?? CONNECT_LIMIT_MS
@@ -194,6 +189,7 @@ export class Session {
   private async follow(link: WorkLink): Promise<EndedEvent | undefined> {
     const { terminal, claim, stop, onOutput } = this.options
     for await (const event of link.events()) {
+      this.patience.heard()
       switch (event.type) {
         case 'output':
           terminal.appendWork(event.offset, event.bytes)
@@ -279,13 +275,17 @@ export class Session {
 
   private sendStop(): void {
     const cause = this.options.stop.cause!
-    const limitMs = cause === 'work_gone' ? LAST_WORDS_MS : STOP_GRACE_MS + STOP_SPARE_MS
-    this.giveUpAtMs = Math.min(this.giveUpAtMs, Date.now() + limitMs)
-    if (cause !== 'work_gone')
-      this.link?.send({ type: 'stop', cause: cause === 'server' ? 'user' : cause, graceMs: STOP_GRACE_MS })
+    const { graceMs } = STOP_LIMITS
+    if (cause !== 'work_gone') this.link?.send({ type: 'stop', cause: cause === 'server' ? 'user' : cause, graceMs })
+    this.patience.begin(cause)
+    this.giveUpInTime()
+  }
+
+  /** `run` finds that the patience is over when the connection ends. */
+  private giveUpInTime(): void {
     clearTimeout(this.deadline)
-    // work that does not answer any more is given up: `run` then finds the time over.
-    this.deadline = setTimeout(() => this.link?.close(), Math.max(0, this.giveUpAtMs - Date.now()) + 10)
+    if (this.patience.isOver) return this.link?.close()
+    this.deadline = setTimeout(() => this.giveUpInTime(), this.patience.leftMs + 1)
   }
 
   private watchDeadline(runningAt: string): void {

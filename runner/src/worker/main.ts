@@ -1,4 +1,5 @@
 /** work: the process that holds a session's terminal and runs its command (docs/design.md). It holds no token. */
+import { STOP_LIMITS } from '@cliscale/contract'
 import { ConfigError, createLogger, EXIT_CONFIG } from '@cliscale/service-kit'
 import { readWorkConfig } from './config.ts'
 import { isAbandoned } from './hostless.ts'
@@ -6,9 +7,6 @@ import { listenOnSocket } from './listen.ts'
 import { Work } from './work.ts'
 
 const SWEEP_TERM_MS = 500
-/** What SIGTERM leaves the command; below the 30 s after which Kubernetes kills. */
-const TERM_GRACE_MS = 10_000
-const TERM_LIMIT_MS = 25_000
 
 const logger = createLogger({ service: 'work' })
 
@@ -32,8 +30,8 @@ async function main(): Promise<void> {
     process.on(signal, () => {
       if (signalled) process.exit(1)
       signalled = true
-      setTimeout(() => void work.quit(), TERM_LIMIT_MS)
-      void work.endWithin(TERM_GRACE_MS)
+      setTimeout(() => void work.quit(), STOP_LIMITS.workMs)
+      void work.endWithin(STOP_LIMITS.graceMs)
     })
   }
 }

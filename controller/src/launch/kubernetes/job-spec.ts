@@ -1,4 +1,5 @@
 import type { V1Container, V1EnvVar, V1Job, V1PodSpec, V1Volume, V1VolumeMount } from '@kubernetes/client-node'
+import { hostGraceSeconds } from '@cliscale/contract'
 import { CONTAINERS, jobName, sessionLabels } from './job-names.ts'
 import type { LaunchRequest } from '../launcher.ts'
 import { parseQuantity } from './quantity.ts'
@@ -151,6 +152,7 @@ function host(image: string, controllerUrl: string, template: SessionTemplate): 
         CLISCALE_LISTEN: `0.0.0.0:${TERMINAL_PORT}`,
         CLISCALE_ENDPOINT_FILE: `${SPOOL_DIR}/endpoint.json`,
         CLISCALE_TERMINATION_MESSAGE_FILE: '/dev/termination-log',
+        CLISCALE_END_GRACE_SECONDS: String(hostGraceSeconds(template.terminationGracePeriodSeconds)),
       },
       template,
     ),

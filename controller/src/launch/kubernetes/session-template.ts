@@ -1,3 +1,4 @@
+import { POD_LIMITS } from '@cliscale/contract'
 import { ConfigError } from '@cliscale/service-kit'
 import { z } from 'zod'
 import { parseQuantity } from './quantity.ts'
@@ -150,7 +151,7 @@ export const SessionTemplate = z.strictObject({
   /** How long an ended Job stays that no controller clears away: they do as soon as its session has ended too. */
   ttlSecondsAfterFinished: seconds(60, 7 * 24 * 3600).default(300),
   /** What a host has to conclude and report when its pod is deleted. */
-  terminationGracePeriodSeconds: seconds(30, 3600).default(120),
+  terminationGracePeriodSeconds: seconds(POD_LIMITS.leastGraceSeconds, 3600).default(POD_LIMITS.graceSeconds),
 })
 export type SessionTemplate = z.infer<typeof SessionTemplate>
 

@@ -5,9 +5,9 @@ import type { Logger } from '@cliscale/service-kit'
 import { SESSION_ID_PATTERN } from '@cliscale/contract'
 import type { Identified, Launched, Launcher, LaunchRequest } from '../launcher.ts'
 import { LocalSession, type SessionDeps } from './local-session.ts'
-import { findMemoryLimiter } from './memory-limit.ts'
 import { createProcessTable, type ProcessTable } from './process-table.ts'
 import { LAUNCHES, readLaunchRecord, sessionFolder, SESSIONS } from './session-folder.ts'
+import { findSessionGroups } from './session-group.ts'
 
 /** sockaddr_un holds 108 bytes on Linux and 104 on macOS, the closing NUL included. */
 const MAX_SOCKET_PATH_BYTES = process.platform === 'linux' ? 107 : 103
@@ -46,16 +46,16 @@ export async function createLocalLauncher(options: LocalLauncherOptions): Promis
   const longest = Buffer.byteLength(sessionFolder('/', options.runDir, randomUUID()).workSocket)
   if (longest > MAX_SOCKET_PATH_BYTES)
     throw new TypeError(`runDir is too long for Unix sockets by ${longest - MAX_SOCKET_PATH_BYTES} bytes`)
-  const launcher = new LocalLauncher(options, await limiter(options))
+  const launcher = new LocalLauncher(options, await sessionGroups(options))
   await launcher.recover()
   return launcher
 }
 
-async function limiter({ memoryMaxBytes, logger }: LocalLauncherOptions): Promise<SessionDeps['memory']> {
-  if (memoryMaxBytes === undefined) return undefined
-  const found = await findMemoryLimiter(memoryMaxBytes)
-  if (found === undefined) logger.warn('sessions run without a memory limit: this system does not let us set one')
-  return found
+async function sessionGroups({ memoryMaxBytes, logger }: LocalLauncherOptions): Promise<SessionDeps['groups']> {
+  const found = await findSessionGroups(memoryMaxBytes)
+  if (found !== undefined || memoryMaxBytes === undefined) return found
+  logger.warn('sessions run without a memory limit: this system does not let us set one')
+  return findSessionGroups(undefined)
 }
 
 class LocalLauncher implements Launcher {
@@ -67,11 +67,11 @@ class LocalLauncher implements Launcher {
   #polling: Promise<void> = Promise.resolve()
   #closed = false
 
-  constructor(options: LocalLauncherOptions, memory: SessionDeps['memory']) {
+  constructor(options: LocalLauncherOptions, groups: SessionDeps['groups']) {
     this.#pollMs = options.pollMs ?? 400
     this.#deps = {
       options,
-      memory,
+      groups,
       processes: options.processes ?? createProcessTable(),
       changed: () => this.#changed(),
       wake: () => this.#schedule(0),

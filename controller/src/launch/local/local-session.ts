@@ -139,7 +139,7 @@ export class LocalSession {
     if (record === undefined || this.#isRemoving) return undefined
     const address = this.#address
     const group = this.#group
-    const oomKilled = group !== null && ((await this.#deps.memory?.oomKilled(group)) ?? false)
+    const oomKilled = group !== null && ((await this.#deps.groups?.oomKilled(group)) ?? false)
     return {
       sessionId: this.sessionId,
       podUid: record.podUid,
@@ -151,7 +151,7 @@ export class LocalSession {
 
   /** Folder of its memory limit; null when it has none. */
   get #group(): string | null {
-    return this.record?.limited ? (this.#deps.memory?.groupOf(this.sessionId) ?? null) : null
+    return this.record?.limited ? (this.#deps.groups?.groupOf(this.sessionId) ?? null) : null
   }
 
   /** The processes to watch. */
@@ -254,7 +254,7 @@ export class LocalSession {
     const { sessionId } = this
     await makeSessionFolder(this.folder)
     await writeAtomically(this.folder.identity, token)
-    const limited = (await this.#deps.memory?.create(sessionId)) !== undefined
+    const limited = (await this.#deps.groups?.create(sessionId)) !== undefined
     const empty = { version: 1, work: null, host: null, removing: false } as const
     await this.#write({ ...empty, sessionId, podUid, tokenHash, limited })
     await this.#ensureProcesses()
@@ -299,7 +299,7 @@ export class LocalSession {
     const family = await this.#processes.family()
     await this.#processes.terminate(this.marks())
     await this.#processes.killEverything([...family, ...this.marks()], group)
-    if (group !== null) await this.#deps.memory?.remove(group)
+    if (group !== null) await this.#deps.groups?.remove(group)
     await rm(folder.workSocket, { force: true })
   }
 

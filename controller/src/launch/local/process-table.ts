@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { readdir, readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
+import { carriesTag, sessionTag } from '@cliscale/contract'
 
 const run = promisify(execFile)
 
@@ -27,7 +28,7 @@ export interface ProcessTable {
   /** Processes of one of our programs for a session: `<program> <sessionId>` ends their command line. */
   ofProgram(program: string, sessionId: string): Promise<readonly ProcessMark[]>
   /**
-   * Everything that belongs to a session: processes that carry its id in their environment, their descendants, and
+   * Everything that belongs to a session: processes that carry its tag, or its id in their environment, their descendants, and
    * members of their process groups and sessions. Never this process or one that it descends from.
    */
   ofSession(session: SessionMark): Promise<readonly ProcessMark[]>
@@ -121,6 +122,8 @@ async function readStat(pid: number): Promise<Stat | undefined> {
 }
 
 async function carriesSession(pid: number, sessionId: string): Promise<boolean> {
+  const limits = await readFile(`/proc/${pid}/limits`, 'latin1').catch(() => '')
+  if (carriesTag(limits, sessionTag(sessionId))) return true
   // latin1: an environment is bytes; what we look for is ASCII.
   const environment = await readFile(`/proc/${pid}/environ`, 'latin1').catch(() => '')
   return `\0${environment}`.includes(`\0CLISCALE_SESSION_ID=${sessionId}\0`)

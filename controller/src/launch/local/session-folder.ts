@@ -35,7 +35,7 @@ const LaunchRecord = z.object({
   podUid: z.uuid(),
   /** SHA-256 of the identity token, in hex. */
   tokenHash: z.string().regex(/^[0-9a-f]{64}$/),
-  /** Whether its work has a memory limit. */
+  /** Whether its work has a control group. */
   limited: z.boolean(),
   /** null before it was started for the first time. */
   work: mark,

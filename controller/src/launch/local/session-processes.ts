@@ -2,14 +2,15 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { open } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { STOP_LIMITS } from '@cliscale/contract'
 import type { LocalLauncherOptions } from './local-launcher.ts'
-import type { MemoryLimiter } from './memory-limit.ts'
 import { type ProcessMark, type ProcessTable, type SessionMark, signalProcess } from './process-table.ts'
 import type { SessionFolder } from './session-folder.ts'
+import type { SessionGroups } from './session-group.ts'
 
 export interface ProcessDeps {
   readonly options: LocalLauncherOptions
-  readonly memory: MemoryLimiter | undefined
+  readonly groups: SessionGroups | undefined
   readonly processes: ProcessTable
 }
 
@@ -34,7 +35,7 @@ export class SessionProcesses {
   /**
    * Starts a program, detached, with its output in a file; `watch` gets it before it can end.
    *
-   * @throws Error when it could not be started or put into its memory group; then it does not run.
+   * @throws Error when it could not be started or put into its group; then it does not run.
    */
   async start(program: Program, group: string | null, watch?: (child: ChildProcess) => void) {
     const log = await open(path.join(this.#folder.state, `${program}.log`), 'a', 0o600)
@@ -81,7 +82,9 @@ export class SessionProcesses {
   async terminate(marks: readonly ProcessMark[]): Promise<void> {
     const { processes, options } = this.#deps
     const told = await Promise.all(marks.map((mark) => signalProcess(processes, mark, 'SIGTERM')))
-    const deadline = Date.now() + (options.termGraceMs ?? 2_000)
+    // One that is stopped hears it only then.
+    await Promise.all(marks.map((mark) => signalProcess(processes, mark, 'SIGCONT')))
+    const deadline = Date.now() + (options.termGraceMs ?? STOP_LIMITS.leaveMs)
     for (let left = marks.filter((_, i) => told[i]); left.length > 0 && Date.now() < deadline;) {
       await sleep(20)
       const alive = await processes.alive(left)
@@ -91,7 +94,10 @@ export class SessionProcesses {
 
   /** Kills these and all that is found, again and again until nothing is. */
   async killEverything(known: readonly ProcessMark[], group: string | null): Promise<void> {
-    const find = async () => [...known, ...(await this.family()), ...(await this.#members(group))]
+    const find = async () => {
+      if (group !== null) await this.#deps.groups?.kill(group)
+      return [...known, ...(await this.family()), ...(await this.#members(group))]
+    }
     await this.#killUntilNone(find, 'processes of the session do not end, although they were killed')
   }
 
@@ -109,17 +115,17 @@ export class SessionProcesses {
   }
 
   async #members(group: string | null): Promise<ProcessMark[]> {
-    const { memory, processes } = this.#deps
-    if (group === null || memory === undefined) return []
-    const found = await Promise.all((await memory.members(group)).map((pid) => processes.find(pid)))
+    const { groups, processes } = this.#deps
+    if (group === null || groups === undefined) return []
+    const found = await Promise.all((await groups.members(group)).map((pid) => processes.find(pid)))
     return found.filter((mark) => mark !== undefined)
   }
 
   async #limit(group: string, mark: ProcessMark): Promise<void> {
     try {
-      await this.#deps.memory?.add(group, mark.pid)
+      await this.#deps.groups?.add(group, mark.pid)
     } catch (error) {
-      // It may have ended by itself; what runs must not run without its limit.
+      // It may have ended by itself; what runs must not run outside.
       if (await signalProcess(this.#deps.processes, mark, 'SIGKILL')) throw error
     }
   }

@@ -1,9 +1,16 @@
+import { spawn } from 'node:child_process'
 import { access, constants, mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** A memory limit for one session's work, kept by a control group of its own. Host is not in it. */
-export interface MemoryLimiter {
+/** Where cgroup v2 is mounted: alone, or beside v1. */
+const V2_MOUNTS = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified']
+
+/**
+ * A control group for each session's work and all that it starts, which nothing leaves without privileges; it may keep a
+ * memory limit. Host is not in it.
+ */
+export interface SessionGroups {
   /** The folder that stands for a session's group, whether it is there or not. */
   groupOf(sessionId: string): string
   /** Makes the group of a session; its folder. */
@@ -12,6 +19,8 @@ export interface MemoryLimiter {
   add(group: string, pid: number): Promise<void>
   /** All pids in the group. */
   members(group: string): Promise<readonly number[]>
+  /** Kills everything in it at once, where the system can; what is left is to be killed one by one. */
+  kill(group: string): Promise<void>
   /** Whether the system killed one of its processes for its memory. */
   oomKilled(group: string): Promise<boolean>
   /** Removes the group once it is empty; one that is gone is fine. */
@@ -25,43 +34,63 @@ interface Hierarchy {
 }
 
 /**
- * A limiter where the system lets us make memory groups (cgroup v2, or v1 with its memory controller); undefined
- * elsewhere. It asks by making one.
+ * Groups where the system lets us make them: cgroup v2 (root, or a user whose part of the tree is its own, as below a
+ * systemd user manager), or for a memory limit also v1; undefined elsewhere. It asks by making one.
  */
-export async function findMemoryLimiter(limitBytes: number): Promise<MemoryLimiter | undefined> {
+export async function findSessionGroups(memoryMaxBytes: number | undefined): Promise<SessionGroups | undefined> {
   if (process.platform !== 'linux') return undefined
-  for (const hierarchy of await hierarchies(limitBytes)) {
-    const limiter = limiterIn(hierarchy)
+  for (const hierarchy of await hierarchies(memoryMaxBytes)) {
+    const groups = groupsIn(hierarchy)
     try {
-      await limiter.remove(await limiter.create(`probe-${process.pid}`))
-      return limiter
+      const probe = await groups.create(`probe-${process.pid}`)
+      try {
+        if (memoryMaxBytes === undefined) await probeWithProcess(groups, probe)
+      } finally {
+        await groups.remove(probe)
+      }
+      return groups
     } catch {
-      // Not ours to write, or a group with processes of its own, which v2 forbids to have such children.
+      // Not ours to write, or a group with processes of its own, which v2 forbids to have children with limits.
     }
   }
   return undefined
 }
 
-async function hierarchies(limitBytes: number): Promise<Hierarchy[]> {
+/** A folder that can be made is not yet one that a process can be put into. */
+async function probeWithProcess(groups: SessionGroups, group: string): Promise<void> {
+  const child = spawn('sleep', ['60'], { stdio: 'ignore' })
+  const ended = new Promise((resolve) => child.once('exit', resolve).once('error', resolve))
+  try {
+    await groups.add(group, child.pid!)
+  } finally {
+    child.kill('SIGKILL')
+    await ended
+  }
+}
+
+async function hierarchies(limitBytes: number | undefined): Promise<Hierarchy[]> {
   const lines = (await readFile('/proc/self/cgroup', 'utf8').catch(() => '')).split('\n').map((line) => line.split(':'))
   const unified = lines.find(([id, controllers]) => id === '0' && controllers === '')?.[2]
   const memory = lines.find(([, controllers]) => controllers?.split(',').includes('memory'))?.[2]
   const found: Hierarchy[] = []
-  if (unified !== undefined && (await readable('/sys/fs/cgroup/cgroup.controllers'))) {
-    const limits = { 'memory.max': String(limitBytes), 'memory.swap.max': '0' }
-    for (const parent of new Set([path.join('/sys/fs/cgroup', unified), '/sys/fs/cgroup'])) {
-      await writeFile(path.join(parent, 'cgroup.subtree_control'), '+memory').catch(() => undefined)
+  for (const mount of unified === undefined ? [] : V2_MOUNTS) {
+    if (!(await readable(path.join(mount, 'cgroup.controllers')))) continue
+    const limits: Record<string, string> =
+      limitBytes === undefined ? {} : { 'memory.max': String(limitBytes), 'memory.swap.max': '0' }
+    for (const parent of new Set([path.join(mount, unified!), mount])) {
+      if (limitBytes !== undefined)
+        await writeFile(path.join(parent, 'cgroup.subtree_control'), '+memory').catch(() => undefined)
       found.push({ parent, limits, events: 'memory.events' })
     }
   }
-  if (memory !== undefined) {
+  if (memory !== undefined && limitBytes !== undefined) {
     const limits = { 'memory.limit_in_bytes': String(limitBytes), 'memory.memsw.limit_in_bytes': String(limitBytes) }
     found.push({ parent: path.join('/sys/fs/cgroup/memory', memory), limits, events: 'memory.oom_control' })
   }
   return found
 }
 
-function limiterIn({ parent, limits, events }: Hierarchy): MemoryLimiter {
+function groupsIn({ parent, limits, events }: Hierarchy): SessionGroups {
   const groupOf = (sessionId: string): string => path.join(parent, `cliscale-${sessionId}`)
   return {
     groupOf,
@@ -80,6 +109,8 @@ function limiterIn({ parent, limits, events }: Hierarchy): MemoryLimiter {
     },
     add: (group, pid) => writeFile(path.join(group, 'cgroup.procs'), String(pid)),
     members: (group) => members(group),
+    // Since Linux 5.14; it takes all at once, so that nothing can fork away.
+    kill: (group) => writeFile(path.join(group, 'cgroup.kill'), '1').catch(() => undefined),
     oomKilled: async (group) => {
       const text = await readFile(path.join(group, events), 'utf8').catch(() => '')
       return Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0) > 0

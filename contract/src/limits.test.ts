@@ -1,0 +1,18 @@
+import { expect, test } from '@jest/globals'
+import { hostGraceSeconds, POD_LIMITS, STOP_LIMITS } from './limits.ts'
+
+test('whoever ends a session waits for the one before', () => {
+  const { graceMs, silenceMs, drainMs, machineMs, clusterMs, allMs, leaveMs, workMs } = STOP_LIMITS
+  expect(graceMs + silenceMs).toBeLessThan(machineMs)
+  // What is promised of a stop on one machine.
+  expect(machineMs + leaveMs).toBeLessThan(12_000)
+  expect(graceMs + drainMs).toBeLessThan(clusterMs)
+  expect(machineMs + leaveMs).toBeLessThan(allMs)
+  expect(graceMs).toBeLessThan(workMs)
+  expect(workMs).toBeLessThan(POD_LIMITS.leastGraceSeconds * 1000)
+})
+
+test('a host has time left in its pod, however short the grace', () => {
+  expect(POD_LIMITS.leastGraceSeconds).toBeLessThanOrEqual(POD_LIMITS.graceSeconds)
+  expect(hostGraceSeconds(POD_LIMITS.leastGraceSeconds) * 1000).toBeGreaterThan(STOP_LIMITS.graceMs)
+})

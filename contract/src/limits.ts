@@ -1,0 +1,34 @@
+/**
+ * Limits that depend on one another, in one place. Each is longer than what it waits for: a program has its grace, then
+ * work says how it ended, then its host reports it, then whoever launched them kills what did not. All in milliseconds.
+ */
+export const STOP_LIMITS = {
+  /** What a program has between SIGTERM and SIGKILL. */
+  graceMs: 10_000,
+  /** Beyond that: how long a host waits for a work that says nothing. */
+  silenceMs: 500,
+  /** Beyond the grace: how long a host waits for a work that still sends output. */
+  drainMs: 15_000,
+  /** From the request to the end by force on one machine, whatever hangs. */
+  machineMs: 11_000,
+  /** The same on a cluster, where a host may wait for its controller, and its controller for the API server. */
+  clusterMs: 30_000,
+  /** From Ctrl-C until all sessions of one machine are gone: the end by force, then what is left is killed. */
+  allMs: 20_000,
+  /** What is left of one machine's sessions then has to leave by itself, before it is killed. */
+  leaveMs: 400,
+  /** From SIGTERM to work itself until it gives up; below the least grace that a pod may have. */
+  workMs: 25_000,
+} as const
+
+export const POD_LIMITS = {
+  leastGraceSeconds: 30,
+  graceSeconds: 120,
+  /** Between what a host may take to report and serve a session that is over, and its pod's grace. */
+  hostSpareSeconds: 10,
+} as const
+
+/** What a host is given of its pod's grace. */
+export function hostGraceSeconds(podGraceSeconds: number): number {
+  return podGraceSeconds - POD_LIMITS.hostSpareSeconds
+}

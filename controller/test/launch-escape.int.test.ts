@@ -1,0 +1,56 @@
+import { randomUUID } from 'node:crypto'
+import { readFile, stat } from 'node:fs/promises'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterEach, expect, test } from '@jest/globals'
+import { findSessionGroups } from '../src/launch/local/session-group.ts'
+import { expectEventually } from './launch-contract.ts'
+import { createLocalSystem, type LocalSystem, processes } from './launch-local-system.ts'
+
+const workProgram = fileURLToPath(new URL('launch-programs/escaping-work.mjs', import.meta.url))
+const groups = await findSessionGroups(undefined)
+
+let system: LocalSystem | undefined
+afterEach(() => system?.dispose())
+
+async function pidOf(id: string, name: string): Promise<number> {
+  const file = path.join(system!.folder(id).home, name)
+  return expectEventually(async () => Number(await readFile(file, 'utf8').catch(() => '')))
+}
+
+async function launchTwo(): Promise<{ removed: string; other: string }> {
+  system = await createLocalSystem({ workProgram })
+  const [removed, other] = [randomUUID(), randomUUID()]
+  await system.launcher.launch({ sessionId: removed, timeoutSeconds: 60 })
+  await system.launcher.launch({ sessionId: other, timeoutSeconds: 60 })
+  return { removed, other }
+}
+
+if (process.platform !== 'linux') console.log('tags are not tested: only Linux has them')
+else {
+  test('what shed environment, session, terminal and parents goes with its session, and with no other', async () => {
+    const { removed, other } = await launchTwo()
+    const [gone, stays] = await Promise.all([pidOf(removed, 'tagged'), pidOf(other, 'tagged')])
+    await system!.launcher.remove(removed)
+    expect(await processes.find(gone)).toBeUndefined()
+    expect(await processes.find(stays)).toBeDefined()
+    await system!.launcher.remove(other)
+    expect(await processes.find(stays)).toBeUndefined()
+  })
+}
+
+if (groups === undefined) console.log('control groups are not tested: this system does not let us make them')
+else {
+  test('what shed the tag, too, goes with the control group, which is removed', async () => {
+    const { removed, other } = await launchTwo()
+    const [gone, stays] = await Promise.all([pidOf(removed, 'bare'), pidOf(other, 'bare')])
+    const group = groups.groupOf(removed)
+    expect(await groups.members(group)).toContain(gone)
+    await system!.launcher.remove(removed)
+    expect(await processes.find(gone)).toBeUndefined()
+    expect(await processes.find(stays)).toBeDefined()
+    await expect(stat(group)).rejects.toThrow('ENOENT')
+    await system!.launcher.remove(other)
+    expect(await processes.find(stays)).toBeUndefined()
+  })
+}

@@ -1,0 +1,41 @@
+import { STOP_LIMITS } from '@cliscale/contract'
+import { expect, test } from '@jest/globals'
+import { StopPatience } from './stop-patience.ts'
+
+const { graceMs, silenceMs, drainMs } = STOP_LIMITS
+
+test('a work that says nothing is given up a moment after its grace', () => {
+  let now = 0
+  const patience = new StopPatience(() => now)
+  expect(patience.leftMs).toBe(Infinity)
+  patience.begin('user')
+  expect(patience.leftMs).toBe(graceMs + silenceMs)
+  now = 5000
+  patience.heard()
+  patience.begin('user')
+  now = graceMs + silenceMs
+  expect(patience.isOver).toBe(false)
+  now++
+  expect(patience.isOver).toBe(true)
+})
+
+test('a work that still sends output is waited for, but not for ever', () => {
+  let now = 0
+  const patience = new StopPatience(() => now)
+  patience.begin('deadline')
+  for (; now < 60_000 && !patience.isOver; now += silenceMs - 1) patience.heard()
+  expect(now).toBeGreaterThan(graceMs + drainMs)
+  expect(now).toBeLessThan(graceMs + drainMs + 2 * silenceMs)
+})
+
+test('a work that is gone has five seconds for what is on its way, also during a stop', () => {
+  let now = 0
+  const patience = new StopPatience(() => now)
+  patience.begin('user')
+  now = 1000
+  patience.begin('work_gone')
+  expect(patience.leftMs).toBe(5000)
+  now = 8000
+  patience.heard()
+  expect(patience.isOver).toBe(true)
+})
