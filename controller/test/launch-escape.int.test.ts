@@ -15,7 +15,8 @@ afterEach(() => system?.dispose())
 
 async function pidOf(id: string, name: string): Promise<number> {
   const file = path.join(system!.folder(id).home, name)
-  return expectEventually(async () => Number(await readFile(file, 'utf8').catch(() => '')))
+  // An empty file, or none, is no number yet.
+  return expectEventually(async () => Number(await readFile(file, 'utf8').catch(() => '')) || undefined)
 }
 
 async function launchTwo(): Promise<{ removed: string; other: string }> {
