@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { constants, uptime } from 'node:os'
 import { carriesTag, sessionTag } from '@cliscale/contract'
 
@@ -43,7 +43,11 @@ interface Stat {
 /** How long a process that was not the session's is not looked at again; it may have died, and its pid be another's. */
 const FOREIGN_MS = 1000
 
-/** Looks for the processes of a session, again and again: what is not the session's is not looked at each time. */
+/**
+ * Looks for the processes of a session, again and again: what is not the session's is not looked at each time. On Linux
+ * it reads /proc in one go, without waiting: it takes milliseconds however busy the machine is, and what is read of a
+ * pid is of one process.
+ */
 export class ProcessList {
   readonly #target: SessionProcesses
   #foreign = new Set<number>()
@@ -60,17 +64,15 @@ export class ProcessList {
       this.#foreign = new Set([process.pid, process.ppid])
       this.#foreignSinceMs = Date.now()
     }
-    const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number)
-    const stats = (await Promise.all(pids.filter((pid) => !this.#foreign.has(pid)).map(readStat))).filter(
-      (one) => one !== undefined,
-    )
-    const hits = await Promise.all(stats.map((one) => belongs(one, this.#target)))
-    const family = withDescendants(
-      stats,
-      stats.filter((_, i) => hits[i]),
-    )
+    const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number)
+    const stats = pids
+      .filter((pid) => !this.#foreign.has(pid))
+      .map(readStat)
+      .filter((one) => one !== undefined)
+    const members = stats.filter((one) => belongs(one, this.#target) && isStill(one))
+    const family = withDescendants(stats, members)
     for (const { pid } of stats) if (!family.has(pid)) this.#foreign.add(pid)
-    return Promise.all(stats.filter(({ pid }) => family.has(pid)).map(describe))
+    return stats.filter(({ pid }) => family.has(pid)).map(describe)
   }
 }
 
@@ -80,27 +82,27 @@ export function nowTicks(): number {
 }
 
 /** Whether it is still this process that has the pid. */
-export async function isStill(found: SessionProcess): Promise<boolean> {
-  return process.platform !== 'linux' || (await readStat(found.pid))?.start === found.start
+export function isStill({ pid, start }: Pick<SessionProcess, 'pid' | 'start'>): boolean {
+  return process.platform !== 'linux' || readStat(pid)?.start === start
 }
 
 /** Undefined for one that has ended. */
-async function readStat(pid: number): Promise<Stat | undefined> {
-  const line = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '')
+function readStat(pid: number): Stat | undefined {
+  const line = readText(pid, 'stat')
   // pid (comm) state ppid pgrp session …; comm may hold spaces and brackets.
   const fields = line.slice(line.lastIndexOf(')') + 2).split(' ')
   if (line === '' || fields[0] === 'Z' || fields[0] === 'X') return undefined
   return { pid, parent: Number(fields[1]), session: Number(fields[3]), start: Number(fields[19]) }
 }
 
-async function belongs({ pid, session }: Stat, target: SessionProcesses): Promise<boolean> {
+function belongs({ pid, session }: Stat, target: SessionProcesses): boolean {
   if (target.leader !== undefined && session === target.leader) return true
-  if (carriesTag(await readText(pid, 'limits'), sessionTag(target.sessionId))) return true
-  const environ = (await readText(pid, 'environ')).split('\0')
+  if (carriesTag(readText(pid, 'limits'), sessionTag(target.sessionId))) return true
+  const environ = readText(pid, 'environ').split('\0')
   if (target.spareWorkSocket !== undefined && environ.includes(`CLISCALE_WORK_SOCKET=${target.spareWorkSocket}`))
     return false
   if (environ.includes(`CLISCALE_SESSION_ID=${target.sessionId}`)) return true
-  return target.tty !== undefined && (await hasOpen(pid, target.tty))
+  return target.tty !== undefined && hasOpen(pid, target.tty)
 }
 
 /** Pids of these and of all that they started. */
@@ -113,13 +115,9 @@ function withDescendants(all: readonly Stat[], members: readonly Stat[]): Set<nu
   return family
 }
 
-async function describe({ pid, parent, start }: Stat): Promise<SessionProcess> {
-  const [status, input, output, error] = await Promise.all([
-    readText(pid, 'status'),
-    ...[0, 1, 2].map((fd) => pipeOf(pid, fd)),
-  ])
-  const writes = [output, error].filter((pipe) => pipe !== undefined)
-  return { pid, parent, start, ...readSignals(status), reads: input, writes }
+function describe({ pid, parent, start }: Stat): SessionProcess {
+  const writes = [pipeOf(pid, 1), pipeOf(pid, 2)].filter((pipe) => pipe !== undefined)
+  return { pid, parent, start, ...readSignals(readText(pid, 'status')), reads: pipeOf(pid, 0), writes }
 }
 
 const { SIGTERM, SIGTTOU } = constants.signals
@@ -134,18 +132,29 @@ function readSignals(status: string): Pick<SessionProcess, 'onTerm' | 'isShell'>
   return { onTerm: has('SigCgt', SIGTERM) || has('SigBlk', SIGTERM) ? 'handles' : 'ends', isShell: false }
 }
 
-async function pipeOf(pid: number, fd: number): Promise<string | undefined> {
-  const file = await stat(`/proc/${pid}/fd/${fd}`).catch(() => undefined)
+function pipeOf(pid: number, fd: number): string | undefined {
+  const file = fileOf(pid, fd)
   return file?.isFIFO() ? `${file.dev}:${file.ino}` : undefined
 }
 
-async function hasOpen(pid: number, file: { dev: number; ino: number }): Promise<boolean> {
-  const found = await Promise.all([0, 1, 2].map((fd) => stat(`/proc/${pid}/fd/${fd}`).catch(() => undefined)))
-  return found.some((one) => one?.dev === file.dev && one.ino === file.ino)
+function hasOpen(pid: number, { dev, ino }: { dev: number; ino: number }): boolean {
+  return [0, 1, 2].map((fd) => fileOf(pid, fd)).some((file) => file?.dev === dev && file.ino === ino)
 }
 
-function readText(pid: number, file: string): Promise<string> {
-  return readFile(`/proc/${pid}/${file}`, 'latin1').catch(() => '')
+function fileOf(pid: number, fd: number) {
+  try {
+    return statSync(`/proc/${pid}/fd/${fd}`)
+  } catch {
+    return undefined // gone, closed, or not ours to look at
+  }
+}
+
+function readText(pid: number, file: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'latin1')
+  } catch {
+    return '' // gone, or not ours to read
+  }
 }
 
 /** Elsewhere the environment, limits and signals of others cannot be read: by process group and terminal. */

@@ -24,15 +24,15 @@ export async function endSessionProcesses(target: SessionProcesses, killAtMs: ()
   const order = new StopOrder(Math.max(0, killAtMs() - Date.now()) / 100)
   let left = await list.find(true)
   while (left.length > 0 && Date.now() < killAtMs()) {
-    for (const { process: one, signals } of order.next(left, nowTicks())) await signal(one, signals)
+    for (const { process: one, signals } of order.next(left, nowTicks())) signal(one, signals)
     await sleep(LOOK_EVERY_MS)
     left = await list.find()
     if (left.length === 0) left = await list.find(true)
   }
   for (const until = Date.now() + KILL_LIMIT_MS; left.length > 0 && Date.now() < until;) {
     // Stopped first, so that a fork bomb does not outrun the kills.
-    await Promise.all(left.map((one) => signal(one, ['SIGSTOP'])))
-    await Promise.all(left.map((one) => signal(one, ['SIGKILL'])))
+    for (const one of left) signal(one, ['SIGSTOP'])
+    for (const one of left) signal(one, ['SIGKILL'])
     await sleep(10)
     left = await list.find(true)
   }
@@ -40,9 +40,9 @@ export async function endSessionProcesses(target: SessionProcesses, killAtMs: ()
 }
 
 /** One that is gone meanwhile is no fault; who got its pid is not meant. */
-async function signal(found: SessionProcess, signals: readonly NodeJS.Signals[]): Promise<void> {
-  if (!(await isStill(found))) return
+function signal(found: SessionProcess, signals: readonly NodeJS.Signals[]): void {
   for (const name of signals) {
+    if (!isStill(found)) return
     try {
       process.kill(found.pid, name)
     } catch {

@@ -35,6 +35,13 @@ describe('the order of a stop', () => {
     expect(steps(order, both, 110)).toEqual([`11 ${ASKED}`])
   })
 
+  test('does not take what handled its only signal for one that handles none', () => {
+    const order = new StopOrder(HEAD_START)
+    const [trap, once] = [one(10, { onTerm: 'handles' }), one(11, { parent: 10, onTerm: 'handles' })]
+    expect(steps(order, [trap, once], 10)).toEqual([`10 ${ASKED}`])
+    expect(steps(order, [trap, { ...once, onTerm: 'ends' }], 12)).toEqual([])
+  })
+
   test('asks at once what has lost the one above it', () => {
     const order = new StopOrder(HEAD_START)
     const [parent, child] = [one(10, { onTerm: 'handles' }), one(11, { parent: 10, onTerm: 'handles' })]

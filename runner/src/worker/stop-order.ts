@@ -26,7 +26,8 @@ export class StopOrder {
   readonly #held = new Set<string>()
   /** Parts of a clean-up. */
   readonly #left = new Set<string>()
-  readonly #known = new Set<string>()
+  /** Whether each handled SIGTERM when it was seen first: `once` takes its handler away with the first signal. */
+  readonly #known = new Map<string, boolean>()
 
   constructor(headStartTicks: number) {
     this.#headStartTicks = headStartTicks
@@ -36,7 +37,7 @@ export class StopOrder {
   next(alive: readonly SessionProcess[], now: number): SignalTo[] {
     const everybody = new Family(alive)
     for (const one of alive) if (this.#isPartOfCleanUp(one, everybody)) this.#left.add(key(one))
-    for (const one of alive) this.#known.add(key(one))
+    for (const one of alive) if (!this.#known.has(key(one))) this.#known.set(key(one), one.onTerm === 'handles')
     const meant = alive.filter((one) => !this.#left.has(key(one)))
     const family = new Family(meant)
     const held = family.held()
@@ -64,7 +65,7 @@ export class StopOrder {
 
   #isDue(one: SessionProcess, family: Family, now: number): boolean {
     if (this.#asked.has(key(one))) return false
-    if (one.onTerm !== 'handles') return true
+    if (!this.#known.get(key(one))) return true
     const handling = family.above(one).filter(({ onTerm }) => onTerm === 'handles')
     return handling.every((above) => now - (this.#asked.get(key(above)) ?? -Infinity) >= this.#headStartTicks)
   }

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { readdir, readFile } from 'node:fs/promises'
+import { readdirSync, readFileSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { carriesTag, sessionTag } from '@cliscale/contract'
 
@@ -28,8 +28,8 @@ export interface ProcessTable {
   /** Processes of one of our programs for a session: `<program> <sessionId>` ends their command line. */
   ofProgram(program: string, sessionId: string): Promise<readonly ProcessMark[]>
   /**
-   * Everything that belongs to a session: processes that carry its tag, or its id in their environment, their descendants, and
-   * members of their process groups and sessions. Never this process or one that it descends from.
+   * Everything that belongs to a session: processes that carry its tag, or its id in their environment, their
+   * descendants, and members of their process groups and sessions. Never this process or one that it descends from.
    */
   ofSession(session: SessionMark): Promise<readonly ProcessMark[]>
 }
@@ -61,52 +61,39 @@ interface Stat {
   readonly dead: boolean
 }
 
+/** It reads without waiting: what is read of a pid is of one process, and the pid is that one's when it is signalled. */
 function linuxTable(): ProcessTable {
   // Start times count from the boot, so the boot is part of the mark.
-  const boot = readFile('/proc/sys/kernel/random/boot_id', 'utf8').then(
-    (id) => id.trim(),
-    () => '',
-  )
-  const find = async (pid: number): Promise<ProcessMark | undefined> => {
-    const stat = await readStat(pid)
-    return stat === undefined || stat.dead ? undefined : { pid, start: `${await boot}:${stat.start}` }
+  const boot = readText('/proc/sys/kernel/random/boot_id').trim()
+  const markOf = ({ pid, start }: Stat): ProcessMark => ({ pid, start: `${boot}:${start}` })
+  const find = (pid: number): ProcessMark | undefined => {
+    const stat = readStat(pid)
+    return stat === undefined || stat.dead ? undefined : markOf(stat)
   }
   return {
-    find,
-    alive: async (marks) => {
-      const found = await Promise.all(marks.map((mark) => find(mark.pid)))
-      return new Set(marks.filter((mark, i) => found[i]?.start === mark.start).map((mark) => mark.pid))
+    find: (pid) => Promise.resolve(find(pid)),
+    alive: (marks) =>
+      Promise.resolve(new Set(marks.filter(({ pid, start }) => find(pid)?.start === start).map(({ pid }) => pid))),
+    ofProgram: (program, sessionId) => {
+      const isOne = ({ pid }: Stat) => `\0${readText(`/proc/${pid}/cmdline`)}`.endsWith(`\0${program}\0${sessionId}\0`)
+      return Promise.resolve(allStats().filter(isOne).map(markOf))
     },
-    ofProgram: async (program, sessionId) => {
-      const stats = await allStats()
-      const commands = await Promise.all(
-        stats.map((stat) => readFile(`/proc/${stat.pid}/cmdline`, 'utf8').catch(() => '')),
-      )
-      const prefix = await boot
-      return stats
-        .filter((_, i) => `\0${commands[i]}`.endsWith(`\0${program}\0${sessionId}\0`))
-        .map((stat) => ({ pid: stat.pid, start: `${prefix}:${stat.start}` }))
-    },
-    ofSession: async ({ sessionId }) => {
-      const stats = await allStats()
-      const marked = await Promise.all(stats.map((stat) => carriesSession(stat.pid, sessionId)))
-      const family = familyOf(stats, new Set(stats.filter((_, i) => marked[i]).map((stat) => stat.pid)))
-      const prefix = await boot
-      return family.map((stat) => ({ pid: stat.pid, start: `${prefix}:${stat.start}` }))
+    ofSession: ({ sessionId }) => {
+      const stats = allStats()
+      const marked = stats.filter(({ pid, start }) => carriesSession(pid, sessionId) && readStat(pid)?.start === start)
+      return Promise.resolve(familyOf(stats, new Set(marked.map(({ pid }) => pid))).map(markOf))
     },
   }
 }
 
-async function allStats(): Promise<Stat[]> {
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number)
-  const stats = await Promise.all(pids.map(readStat))
-  return stats.filter((stat) => stat !== undefined && !stat.dead) as Stat[]
+function allStats(): Stat[] {
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number)
+  return pids.map(readStat).filter((stat) => stat !== undefined && !stat.dead) as Stat[]
 }
 
 /** proc(5): the command may hold spaces and brackets, so fields are counted from the last bracket. */
-async function readStat(pid: number): Promise<Stat | undefined> {
-  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined)
-  if (text === undefined) return undefined
+function readStat(pid: number): Stat | undefined {
+  const text = readText(`/proc/${pid}/stat`)
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
   const [state, parent, group, session] = fields
   const start = fields[19]
@@ -121,12 +108,18 @@ async function readStat(pid: number): Promise<Stat | undefined> {
   }
 }
 
-async function carriesSession(pid: number, sessionId: string): Promise<boolean> {
-  const limits = await readFile(`/proc/${pid}/limits`, 'latin1').catch(() => '')
-  if (carriesTag(limits, sessionTag(sessionId))) return true
-  // latin1: an environment is bytes; what we look for is ASCII.
-  const environment = await readFile(`/proc/${pid}/environ`, 'latin1').catch(() => '')
-  return `\0${environment}`.includes(`\0CLISCALE_SESSION_ID=${sessionId}\0`)
+function carriesSession(pid: number, sessionId: string): boolean {
+  if (carriesTag(readText(`/proc/${pid}/limits`), sessionTag(sessionId))) return true
+  return `\0${readText(`/proc/${pid}/environ`)}`.includes(`\0CLISCALE_SESSION_ID=${sessionId}\0`)
+}
+
+/** '' for what is gone or not ours to read. latin1: an environment is bytes; what we look for is ASCII. */
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'latin1')
+  } catch {
+    return ''
+  }
 }
 
 /** The marked processes, their descendants, and all in a process group or session that one of them leads. */
