@@ -64,7 +64,9 @@ export class ProcessList {
       this.#foreign = new Set([process.pid, process.ppid])
       this.#foreignSinceMs = Date.now()
     }
-    const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number)
+    const pids = readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .map(Number)
     const stats = pids
       .filter((pid) => !this.#foreign.has(pid))
       .map(readStat)
