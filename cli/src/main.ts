@@ -7,9 +7,11 @@ import { Command, CommanderError } from 'commander'
 import { createPrinter } from './up/printer.ts'
 import { Shutdown } from './up/shutdown.ts'
 import { up } from './up/up.ts'
-import { UserError } from './up/user-error.ts'
+import { systemFault, UserError } from './up/user-error.ts'
 
 const EXIT_USAGE = 2
+/** How often we look whether npm is still there, in milliseconds. */
+const PARENT_LOOK_MS = 500
 
 const program = new Command('cliscale')
   .description('Runs command-line programs in throw-away sessions and shows them live in a browser tab.')
@@ -25,6 +27,7 @@ program
 async function runUp(): Promise<number> {
   const shutdown = new Shutdown({ exit: (code) => process.exit(code) })
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => shutdown.request())
+  if (process.env['npm_lifecycle_event'] !== undefined) endWithParent(shutdown)
   // The terminal may have gone: what we say then reaches nobody, and must not end us before our children have ended.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
   const here = fileURLToPath(new URL('.', import.meta.url))
@@ -39,6 +42,17 @@ async function runUp(): Promise<number> {
   })
 }
 
+/** Who kills `npm start` with a signal that npm cannot hand on means us too. */
+function endWithParent(shutdown: Shutdown): void {
+  const parent = process.ppid
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return
+    clearInterval(timer)
+    // A closed terminal ends npm and tells us: that is one wish, not two.
+    if (!shutdown.isRequested) shutdown.request()
+  }, PARENT_LOOK_MS).unref()
+}
+
 try {
   await program.parseAsync()
 } catch (error) {
@@ -46,5 +60,10 @@ try {
   else if (error instanceof UserError) {
     process.stderr.write(`${error.message}\n`)
     process.exitCode = error.exitCode
-  } else throw error
+  } else {
+    const sentence = systemFault(error)
+    if (sentence === undefined) throw error
+    process.stderr.write(`${sentence}\n`)
+    process.exitCode = 1
+  }
 }

@@ -28,4 +28,9 @@ export interface ServerFailed {
   readonly exitCode: number
 }
 
-export type FromServer = ServerListening | ServerFailed
+/** Sent every second for as long as the event loop turns. */
+export interface ServerAlive {
+  readonly type: 'alive'
+}
+
+export type FromServer = ServerListening | ServerFailed | ServerAlive

@@ -9,6 +9,8 @@ import type { FromServer, ServerStart, ToServer } from './server-messages.ts'
 import { type Composition, startComposition } from './server/composition.ts'
 import { serverSchema } from './settings.ts'
 
+/** How often the supervisor hears that the event loop turns, in milliseconds. */
+const ALIVE_MS = 1_000
 /** How long the supervisor may take to say what to do, in milliseconds. */
 const START_MS = 10_000
 
@@ -17,6 +19,7 @@ const unasked = setTimeout(() => process.exit(1), START_MS)
 
 // Signals are the supervisor's, also when a whole machine shuts down: it tells us when to end, and what with sessions.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
+setInterval(() => tell({ type: 'alive' }), ALIVE_MS)
 // Without a supervisor nobody would restart or stop us: we go, and sessions go on until the next start.
 process.on('disconnect', () => process.exit(0))
 process.on('message', (message: ToServer) => {

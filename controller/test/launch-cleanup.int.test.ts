@@ -3,7 +3,8 @@ import { randomUUID } from 'node:crypto'
 import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
-import { afterEach, beforeEach, expect, test } from '@jest/globals'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { createLogger } from '@cliscale/service-kit'
 import { expectEventually, request } from './launch-contract.ts'
 import { createLocalSystem, type LocalSystem, processes } from './launch-local-system.ts'
@@ -138,4 +139,54 @@ test('what a session finds around its folders tells nothing of its launch', asyn
   const { root, home } = system.folder(id)
   expect(path.dirname(home)).toBe(root)
   expect((await readdir(root)).sort()).toEqual(['home', 'workspace'])
+})
+
+describe('a host that hangs', () => {
+  const hostOf = async (id: string): Promise<number | undefined> => (await hanging.record(id)).host?.pid
+  let hanging: LocalSystem
+  beforeEach(async () => {
+    hanging = await createLocalSystem({ probe: { everyMs: 50, limitMs: 1_000 } })
+  })
+  afterEach(() => hanging.dispose())
+  const launch = async (): Promise<string> => {
+    const id = randomUUID()
+    await hanging.launcher.launch(request(id))
+    await expectEventually(() => hanging.hostGeneration(id))
+    return id
+  }
+
+  test('is killed and started again, with its work and the other sessions as they were', async () => {
+    const [id, well] = [await launch(), await launch()]
+    const [before, other] = [await hanging.record(id), await hostOf(well)]
+    process.kill(before.host!.pid, 'SIGSTOP')
+    await expectEventually(async () => ![null, undefined, before.host!.pid].includes(await hostOf(id)))
+    await expectEventually(() => hanging.hostGeneration(id))
+    const after = await hanging.record(id)
+    expect(after).toMatchObject({ podUid: before.podUid, work: before.work })
+    await sleep(1_500)
+    expect([await hostOf(id), await hostOf(well)]).toEqual([after.host!.pid, other])
+  })
+
+  test('that an earlier launcher started is killed too', async () => {
+    const id = await launch()
+    const first = await hostOf(id)
+    await hanging.launcher.close()
+    process.kill(first!, 'SIGSTOP')
+    await hanging.restart()
+    // Its first answer to this launcher may take as long as a start.
+    expect(await hostOf(id)).toBe(first)
+    process.kill(first!, 'SIGCONT')
+    await sleep(300)
+    process.kill(first!, 'SIGSTOP')
+    await expectEventually(async () => ![null, undefined, first].includes(await hostOf(id)))
+  })
+
+  test('is not waited for when its session is removed', async () => {
+    const id = await launch()
+    process.kill((await hostOf(id))!, 'SIGSTOP')
+    const began = performance.now()
+    await hanging.launcher.remove(id)
+    expect(performance.now() - began).toBeLessThan(5_000)
+    expect(await hanging.running(id)).toEqual([])
+  })
 })

@@ -1,5 +1,6 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { constants } from 'node:fs'
 import { createHash } from 'node:crypto'
 import { chown, lstat, mkdir, open, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises'
 import os from 'node:os'
@@ -13,6 +14,7 @@ import { stopLeftovers, stopProcess } from './leftovers.ts'
 import { placeFor } from './place.ts'
 
 const run = promisify(execFile)
+const { O_APPEND, O_CREAT, O_TRUNC, O_WRONLY } = constants
 
 export interface LocalPostgresOptions {
   /** Folder for programs, data, log and socket; made when absent. */
@@ -29,6 +31,8 @@ export interface LocalPostgres {
   readonly pid: number
   /** Where clients connect: a folder that holds the Unix socket. */
   readonly socketDir: string
+  /** What it says; written to by appending. */
+  readonly log: string
   /** Resolves when the server process has gone, for whatever reason. */
   readonly exited: Promise<void>
   /** Connection URL for a role and database. */
@@ -77,7 +81,7 @@ async function spawnServer(parts: {
   disposable: boolean
 }): Promise<LocalPostgres> {
   const { binaries, data, account, socketDir } = parts
-  const logFile = await open(parts.log, 'w')
+  const logFile = await open(parts.log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0o600)
   const child = spawn(binaries.postgres, ['-D', data, ...settings(socketDir, parts.disposable)], {
     ...ids(account),
     cwd: '/',
@@ -96,6 +100,7 @@ async function spawnServer(parts: {
   return {
     pid,
     socketDir,
+    log: parts.log,
     exited,
     url: ({ user, password, database }) =>
       `postgresql://${encodeURIComponent(user)}:${encodeURIComponent(password)}@/${encodeURIComponent(database)}?host=${encodeURIComponent(socketDir)}`,

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type LocalPostgres, startPostgres } from '@cliscale/local-postgres'
+import { keepLogSmall } from './log-rotation.ts'
 import type { Printer } from './printer.ts'
 
 const FIRST_PAUSE_MS = 100
@@ -36,10 +37,12 @@ export async function keepPostgres(options: {
     }
   }
   const kept = keep()
+  const log = keepLogSmall(first.log)
   return {
     server: first,
     stop: async () => {
       isStopping = true
+      log.stop()
       await current.stop()
       await kept
       // One that came up while we were stopping.

@@ -1,10 +1,12 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { open, readFile, rm, writeFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { HUNG_AFTER_MS, Watchdog } from '@cliscale/service-kit'
 import type { FromServer, ServerStart, ToServer } from '../server-messages.ts'
 import type { Paths } from './data-dir.ts'
 import { killSessions } from './kill-sessions.ts'
+import { keepLogSmall, rotate } from './log-rotation.ts'
 import type { Printer } from './printer.ts'
 import { isRunning, markOf, type ProcessMark } from './process-mark.ts'
 import { UserError } from './user-error.ts'
@@ -13,7 +15,9 @@ const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 5_000
 /** A server that ran this long was well: its next restart waits no longer than the first. */
 const WELL_MS = 30_000
-const LOG_MAX_BYTES = 16 * 1024 * 1024
+/** How often a server is looked at, in milliseconds, and how much longer its first sign of life may take. */
+const LOOK_MS = 1_000
+const START_GRACE_MS = 45_000
 
 export interface ServerKeeper {
   readonly port: number
@@ -25,7 +29,7 @@ export interface ServerKeeper {
 
 /**
  * Starts the server as a process of its own, and again whenever it ends by itself: on the same port, with sessions
- * running on. It ends by itself when we are gone. The caller stops it.
+ * running on; one that hangs is killed for it. It ends by itself when we are gone. The caller stops it.
  *
  * @throws UserError with the server's own sentence when it cannot start the first time.
  */
@@ -35,6 +39,8 @@ export async function keepServer(options: {
   paths: Paths
   printer: Printer
   environment: NodeJS.ProcessEnv
+  /** How long a server may hang, in milliseconds. */
+  hungAfterMs?: number
 }): Promise<ServerKeeper> {
   const keeper = new Keeper(options)
   await keeper.startFirst()
@@ -47,11 +53,15 @@ class Keeper implements ServerKeeper {
   /** The server that was told to end in order. */
   #told: ChildProcess | undefined
   #isStopping = false
+  /** The server that was killed because it hung. */
+  #hung: ChildProcess | undefined
+  readonly #log: { stop(): void }
   #kept: Promise<void> = Promise.resolve()
   port = 0
 
   constructor(options: Parameters<typeof keepServer>[0]) {
     this.#options = options
+    this.#log = keepLogSmall(options.paths.serverLog)
   }
 
   async startFirst(): Promise<void> {
@@ -76,6 +86,7 @@ class Keeper implements ServerKeeper {
     await this.#kept
     // A server that failed on its way out, or was not there at that moment, left its sessions running.
     if (!endedInOrder) await killSessions(this.#options.paths)
+    this.#log.stop()
     await rm(this.#options.paths.serverMark, { force: true })
   }
 
@@ -90,7 +101,9 @@ class Keeper implements ServerKeeper {
     let pauseMs = FIRST_PAUSE_MS
     for (let child = first; ;) {
       const began = Date.now()
-      const how = await untilGone(child)
+      const gone = await untilGone(child)
+      const how =
+        this.#hung === child ? `it did not answer for ${(this.#options.hungAfterMs ?? HUNG_AFTER_MS) / 1000} s` : gone
       if (this.#isStopping) return
       pauseMs = Date.now() - began > WELL_MS ? FIRST_PAUSE_MS : Math.min(pauseMs * 2, LONGEST_PAUSE_MS)
       this.#options.printer.line(`The server has ended (${how}); starting it again. Sessions go on.`)
@@ -116,7 +129,7 @@ class Keeper implements ServerKeeper {
 
   async #spawn(): Promise<ChildProcess> {
     const { program, start, paths, environment } = this.#options
-    await rotate(paths.serverLog)
+    rotate(paths.serverLog)
     const log = await open(paths.serverLog, 'a', 0o600)
     // A session of its own (setsid), so that Ctrl-C reaches the supervisor first.
     // The data folder is an argument for `ps` alone: it tells people whose server it is.
@@ -129,11 +142,27 @@ class Keeper implements ServerKeeper {
     await log.close()
     child.on('error', () => {})
     this.#child = child
+    this.#watch(child)
     const mark = child.pid === undefined ? undefined : await markOf(child.pid)
     if (mark !== undefined) await writeFile(paths.serverMark, JSON.stringify(mark), { mode: 0o600 })
     const env = this.port === 0 ? start.env : { ...start.env, CLISCALE_PORT: String(this.port) }
     send(child, { type: 'start', ...start, env })
     return child
+  }
+
+  /** Ends a server whose event loop stands still: only its death makes `#keep` start another. */
+  #watch(child: ChildProcess): void {
+    const limitMs = this.#options.hungAfterMs ?? HUNG_AFTER_MS
+    const watchdog = new Watchdog({ limitMs, tickMs: LOOK_MS, graceMs: START_GRACE_MS })
+    child.on('message', () => watchdog.beat())
+    const timer = setInterval(() => {
+      if (!watchdog.tick()) return
+      clearInterval(timer)
+      this.#hung = child
+      child.kill('SIGKILL')
+    }, LOOK_MS)
+    child.once('exit', () => clearInterval(timer))
+    child.once('error', () => clearInterval(timer))
   }
 }
 
@@ -148,6 +177,7 @@ function untilListening(child: ChildProcess): Promise<number> {
     child.once('exit', onExit)
     child.once('error', reject)
     child.on('message', (message: FromServer) => {
+      if (message.type === 'alive') return
       child.off('exit', onExit)
       if (message.type === 'listening') resolve(message.port)
       else reject(new UserError(message.sentence, message.exitCode))
@@ -173,13 +203,4 @@ export async function stopLeftServer(file: string): Promise<void> {
     await sleep(50)
   }
   await rm(file, { force: true })
-}
-
-/** Keeps the log at two files of a bounded size, looked at when a server starts. */
-async function rotate(file: string): Promise<void> {
-  const size = await stat(file).then(
-    (info) => info.size,
-    () => 0,
-  )
-  if (size > LOG_MAX_BYTES) await rename(file, `${file}.1`)
 }

@@ -5,6 +5,7 @@ import type { Logger } from '@cliscale/service-kit'
 import { SESSION_ID_PATTERN } from '@cliscale/contract'
 import type { Identified, Launched, Launcher, LaunchRequest } from '../launcher.ts'
 import { LocalSession, type SessionDeps } from './local-session.ts'
+import { PROBE_EVERY_MS } from './host-probe.ts'
 import { createProcessTable, type ProcessTable } from './process-table.ts'
 import { LAUNCHES, readLaunchRecord, sessionFolder, SESSIONS } from './session-folder.ts'
 import { findSessionGroups } from './session-group.ts'
@@ -31,6 +32,8 @@ export interface LocalLauncherOptions {
   readonly pollMs?: number
   /** How long everything of a session has between SIGTERM and SIGKILL, in milliseconds. */
   readonly termGraceMs?: number
+  /** How often hosts are asked whether they hang, and how long one may, in milliseconds. */
+  readonly probe?: { readonly everyMs: number; readonly limitMs: number }
   /** Waits before files that could not be removed are tried again, in milliseconds; after the last they are left. */
   readonly removeRetriesMs?: readonly number[]
   readonly processes?: ProcessTable
@@ -64,6 +67,7 @@ class LocalLauncher implements Launcher {
   readonly #listeners = new Set<() => void>()
   readonly #pollMs: number
   #timer: NodeJS.Timeout | undefined
+  #prober: NodeJS.Timeout | undefined
   #polling: Promise<void> = Promise.resolve()
   #closed = false
 
@@ -87,6 +91,7 @@ class LocalLauncher implements Launcher {
     const ids = new Set(names.filter((name) => SESSION_ID_PATTERN.test(name)))
     await Promise.all([...ids].map((sessionId) => this.#takeUp(sessionId)))
     this.#schedule(0)
+    this.#prober = setInterval(() => this.#probe(), this.#deps.options.probe?.everyMs ?? PROBE_EVERY_MS)
   }
 
   async launch({ sessionId }: LaunchRequest): Promise<void> {
@@ -136,6 +141,7 @@ class LocalLauncher implements Launcher {
   async close(): Promise<void> {
     this.#closed = true
     clearTimeout(this.#timer)
+    clearInterval(this.#prober)
     this.#listeners.clear()
     await this.#polling
     await Promise.all([...this.#sessions.values()].map((session) => session.release()))
@@ -172,6 +178,14 @@ class LocalLauncher implements Launcher {
       await session.check(alive)
     } catch (err) {
       this.#deps.options.logger.error({ err, sessionId: session.sessionId }, 'looking after a session failed')
+    }
+  }
+
+  #probe(): void {
+    for (const session of this.#sessions.values()) {
+      session.probe().catch((err: unknown) => {
+        this.#deps.options.logger.error({ err, sessionId: session.sessionId }, 'a host that hangs was not ended')
+      })
     }
   }
 

@@ -3,7 +3,8 @@ import { rm } from 'node:fs/promises'
 import { REASONS } from '@cliscale/contract'
 import { removeTree } from '@cliscale/service-kit'
 import type { Address, Identified } from '../launcher.ts'
-import type { ProcessMark } from './process-table.ts'
+import { HostProbe } from './host-probe.ts'
+import { type ProcessMark, signalProcess } from './process-table.ts'
 import {
   isHostDone,
   type LaunchRecord,
@@ -64,6 +65,7 @@ export class LocalSession {
   /** Our own host, and how it ended; undefined for one that an earlier launcher started. */
   #child: ChildProcess | undefined
   #exit: { code: number | null } | undefined
+  #probed: { readonly pid: number; readonly probe: HostProbe } | undefined
   #hostStartedAt = 0
   #failures = 0
   #restartAt: number | undefined
@@ -174,9 +176,36 @@ export class LocalSession {
     if (this.#address !== undefined) this.#deps.changed()
   }
 
+  /**
+   * Kills a host that hangs, for which `check` then starts another. To be called every now and again. It does not wait
+   * for anything, and nothing else waits for a host: it may hang whenever it likes.
+   */
+  async probe(): Promise<void> {
+    const host = this.record?.host
+    if (host == null || this.#isRemoving || this.gone) return this.#endProbe()
+    if (this.#probed?.pid !== host.pid) {
+      this.#endProbe()
+      this.#probed = { pid: host.pid, probe: new HostProbe(this.#deps.options.probe) }
+    }
+    if (!this.#probed!.probe.look(this.#address)) return
+    this.#endProbe()
+    const { sessionId } = this
+    this.#deps.options.logger.warn(
+      { sessionId, pid: host.pid },
+      'the host does not answer: it is killed, and started again',
+    )
+    await signalProcess(this.#deps.processes, host, 'SIGKILL')
+  }
+
+  #endProbe(): void {
+    this.#probed?.probe.close()
+    this.#probed = undefined
+  }
+
   /** Resolves when nothing is under way any more. */
   release(): Promise<void> {
     this.#child?.removeAllListeners('exit')
+    this.#endProbe()
     return this.#queue
   }
 

@@ -1,0 +1,88 @@
+import { appendFileSync, closeSync, openSync, readFileSync, statSync, writeSync } from 'node:fs'
+import { mkdir, symlink, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, beforeEach, expect, test } from '@jest/globals'
+import { openDataDir, type Paths } from '../src/up/data-dir.ts'
+import { rotate } from '../src/up/log-rotation.ts'
+import { createPrinter } from '../src/up/printer.ts'
+import { keepServer, type ServerKeeper } from '../src/up/server-keeper.ts'
+import { eventually, processesOf, removeFolder, temporaryFolder } from './support.ts'
+
+let root: string
+let paths: Paths
+let printed: string
+beforeEach(async () => {
+  root = await temporaryFolder()
+  paths = await openDataDir(path.join(root, 'data'))
+  printed = ''
+})
+afterEach(async () => {
+  expect(await processesOf(root)).toEqual([])
+  await removeFolder(root)
+})
+
+function keep(): Promise<ServerKeeper> {
+  return keepServer({
+    program: path.join(import.meta.dirname, 'programs/small-server.mjs'),
+    start: { env: {}, dataDir: paths.root, runDir: paths.run, internalSocket: paths.internalSocket },
+    paths,
+    printer: createPrinter({ write: (text: string) => (printed += text) }),
+    environment: { PATH: process.env['PATH'] },
+    hungAfterMs: 3_000,
+  })
+}
+
+const serverOf = async (): Promise<number> => eventually(async () => (await processesOf(paths.root))[0]?.pid)
+
+test.each([
+  ['whose event loop stands still', () => writeFile(path.join(paths.root, 'hang'), '')],
+  ['that was stopped by a signal', async () => void process.kill(await serverOf(), 'SIGSTOP')],
+])('a server %s is ended, and started again', async (_, hang) => {
+  const keeper = await keep()
+  const first = await serverOf()
+  await hang()
+  await eventually(async () => (printed.includes('The server is back.') ? true : undefined))
+  expect(printed).toContain('The server has ended (it did not answer for 3 s); starting it again. Sessions go on.\n')
+  const second = await serverOf()
+  expect(second).not.toBe(first)
+  await sleep(4_000)
+  expect(await serverOf()).toBe(second)
+  await keeper.stop(5_000)
+})
+
+test('a server that hangs while it is to end is not waited for', async () => {
+  const keeper = await keep()
+  process.kill(await serverOf(), 'SIGSTOP')
+  const began = performance.now()
+  await keeper.stop(60_000)
+  expect(performance.now() - began).toBeLessThan(10_000)
+})
+
+test('a log is kept small while it is written to, and nothing of it is lost but what is too old', () => {
+  const log = path.join(root, 'log')
+  const writer = openSync(log, 'a')
+  const size = (file: string): number => statSync(file).size
+  for (let i = 0; i < 300; i++) {
+    writeSync(writer, `${i}`.padStart(99).concat('\n'))
+    rotate(log, 10_000)
+  }
+  closeSync(writer)
+  expect(size(log)).toBeLessThanOrEqual(10_100)
+  expect(size(`${log}.1`)).toBeLessThanOrEqual(10_100)
+  const lines = (readFileSync(`${log}.1`, 'utf8') + readFileSync(log, 'utf8')).trimEnd().split('\n').map(Number)
+  expect(lines).toEqual(Array.from(lines, (_, i) => 300 - lines.length + i))
+  expect(lines.length).toBeGreaterThan(100)
+})
+
+test('what was put in the place of a log is left alone', async () => {
+  const log = path.join(root, 'log')
+  const mine = path.join(root, 'mine')
+  appendFileSync(mine, 'x'.repeat(100))
+  await symlink(mine, log)
+  rotate(log, 10)
+  await mkdir(path.join(root, 'folder/a'), { recursive: true })
+  rotate(path.join(root, 'folder'), 0)
+  rotate(path.join(root, 'none'), 0)
+  expect(readFileSync(mine, 'utf8')).toHaveLength(100)
+})

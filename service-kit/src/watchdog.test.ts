@@ -1,0 +1,44 @@
+import { expect, test } from '@jest/globals'
+import { Watchdog } from './watchdog.ts'
+
+function watched(graceMs = 0) {
+  let at = 5_000
+  const dog = new Watchdog({ limitMs: 15_000, tickMs: 1_000, graceMs, now: () => at })
+  const after = (ms: number): boolean => {
+    at += ms
+    return dog.tick()
+  }
+  const ticks = (count: number): boolean[] => Array.from({ length: count }, () => after(1_000))
+  return { dog, after, ticks }
+}
+
+test('silence of the limit is too long, and not before', () => {
+  expect(watched().ticks(15)).toEqual([...Array<boolean>(14).fill(false), true])
+})
+
+test('each sign of life begins it anew', () => {
+  const { dog, ticks } = watched()
+  for (let i = 0; i < 10; i++) {
+    expect(ticks(14)).not.toContain(true)
+    dog.beat()
+  }
+  expect(ticks(15).at(-1)).toBe(true)
+})
+
+test('a machine that was suspended, or is too busy to look, is no silence', () => {
+  const { after, ticks, dog } = watched()
+  expect(after(3_600_000)).toBe(false)
+  dog.beat()
+  expect([30_000, 30_000, 30_000].map(after)).toEqual([false, false, false])
+  expect(ticks(10)).not.toContain(true)
+  expect(after(1_000)).toBe(true)
+})
+
+test('the first sign of life may take longer, and what follows may not', () => {
+  const { dog, ticks } = watched(45_000)
+  expect(ticks(59)).not.toContain(true)
+  dog.beat()
+  expect(ticks(14)).not.toContain(true)
+  expect(ticks(1)).toEqual([true])
+  expect(watched(45_000).ticks(60).at(-1)).toBe(true)
+})
