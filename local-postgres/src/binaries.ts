@@ -1,6 +1,10 @@
-import { access, chmod, cp, mkdir, readFile, readdir, rename, rm, symlink } from 'node:fs/promises'
+import { execFile } from 'node:child_process'
+import { access, chmod, cp, mkdir, readFile, readdir, rename, rm, stat, symlink } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+const run = promisify(execFile)
 
 export interface Binaries {
   readonly initdb: string
@@ -25,7 +29,10 @@ export async function installBinaries(root: string): Promise<Binaries> {
     initdb: path.join(target, 'native/bin/initdb'),
     postgres: path.join(target, 'native/bin/postgres'),
   }
-  if (await exists(target)) return binaries
+  if (await exists(target)) {
+    await openToAll(root, target)
+    return binaries
+  }
 
   const draft = `${target}.${process.pid}.draft`
   await mkdir(root, { recursive: true })
@@ -33,12 +40,21 @@ export async function installBinaries(root: string): Promise<Binaries> {
   await cp(path.join(source, 'native'), path.join(draft, 'native'), { recursive: true, verbatimSymlinks: true })
   await linkLibraries(draft)
   for (const program of ['initdb', 'postgres']) await chmod(path.join(draft, 'native/bin', program), 0o755)
+  await openToAll(root, draft)
   // Another process may have been faster; a version's files are the same either way.
   await rename(draft, target).catch(async (error: NodeJS.ErrnoException) => {
     await rm(draft, { recursive: true, force: true })
     if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error
   })
   return binaries
+}
+
+/** Another user may have to run the programs, whatever the umask that they, or an earlier start's, were copied with. */
+async function openToAll(root: string, programs: string): Promise<void> {
+  const isOpen = async (folder: string): Promise<boolean> => ((await stat(folder)).mode & 0o555) === 0o555
+  if (!(await isOpen(root))) await chmod(root, 0o755)
+  if ((await isOpen(programs)) && (await isOpen(path.join(programs, 'native')))) return
+  await run('chmod', ['-R', 'a+rX', programs])
 }
 
 /** Clears away other versions' programs and unfinished copies. Call it once nothing runs from them any more. */

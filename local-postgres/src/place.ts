@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { access, mkdir, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { access, chmod, mkdir, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { type Account, firstClosedFolder } from './account.ts'
 import { stopLeftovers } from './leftovers.ts'
@@ -20,13 +20,17 @@ export async function placeFor(dataDir: string, account: Account | undefined): P
   await removeAbandoned()
   const outside = path.join(OUTSIDE, createHash('sha256').update(dataDir).digest('hex').slice(0, 24))
   const link = path.join(dataDir, LINK)
-  if (await exists(link)) return outside
+  if (await exists(link)) {
+    await openOutside(outside)
+    return outside
+  }
   const closed = await firstClosedFolder(dataDir, account)
   if (closed === undefined) return dataDir
   const advice = `PostgreSQL runs as the user "${account.name}", who may not enter ${closed}. Run chmod o+x on that folder, or choose another data folder.`
   if (await exists(path.join(dataDir, 'data'))) throw new Error(advice)
   try {
-    await mkdir(outside, { recursive: true, mode: 0o755 })
+    await mkdir(outside, { recursive: true })
+    await openOutside(outside)
     // In this order: with a name and without a link it would look abandoned.
     await symlink(outside, link)
     await writeFile(path.join(outside, 'belongs-to'), dataDir)
@@ -34,6 +38,11 @@ export async function placeFor(dataDir: string, account: Account | undefined): P
   } catch (cause) {
     throw new Error(advice, { cause })
   }
+}
+
+/** PostgreSQL's account has to get in, whatever the umask. */
+async function openOutside(folder: string): Promise<void> {
+  for (const each of [OUTSIDE, folder]) await chmod(each, 0o755)
 }
 
 async function removeAbandoned(): Promise<void> {

@@ -175,7 +175,7 @@ async function initialise(parts: {
   } catch (cause) {
     await rm(draft, { recursive: true, force: true }).catch(() => {})
     const { stderr } = cause as { stderr?: string }
-    const why = stderr === undefined ? String(cause) : initdbFault(stderr)
+    const why = stderr?.trim() ? initdbFault(stderr) : (cause as Error).message
     throw new Error(`PostgreSQL's data could not be made in ${data}: ${why}`, { cause })
   } finally {
     await rm(passwordFile, { force: true }).catch(() => {})

@@ -42,6 +42,21 @@ async function query(server: LocalPostgres, sql: string, password = PASSWORD): P
   }
 }
 
+test.each([0o077, 0o027])('it starts with umask %o, and after it with another', async (mask) => {
+  const before = process.umask(mask)
+  try {
+    await (await start()).stop()
+    // As an earlier version left its copy.
+    for (const place of [path.join(root, 'pg'), await readlink(path.join(root, 'pg/outside')).catch(() => root)]) {
+      for (const name of await readdir(path.join(place, 'programs')).catch(() => []))
+        await chmod(path.join(place, 'programs', name, 'native'), 0o700)
+    }
+  } finally {
+    process.umask(before)
+  }
+  expect(await query(await start(), 'select 1 as one')).toEqual([{ one: 1 }])
+})
+
 test('it refuses a wrong password and listens on no TCP port', async () => {
   const server = await start()
   await expect(query(server, 'select 1', 'wrong')).rejects.toMatchObject({ code: '28P01' })

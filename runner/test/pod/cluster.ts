@@ -180,9 +180,15 @@ export class PodSession {
 
   /** kill -9 from the node where it is this machine; else SIGTERM from inside, whose first process nothing else ends. */
   async killHost(): Promise<void> {
+    if (!this.signalHost('SIGKILL'))
+      await this.cluster.exec(this.name, 'host', 'node', '-e', 'process.kill(1, "SIGTERM")')
+  }
+
+  /** Whether there was one: the node's processes are seen only where it is this machine. */
+  signalHost(signal: 'SIGKILL' | 'SIGSTOP'): boolean {
     const hosts = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && this.isHost(pid))
-    if (hosts.length > 0) for (const pid of hosts) process.kill(Number(pid), 'SIGKILL')
-    else await this.cluster.exec(this.name, 'host', 'node', '-e', 'process.kill(1, "SIGTERM")')
+    for (const pid of hosts) process.kill(Number(pid), signal)
+    return hosts.length > 0
   }
 
   private isHost(pid: string): boolean {

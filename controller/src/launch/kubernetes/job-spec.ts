@@ -157,6 +157,16 @@ function host(image: string, controllerUrl: string, template: SessionTemplate): 
       template,
     ),
     ports: [{ name: 'terminal', containerPort: TERMINAL_PORT, protocol: 'TCP' }],
+    // A host whose event loop stands still is started again, and goes on from its journal. It listens before it does
+    // anything else, but reads its journal first. One that hangs needs no grace: it hears no signal.
+    livenessProbe: {
+      httpGet: { path: '/healthz', port: TERMINAL_PORT },
+      initialDelaySeconds: 30,
+      periodSeconds: 5,
+      timeoutSeconds: 3,
+      failureThreshold: 3,
+      terminationGracePeriodSeconds: 1,
+    },
     volumeMounts: [
       { name: 'spool', mountPath: SPOOL_DIR },
       { name: 'relay', mountPath: RELAY_DIR },
