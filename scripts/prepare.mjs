@@ -167,7 +167,13 @@ function readJson(file) {
 /** Runs a script's main function: an Unready is one message without a stack. */
 export function runScript(main) {
   main().catch((error) => {
-    console.error(error instanceof Unready ? error.message : error)
+    console.error(error instanceof Unready ? error.message : (refusal(error) ?? error))
     process.exitCode = 1
   })
+}
+
+/** Loading our own files is the first thing for which a system's limit is too low: there is no product yet to say it. */
+function refusal(error) {
+  if (error?.code !== 'EMFILE') return undefined
+  return 'CLI Scale cannot start, because it may not open enough files. Raise the limit with: ulimit -n 4096'
 }
