@@ -51,6 +51,17 @@ test.each([
   await keeper.stop(5_000)
 })
 
+test('a server that stands still for less than its limit goes on as it was', async () => {
+  const keeper = await keep()
+  const first = await serverOf()
+  process.kill(first, 'SIGSTOP')
+  await sleep(1_500)
+  process.kill(first, 'SIGCONT')
+  await sleep(3_000)
+  expect([await serverOf(), printed]).toEqual([first, ''])
+  await keeper.stop(5_000)
+})
+
 test('a log is kept small while it is written to, and nothing of it is lost but what is too old', () => {
   const log = path.join(root, 'log')
   const writer = openSync(log, 'a')

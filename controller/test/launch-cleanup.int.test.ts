@@ -167,6 +167,25 @@ describe('a host that hangs', () => {
     expect([await hostOf(id), await hostOf(well)]).toEqual([after.host!.pid, other])
   })
 
+  test('for half of what it may goes on as it was', async () => {
+    const patient = await createLocalSystem({ probe: { everyMs: 100, limitMs: 6_000 } })
+    try {
+      const id = randomUUID()
+      await patient.launcher.launch(request(id))
+      await expectEventually(() => patient.hostGeneration(id))
+      const { host } = await patient.record(id)
+      for (let i = 0; i < 2; i++) {
+        process.kill(host!.pid, 'SIGSTOP')
+        await sleep(3_000)
+        process.kill(host!.pid, 'SIGCONT')
+        await sleep(1_000)
+      }
+      expect((await patient.record(id)).host).toEqual(host)
+    } finally {
+      await patient.dispose()
+    }
+  })
+
   test('that an earlier launcher started is killed too', async () => {
     const id = await launch()
     const first = await hostOf(id)
