@@ -87,7 +87,9 @@ function linuxTable(): ProcessTable {
 }
 
 function allStats(): Stat[] {
-  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number)
+  const pids = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
   return pids.map(readStat).filter((stat) => stat !== undefined && !stat.dead) as Stat[]
 }
 
