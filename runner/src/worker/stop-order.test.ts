@@ -40,6 +40,7 @@ describe('the order of a stop', () => {
     const [trap, once] = [one(10, { onTerm: 'handles' }), one(11, { parent: 10, onTerm: 'handles' })]
     expect(steps(order, [trap, once], 10)).toEqual([`10 ${ASKED}`])
     expect(steps(order, [trap, { ...once, onTerm: 'ends' }], 12)).toEqual([])
+    expect(steps(order, [{ ...trap, onTerm: 'ends' }, once], 12)).toEqual([])
   })
 
   test('asks at once what has lost the one above it', () => {

@@ -66,7 +66,7 @@ export class StopOrder {
   #isDue(one: SessionProcess, family: Family, now: number): boolean {
     if (this.#asked.has(key(one))) return false
     if (!this.#known.get(key(one))) return true
-    const handling = family.above(one).filter(({ onTerm }) => onTerm === 'handles')
+    const handling = family.above(one).filter((above) => this.#known.get(key(above)))
     return handling.every((above) => now - (this.#asked.get(key(above)) ?? -Infinity) >= this.#headStartTicks)
   }
 
