@@ -33,7 +33,7 @@ async function mode(file: string): Promise<string> {
   return ((await stat(file)).mode & 0o777).toString(8)
 }
 
-test('all faults of a configuration are said together, with exit code 78', async () => {
+test('all faults of a configuration are reported at once, with exit code 78', async () => {
   const { code, output } = await failure({
     CLISCALE_PORT: 'http',
     CLISCALE_PROT: '1',

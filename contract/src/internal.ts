@@ -14,7 +14,7 @@
  * A claim that is answered 404 `session_not_found` has nothing to run, and never will: the session has ended, is to stop
  * before it began, or is held by another life of the same launch (another nonce: its spool was lost). The host leaves
  * quietly with exit code 0. 409 `claim_conflict` means that another launch holds the session: the host runs nothing, and on
- * Kubernetes waits until it is deleted, because a loser that exits could make the Job controller delete the winner. 503
+ * Kubernetes waits until it is deleted, because a duplicate that exits could make the Job controller delete the winner. 503
  * with `Retry-After`: the database or the cluster cannot be asked now. `started` is answered 404 when the session has ended
  * meanwhile: then nothing may run. Exit code 0 of a host says that nothing is left to do or to report; any other has its
  * launcher start it again.

@@ -95,7 +95,7 @@ export function createController(deps: ControllerDeps): Controller {
     logger,
     front: createFront(settings),
     apiKeys: settings.apiKeys,
-    sessions: countCreations(createSessions({ pool, signer, settings, now, kick: () => reconciler.kick() }), metrics),
+    sessions: countCreations(createSessions({ pool, signer, settings, now, wake: () => reconciler.wake() }), metrics),
     jwks: () => signer.jwks(),
     ping: () => ping(pool),
     isDraining: () => isDraining,

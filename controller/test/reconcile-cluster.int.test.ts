@@ -374,7 +374,7 @@ describe('a terminal of its own (ttyd)', () => {
   test('is removed when it is to stop, and when its time is up', async () => {
     const [stopped, expired] = [await up(), await up({ timeout_seconds: 1 })]
     await store.pool.query('update sessions set stop_requested_at = now() where id = $1', [stopped])
-    reconcilers[0]!.kick()
+    reconcilers[0]!.wake()
     expect(await ended(stopped)).toMatchObject({ status: 'stopped', reason: 'stopped_by_user' })
     expect(await ended(expired)).toMatchObject({ status: 'expired', reason: 'deadline' })
     expect(launcher.entries.size).toBe(0)
@@ -397,7 +397,7 @@ describe('what no session has', () => {
     expect(Date.now() - from).toBeGreaterThanOrEqual(TIMINGS.rowlessMs - 20)
     for (let i = 0; i < 30; i++) {
       await launched()
-      reconcilers[0]!.kick()
+      reconcilers[0]!.wake()
     }
     expect(launcher.removed).toEqual([[orphan, undefined]])
   })

@@ -58,7 +58,7 @@ test('a database that is stopped loses nothing, kills nothing, and is found agai
     return text
   })()
   await postgres.stop()
-  for (let i = 0; i < 50; i++) system.reconciler.kick()
+  for (let i = 0; i < 50; i++) system.reconciler.wake()
   const json = { type: 'running', at: new Date().toISOString() }
   expect((await call(`${url}/events`, claim.reportCredential, { json })).status).toBe(503)
   await sleep(1_000)

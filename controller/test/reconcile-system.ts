@@ -89,10 +89,10 @@ export function overriding(launcher: Launcher, calls: Partial<Launcher>): Launch
   }
 }
 
-/** Creates a session, kicks, and claims it once it is launched. */
+/** Creates a session, wakes the reconciler, and claims it once it is launched. */
 export async function claimRunning(system: ReconcileSystem): Promise<{ id: string; claim: ClaimResponse }> {
   const id = await system.store.createSession()
-  system.reconciler.kick()
+  system.reconciler.wake()
   await expectEventually(async () => (await system.local.launcher.list()).some((entry) => entry.sessionId === id))
   const json = { nonce: NONCE }
   const answer = await call(`${system.internal.url}/internal/claim`, await system.local.tokenOf(id), { json })

@@ -40,10 +40,10 @@ const endpoint = async (id: string): Promise<Record<string, unknown> | undefined
 const running = () => claimRunning(system)
 
 describe('starting', () => {
-  test('a kick launches what is queued, and its timeline goes on', async () => {
+  test('a wake launches what is queued, and its timeline goes on', async () => {
     const id = await system.store.createSession()
     const from = Date.now()
-    system.reconciler.kick()
+    system.reconciler.wake()
     await expectEventually(() => listed(id))
     expect(Date.now() - from).toBeLessThan(5_000)
     const row = await system.store.session(id)
@@ -54,7 +54,7 @@ describe('starting', () => {
     ])
   })
 
-  test('without a kick it is found all the same, oldest first', async () => {
+  test('without a wake it is found all the same, oldest first', async () => {
     const id = await system.store.createSession()
     await expectEventually(() => listed(id))
   })
@@ -179,7 +179,7 @@ describe('ending', () => {
     const id = await system.store.createSession()
     await expectEventually(() => listed(id))
     await system.store.pool.query('update sessions set stop_requested_at = now() where id = $1', [id])
-    system.reconciler.kick()
+    system.reconciler.wake()
     const row = await ended(id, 'stopped')
     expect(row).toMatchObject({ reason: 'stopped_by_user', exit_code: null })
     expect(await system.store.count('session_orders', id)).toBe(0)
@@ -199,7 +199,7 @@ describe('ending', () => {
   test('a host that does not obey is removed after its grace', async () => {
     const { id } = await running()
     await system.store.pool.query('update sessions set stop_requested_at = now() where id = $1', [id])
-    system.reconciler.kick()
+    system.reconciler.wake()
     await sleep(300)
     expect((await system.store.session(id)).status).toBe('starting')
     expect(await ended(id, 'stopped')).toMatchObject({ reason: 'stopped_by_user' })
@@ -271,7 +271,7 @@ describe('ending', () => {
 })
 
 describe('the database away', () => {
-  test('kicks do not make it ask more often', async () => {
+  test('wakes do not make it ask more often', async () => {
     let asked = 0
     const { default: pg } = await import('pg')
     const pool = Object.assign(new pg.Pool(), { connect: () => (asked++, Promise.reject(new Error('away'))) })
@@ -279,7 +279,7 @@ describe('the database away', () => {
     reconciler.start()
     const until = Date.now() + 1_000
     while (Date.now() < until) {
-      reconciler.kick()
+      reconciler.wake()
       await sleep(1)
     }
     await reconciler.close()
@@ -315,7 +315,7 @@ describe('stopAll', () => {
     }
     expect((await system.store.session(obeys.id))['signal']).toBe('SIGTERM')
     const later = await system.store.createSession()
-    system.reconciler.kick()
+    system.reconciler.wake()
     await sleep(300)
     expect((await system.store.session(later))['status']).toBe('queued')
   })

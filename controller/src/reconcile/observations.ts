@@ -43,7 +43,7 @@ export class Observations {
   }
 
   /** What the session's launch last said about its end. */
-  lastWords(id: string): { readonly fault?: LaunchFault | undefined; readonly report?: FinalReport | undefined } {
+  lastSeen(id: string): { readonly fault?: LaunchFault | undefined; readonly report?: FinalReport | undefined } {
     const { fault, report } = this.#of(id)
     return { fault, report }
   }

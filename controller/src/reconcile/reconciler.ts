@@ -24,7 +24,7 @@ export interface ReconcilerDeps {
 }
 
 export interface ReconcilerTimings extends CheckTimings {
-  /** Between two looks when nothing kicks. */
+  /** Between two looks when nothing wakes it. */
   readonly everyMs: number
   /** How long a launch may stay after its session's end: viewers are still being told. */
   readonly lingerSeconds: number
@@ -58,7 +58,7 @@ const MAX_STORE_FAULTS = 3
 export interface Reconciler {
   start(): void
   /** Look now: a session was created or is to stop. Returns at once, and may be called before `start`. */
-  kick(): void
+  wake(): void
   /**
    * Ends all sessions as `stopped` with this reason: hosts get a moment to end them, then everything is killed. It
    * launches nothing any more. Resolves within about `limitMs`, also when the database is away.
@@ -88,7 +88,7 @@ class LoopingReconciler implements Reconciler {
   #unsubscribe: () => void = () => undefined
   #state: 'idle' | 'started' | 'closed' = 'idle'
   #running: Promise<void> | undefined
-  #kicked = false
+  #woken = false
   #failing = false
   #nextPrune = 0
 
@@ -109,14 +109,14 @@ class LoopingReconciler implements Reconciler {
     if (this.#state !== 'idle') return
     this.#state = 'started'
     this.#checks.begin()
-    this.#unsubscribe = this.#deps.launcher.onChange(() => this.kick())
-    this.kick()
+    this.#unsubscribe = this.#deps.launcher.onChange(() => this.wake())
+    this.wake()
   }
 
-  kick(): void {
+  wake(): void {
     if (this.#state !== 'started') return
-    this.#kicked = true
-    // After a failure a kick does not shorten the wait: no busy loop against a database that is away.
+    this.#woken = true
+    // After a failure a wake does not shorten the wait: no busy loop against a database that is away.
     if (this.#running === undefined && !this.#failing) this.#run()
   }
 
@@ -134,13 +134,13 @@ class LoopingReconciler implements Reconciler {
 
   #run(): void {
     clearTimeout(this.#timer)
-    this.#kicked = false
+    this.#woken = false
     const startedAt = performance.now()
     this.#running = this.#look().then((ok) => {
       this.#metrics.looked({ seconds: (performance.now() - startedAt) / 1000, isOk: ok })
       this.#running = undefined
       if (this.#state !== 'started') return
-      if (this.#kicked && ok) return this.#run()
+      if (this.#woken && ok) return this.#run()
       this.#timer = setTimeout(() => this.#run(), this.#nextLookMs())
     })
   }

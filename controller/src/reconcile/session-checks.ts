@@ -213,8 +213,8 @@ export class SessionChecks {
     const ours =
       launches.find((entry) => entry.podUid === podUid) ??
       launches.find((entry) => entry.podUid === undefined && entry.progress === 'ended')
-    for (const loser of launches) {
-      if (loser !== ours && loser.podUid !== undefined) await this.remove(session.id, loser.podUid)
+    for (const duplicate of launches) {
+      if (duplicate !== ours && duplicate.podUid !== undefined) await this.remove(session.id, duplicate.podUid)
     }
     if (session.kind === 'ttyd' ? await this.#endTerminal(session) : await this.#endOverdue(session)) return
     if (ours !== undefined) this.#seen.note(session.id, ours)
@@ -267,7 +267,7 @@ export class SessionChecks {
 
   async #endOver(session: OpenSession): Promise<void> {
     const stopRequested = session.stopRequestedAt !== null
-    await this.end(session.id, endOfLaunch({ stopRequested, ...this.#seen.lastWords(session.id) }))
+    await this.end(session.id, endOfLaunch({ stopRequested, ...this.#seen.lastSeen(session.id) }))
   }
 
   /** A claimed session whose host did not end it when it should have. Returns whether it is one. */

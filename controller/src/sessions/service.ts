@@ -30,7 +30,7 @@ export interface SessionsDeps {
   readonly signer: Signer
   readonly settings: ControllerSettings
   /** Called after a commit that the reconciler should act on. */
-  readonly kick: () => void
+  readonly wake: () => void
   readonly now: () => Date
 }
 
@@ -75,7 +75,7 @@ export function createSessions(deps: SessionsDeps): Sessions {
     stop: async (owner, id) => {
       if (isId(id)) await requestStop(deps.pool, owner, id)
       const session = await find(deps, owner, id)
-      deps.kick()
+      deps.wake()
       return session
     },
     createToken: async (caller, id, body) => {
@@ -166,7 +166,7 @@ async function insert(
     return true
   })
   if (!isCreated) return undefined
-  deps.kick()
+  deps.wake()
   return { response: { sessionId: id, ...tokenResponse(caller, token), status: 'queued' }, isReplay: false }
 }
 

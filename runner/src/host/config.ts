@@ -24,7 +24,7 @@ export const HostEnv = z.object({
     })
     .refine(({ port }) => port <= 65_535, { error: LISTEN_ERROR }),
   CLISCALE_ENDPOINT_FILE: absolute,
-  /** Where the system looks for a container's last words; the session's end is written there as JSON. */
+  /** Where Kubernetes takes a container's termination message from; the session's end is written there as JSON. */
   CLISCALE_TERMINATION_MESSAGE_FILE: absolute.optional(),
   /** How long a host that is told to end reports and serves a session that is over; below its pod's grace period. */
   CLISCALE_END_GRACE_SECONDS: wholeNumber(1, 3600).default(hostGraceSeconds(POD_LIMITS.graceSeconds)),

@@ -10,7 +10,7 @@ import { Ending } from './ending.ts'
 import { ControllerClient } from './controller-client.ts'
 import { Credential } from './credential.ts'
 import { HostState, writeFileAtomically } from './host-state.ts'
-import { leaveLastWords } from './last-words.ts'
+import { leaveTerminationMessage } from './termination-message.ts'
 import { Reporter } from './reporter.ts'
 import { Session } from './session.ts'
 import { StopRequest } from './stop-request.ts'
@@ -123,8 +123,8 @@ async function runClaimed(deps: HostDeps, claimed: Claimed): Promise<void> {
   viewers.session = session
   ending.watch({ isOver: () => timeline.ended !== undefined, workIsGone: () => stop.request('work_gone') })
   try {
-    const lastWordsFile = deps.config.terminationMessageFile
-    await runToEnd({ session, timeline, reporter, terminal, signal, lastWordsFile })
+    const terminationMessageFile = deps.config.terminationMessageFile
+    await runToEnd({ session, timeline, reporter, terminal, signal, terminationMessageFile })
   } finally {
     life.abort()
     session.close()
@@ -142,7 +142,7 @@ async function leave(
   const { workSecret: secret, workSeen: seen } = state
   // An earlier life may have told the end; this one is what the system looks at then.
   const ended = state.events.find((event) => event.type === 'ended')
-  if (ended !== undefined) leaveLastWords(config.terminationMessageFile, ended)
+  if (ended !== undefined) leaveTerminationMessage(config.terminationMessageFile, ended)
   await dismiss({ socketPath: config.workSocket, secret, seen, from: terminal.workOffset, signal })
 }
 
@@ -152,13 +152,13 @@ async function runToEnd(life: {
   readonly reporter: Reporter
   readonly terminal: SessionTerminal
   readonly signal: AbortSignal
-  readonly lastWordsFile: string | undefined
+  readonly terminationMessageFile: string | undefined
 }): Promise<void> {
   const { session, timeline, reporter, terminal, signal } = life
   if (timeline.ended === undefined) timeline.starting()
   const ended = timeline.ended ?? (await session.run())
   timeline.end(ended)
-  leaveLastWords(life.lastWordsFile, timeline.ended!)
+  leaveTerminationMessage(life.terminationMessageFile, timeline.ended!)
   // What is not understood, or does not answer, must not run on.
   if (ended.status === 'lost') await session.dismissWork()
   await Promise.race([

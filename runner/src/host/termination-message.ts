@@ -5,7 +5,7 @@ import type { FinalReport } from '@cliscale/contract'
 const MAX_BYTES = 4096
 
 /** How a session ended, as the few bytes that a container may leave behind: JSON of at most 4096 bytes. */
-export function lastWords({ status, reason, detail, exitCode, signal }: FinalReport): string {
+export function terminationMessage({ status, reason, detail, exitCode, signal }: FinalReport): string {
   const text = (kept: string | null): string => {
     return JSON.stringify({ status, reason, detail: kept, exitCode, signal } satisfies FinalReport)
   }
@@ -14,11 +14,11 @@ export function lastWords({ status, reason, detail, exitCode, signal }: FinalRep
   return text(kept)
 }
 
-/** Leaves them; the file is a mount and cannot be replaced. What cannot be written was only the second way to tell it. */
-export function leaveLastWords(file: string | undefined, ended: FinalReport): void {
+/** Leaves it; the file is a mount and cannot be replaced. What cannot be written was only the second way to tell it. */
+export function leaveTerminationMessage(file: string | undefined, ended: FinalReport): void {
   if (file === undefined) return
   try {
-    writeFileSync(file, lastWords(ended))
+    writeFileSync(file, terminationMessage(ended))
   } catch {
     // no such file, or not ours
   }
