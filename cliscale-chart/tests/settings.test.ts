@@ -4,7 +4,7 @@ import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { parseEnv } from '@cliscale/service-kit'
 import { z } from 'zod'
-import { CONTROLLER_PROCESS_ENV, placeOf, ROTATION_ENV } from '../../controller/src/config.ts'
+import { CONTROLLER_PROCESS_ENV, backendOf, ROTATION_ENV } from '../../controller/src/config.ts'
 import { parseSessionTemplate } from '../../controller/src/launch/kubernetes/session-template.ts'
 import { GATEWAY_PROCESS_ENV } from '../../ws-gateway/src/config.ts'
 import { caseNamed, type KubeObject, objectsOf, textOf, VALUES_CASES, whyNoHelm } from './helm.ts'
@@ -95,7 +95,7 @@ else {
         CLISCALE_PORT: name === 'controller' ? 7080 : 7081,
       })
       if (name === 'controller')
-        expect(placeOf(settings as Parameters<typeof placeOf>[0])).toMatchObject({
+        expect(backendOf(settings as Parameters<typeof backendOf>[0])).toMatchObject({
           kind: 'cluster',
           instance: given.release,
         })

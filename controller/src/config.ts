@@ -212,7 +212,7 @@ const processEnv = z.object(CONTROLLER_PROCESS_ENV)
 export type ControllerProcessEnv = z.infer<typeof processEnv>
 
 /** Where sessions run. */
-export type Place =
+export type Backend =
   | { readonly kind: 'machine'; readonly dataDir: string }
   | {
       readonly kind: 'cluster'
@@ -222,8 +222,8 @@ export type Place =
       readonly templateFile: string
     }
 
-/** @throws ConfigError unless the settings name exactly one place, and all that belongs to it. */
-export function placeOf(
+/** @throws ConfigError unless the settings name exactly one backend, and all that belongs to it. */
+export function backendOf(
   env: Pick<
     ControllerProcessEnv,
     | 'CLISCALE_DATA_DIR'
@@ -232,7 +232,7 @@ export function placeOf(
     | 'CLISCALE_INTERNAL_URL'
     | 'CLISCALE_SESSION_TEMPLATE_FILE'
   >,
-): Place {
+): Backend {
   const { CLISCALE_DATA_DIR: dataDir, CLISCALE_KUBERNETES_NAMESPACE: namespace } = env
   if ((dataDir === undefined) === (namespace === undefined))
     throw new ConfigError([

@@ -14,11 +14,11 @@ import {
 } from '@cliscale/service-kit'
 import { expressRoute, requestMetrics, startMetrics } from '@cliscale/service-kit/metrics'
 import { z } from 'zod'
-import { CONTROLLER_PROCESS_ENV, controllerSettings, placeOf } from './config.ts'
+import { CONTROLLER_PROCESS_ENV, controllerSettings, backendOf } from './config.ts'
 import { createController } from './controller.ts'
 import { findSchemaFault } from './db/schema-version.ts'
 import { CONTROLLER_ROUTES, internalRoute } from './metrics.ts'
-import { openPlace } from './place.ts'
+import { openBackend } from './backend.ts'
 import { createStoreGate } from './store-gate.ts'
 import { createFileSigner } from './tokens/key-file.ts'
 import { createSigner, type Signer } from './tokens/signer.ts'
@@ -27,7 +27,7 @@ import { createSigner, type Signer } from './tokens/signer.ts'
 async function main(): Promise<void> {
   const schema = z.object(CONTROLLER_PROCESS_ENV)
   const env = parseEnv(schema, process.env)
-  const place = placeOf(env)
+  const backend = backendOf(env)
   const logger = createLogger({ service: 'controller', level: env.CLISCALE_LOG_LEVEL })
   logger.info({ settings: describeEnv(schema, env), node: process.version }, 'starting')
 
@@ -40,7 +40,7 @@ async function main(): Promise<void> {
     statementTimeoutMs: 7_000,
   })
   // On one machine a person is waiting for an answer; in a cluster the database may still be coming.
-  const isChecked = place.kind === 'machine'
+  const isChecked = backend.kind === 'machine'
   if (isChecked) await refuseForeignSchema(pool)
   const address = env.CLISCALE_LISTEN_ADDRESS
   const served = await startMetrics({ port: env.CLISCALE_METRICS_PORT, address, logger, pools: [pool] })
@@ -51,7 +51,7 @@ async function main(): Promise<void> {
   const internal = { port: env.CLISCALE_INTERNAL_PORT, address, setting: 'CLISCALE_INTERNAL_PORT' }
   const { port: internalPort } = await listen(internalServer, internal)
   const queueLimitSeconds = env.CLISCALE_QUEUE_LIMIT_SECONDS
-  const opened = await openPlace({ place, internalPort, queueLimitSeconds, logger, env: process.env })
+  const opened = await openBackend({ backend, internalPort, queueLimitSeconds, logger, env: process.env })
   const signer = await openSigner(env.CLISCALE_SIGNING_KEY, logger)
   const { launcher, localFolders, images, ...told } = opened
   const settings = controllerSettings(env, { localFolders, images })

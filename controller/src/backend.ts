@@ -3,14 +3,14 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { STOP_LIMITS } from '@cliscale/contract'
 import { ConfigError, type Logger } from '@cliscale/service-kit'
-import type { Place } from './config.ts'
+import type { Backend } from './config.ts'
 import type { WatchStats } from './launch/kubernetes/resource-watch.ts'
 import type { Launcher } from './launch/launcher.ts'
 import type { ReconcilerTimings } from './reconcile/reconciler.ts'
 import type { ImageKinds } from './sessions/images.ts'
 
-/** A place where sessions run, and what the controller has to know of it. */
-export interface OpenedPlace {
+/** A backend: where sessions run, and what the controller has to know of it. */
+export interface OpenedBackend {
   readonly launcher: Launcher
   readonly localFolders: boolean
   readonly images: ImageKinds
@@ -19,8 +19,8 @@ export interface OpenedPlace {
   readonly watchStats?: () => WatchStats | undefined
 }
 
-export interface PlaceOptions {
-  readonly place: Place
+export interface BackendOptions {
+  readonly backend: Backend
   readonly internalPort: number
   readonly queueLimitSeconds: number
   readonly logger: Logger
@@ -28,18 +28,20 @@ export interface PlaceOptions {
 }
 
 /**
- * Opens a place. The caller closes its launcher. What only one of them needs is loaded only there.
+ * Opens a backend. The caller closes its launcher. What only one of them needs is loaded only there.
  *
  * @throws ConfigError when the session template or the kubeconfig can't be used.
  */
-export async function openPlace(options: PlaceOptions): Promise<OpenedPlace> {
-  return options.place.kind === 'machine' ? openMachine(options, options.place) : openCluster(options, options.place)
+export async function openBackend(options: BackendOptions): Promise<OpenedBackend> {
+  return options.backend.kind === 'machine'
+    ? openMachine(options, options.backend)
+    : openCluster(options, options.backend)
 }
 
 async function openMachine(
-  { internalPort, logger, env }: PlaceOptions,
-  { dataDir }: Place & { kind: 'machine' },
-): Promise<OpenedPlace> {
+  { internalPort, logger, env }: BackendOptions,
+  { dataDir }: Backend & { kind: 'machine' },
+): Promise<OpenedBackend> {
   const { createLocalLauncher } = await import('./launch/local/local-launcher.ts')
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
   // The two programs of a session lie beside this package; it only knows where.
@@ -64,9 +66,9 @@ async function openMachine(
 const CLUSTER_FAULT_PATIENCE_MS = 2_500
 
 async function openCluster(
-  { queueLimitSeconds, logger, env }: PlaceOptions,
-  { namespace, instance, internalUrl, templateFile }: Place & { kind: 'cluster' },
-): Promise<OpenedPlace> {
+  { queueLimitSeconds, logger, env }: BackendOptions,
+  { namespace, instance, internalUrl, templateFile }: Backend & { kind: 'cluster' },
+): Promise<OpenedBackend> {
   const [{ createKubernetesLauncher }, { parseSessionTemplate }] = await Promise.all([
     import('./launch/kubernetes/kubernetes-launcher.ts'),
     import('./launch/kubernetes/session-template.ts'),
