@@ -68,7 +68,7 @@ describe('what a viewer types without offsets', () => {
       f.terminal.appendWork(f.terminal.workOffset, Buffer.from('output'))
       await v.untilText('output')
       const reading = setInterval(() => program.take(), 1)
-      await eventually(() => program.text.length === 4_000_001, 'all of it')
+      await eventually(() => program.text.length === 4_000_001, 'all of it', 20_000)
       clearInterval(reading)
       expect(program.text.replace('!', '')).toBe(sent.join(''))
     },

@@ -212,7 +212,7 @@ describe('the socket', () => {
 })
 
 test('the size of the terminal is what the host says, also later', async () => {
-  const { output } = await runOnce(order(`stty size; trap 'stty size; exit' WINCH; while :; do sleep 0.1; done`), {
+  const { output } = await runOnce(order(`trap 'stty size; exit' WINCH; stty size; while :; do sleep 0.1; done`), {
     onOutput: (_, link) => link.send({ type: 'resize', size: { columns: 77, rows: 33 } }),
   })
   expect(output.toString()).toBe('40 120\r\n33 77\r\n')
