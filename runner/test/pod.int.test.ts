@@ -83,13 +83,13 @@ if (process.env['E2E_KUBECONFIG']) {
     }, 120_000)
 
     test('gets another host when its host hangs, and no byte and no exit code is lost', async () => {
-      const session = await cluster.session({ command: 'echo begun; sleep 75; echo over; exit 4' })
+      const session = await cluster.session({ command: 'echo begun; sleep 70; echo over; exit 4' })
       await session.outputHas('begun\r\n')
       if (!session.signalHost('SIGSTOP')) return console.log("not tried: the node's processes are not seen from here")
-      expect(await session.ended()).toMatchObject({ status: 'failed', exitCode: 4 })
+      expect(await session.ended(120_000)).toMatchObject({ status: 'failed', exitCode: 4 })
       expect((await session.state()).output.sha256).toBe(sha256('begun\r\nover\r\n'))
       expect((await session.container('host')).restartCount).toBe(1)
-    }, 150_000)
+    }, 200_000)
 
     test('says that the command was killed for its memory', async () => {
       const session = await cluster.session({ command: 'echo begun; tail /dev/zero' }, { memory: '300Mi' })
