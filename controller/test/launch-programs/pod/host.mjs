@@ -1,13 +1,14 @@
 // Behaves as a host does in its pod: listens, ends when a file tells it to (`<exit code>`, or `0 stay` to leave work alive).
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import net from 'node:net'
+import { createServer } from 'node:http'
 import path from 'node:path'
 
 const spool = process.env.CLISCALE_SPOOL_DIR
 mkdirSync(spool, { recursive: true })
 writeFileSync(path.join(spool, 'starts'), `${process.pid}\n`, { flag: 'a' })
 const [address, port] = process.env.CLISCALE_LISTEN.split(':')
-net.createServer((socket) => socket.on('error', () => {}).end('host')).listen(Number(port), address)
+// The kubelet's probe asks it for /healthz.
+createServer((_, response) => response.end('host')).listen(Number(port), address)
 process.on('SIGTERM', () => process.exit(75))
 setInterval(() => {
   const file = path.join(spool, 'exit')
