@@ -56,15 +56,18 @@ test('what belongs there is not', () => {
   ).toEqual([])
 })
 
-test.each(['controller', 'ws-gateway', 'runner'])("%s's image is built from scripts that are all there", (part) => {
-  const root = path.join(import.meta.dirname, '..')
-  const read = (file) => readFileSync(path.join(root, file), 'utf8')
-  const copied = [...read(`${part}/Dockerfile`).matchAll(/^COPY (scripts\/.*) \S+$/gm)].flatMap(([, of]) =>
-    of.split(' '),
-  )
-  const imported = copied.flatMap((file) =>
-    [...read(file).matchAll(/ from '\.\/(.+)'/g)].map(([, name]) => `scripts/${name}`),
-  )
-  expect(copied).toEqual(expect.arrayContaining(imported))
-  expect(read('.dockerignore').split('\n')).toEqual(expect.arrayContaining(copied.map((file) => `!${file}`)))
-})
+test.each(['controller', 'ws-gateway', 'runner'])(
+  "%s's Dockerfile copies every script that its build imports",
+  (part) => {
+    const root = path.join(import.meta.dirname, '..')
+    const read = (file) => readFileSync(path.join(root, file), 'utf8')
+    const copied = [...read(`${part}/Dockerfile`).matchAll(/^COPY (scripts\/.*) \S+$/gm)].flatMap(([, of]) =>
+      of.split(' '),
+    )
+    const imported = copied.flatMap((file) =>
+      [...read(file).matchAll(/ from '\.\/(.+)'/g)].map(([, name]) => `scripts/${name}`),
+    )
+    expect(copied).toEqual(expect.arrayContaining(imported))
+    expect(read('.dockerignore').split('\n')).toEqual(expect.arrayContaining(copied.map((file) => `!${file}`)))
+  },
+)

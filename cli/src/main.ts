@@ -42,7 +42,7 @@ async function runUp(): Promise<number> {
   })
 }
 
-/** Who kills `npm start` with a signal that npm cannot hand on means us too. */
+/** A signal that npm cannot pass on, as SIGKILL, is meant for us too. */
 function endWithParent(shutdown: Shutdown): void {
   const parent = process.ppid
   const timer = setInterval(() => {

@@ -51,7 +51,7 @@ test.each([
   await keeper.stop(5_000)
 })
 
-test('a server that stands still for less than its limit goes on as it was', async () => {
+test('a server that hangs for less than the limit is left alone', async () => {
   const keeper = await keep()
   const first = await serverOf()
   process.kill(first, 'SIGSTOP')
@@ -62,7 +62,7 @@ test('a server that stands still for less than its limit goes on as it was', asy
   await keeper.stop(5_000)
 })
 
-test('a log is kept small while it is written to, and nothing of it is lost but what is too old', () => {
+test('a log stays small while it is written to, and loses only its oldest lines', () => {
   const log = path.join(root, 'log')
   const writer = openSync(log, 'a')
   const size = (file: string): number => statSync(file).size
@@ -78,7 +78,7 @@ test('a log is kept small while it is written to, and nothing of it is lost but 
   expect(lines.length).toBeGreaterThan(100)
 })
 
-test('what was put in the place of a log is left alone', async () => {
+test('a link or folder in place of a log is left alone', async () => {
   const log = path.join(root, 'log')
   const mine = path.join(root, 'mine')
   appendFileSync(mine, 'x'.repeat(100))

@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals'
 import { hostGraceSeconds, POD_LIMITS, STOP_LIMITS } from './limits.ts'
 
-test('whoever ends a session waits for the one before', () => {
+test('each limit of a stop is longer than the one it waits for', () => {
   const { graceMs, silenceMs, drainMs, machineMs, clusterMs, allMs, leaveMs, workMs } = STOP_LIMITS
   expect(graceMs + silenceMs).toBeLessThan(machineMs)
   // What is promised of a stop on one machine.
@@ -12,7 +12,7 @@ test('whoever ends a session waits for the one before', () => {
   expect(workMs).toBeLessThan(POD_LIMITS.leastGraceSeconds * 1000)
 })
 
-test('a host has time left in its pod, however short the grace', () => {
+test('a host has time left within any grace period of its pod', () => {
   expect(POD_LIMITS.leastGraceSeconds).toBeLessThanOrEqual(POD_LIMITS.graceSeconds)
   expect(hostGraceSeconds(POD_LIMITS.leastGraceSeconds) * 1000).toBeGreaterThan(STOP_LIMITS.graceMs)
 })

@@ -155,7 +155,7 @@ describe('a host that hangs', () => {
     return id
   }
 
-  test('is killed and started again, with its work and the other sessions as they were', async () => {
+  test('is restarted, while its work and other sessions go on', async () => {
     const [id, well] = [await launch(), await launch()]
     const [before, other] = [await hanging.record(id), await hostOf(well)]
     process.kill(before.host!.pid, 'SIGSTOP')
@@ -167,7 +167,7 @@ describe('a host that hangs', () => {
     expect([await hostOf(id), await hostOf(well)]).toEqual([after.host!.pid, other])
   })
 
-  test('for half of what it may goes on as it was', async () => {
+  test('for less than the limit is left alone', async () => {
     const patient = await createLocalSystem({ probe: { everyMs: 100, limitMs: 6_000 } })
     try {
       const id = randomUUID()
@@ -186,7 +186,7 @@ describe('a host that hangs', () => {
     }
   })
 
-  test('that an earlier launcher started is killed too', async () => {
+  test('is restarted, even if an earlier launcher started it', async () => {
     const id = await launch()
     const first = await hostOf(id)
     await hanging.launcher.close()
@@ -200,7 +200,7 @@ describe('a host that hangs', () => {
     await expectEventually(async () => ![null, undefined, first].includes(await hostOf(id)))
   })
 
-  test('is not waited for when its session is removed', async () => {
+  test('does not delay the removal of its session', async () => {
     const id = await launch()
     process.kill((await hostOf(id))!, 'SIGSTOP')
     const began = performance.now()

@@ -71,7 +71,7 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
       const id = randomUUID()
       await Promise.all([launcher.launch(request(id)), launcher.launch(request(id)), launcher.launch(request(id))])
       const first = await named(id)
-      // Host has an address before its work runs.
+      // A host has an address before its work runs.
       const running = await expectEventually(async () => {
         const count = await system.countRunning(id)
         return count >= 2 && count

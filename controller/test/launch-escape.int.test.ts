@@ -29,7 +29,7 @@ async function launchTwo(): Promise<{ removed: string; other: string }> {
 
 if (process.platform !== 'linux') console.log('tags are not tested: only Linux has them')
 else {
-  test('what shed environment, session, terminal and parents goes with its session, and with no other', async () => {
+  test('a process that left environment, session, terminal and parents ends with its own session only', async () => {
     const { removed, other } = await launchTwo()
     const [gone, stays] = await Promise.all([pidOf(removed, 'tagged'), pidOf(other, 'tagged')])
     await system!.launcher.remove(removed)
@@ -42,7 +42,7 @@ else {
 
 if (groups === undefined) console.log('control groups are not tested: this system does not let us make them')
 else {
-  test('what shed the tag, too, goes with the control group, which is removed', async () => {
+  test('a process that also dropped the tag ends with the control group, which is removed', async () => {
     const { removed, other } = await launchTwo()
     const [gone, stays] = await Promise.all([pidOf(removed, 'bare'), pidOf(other, 'bare')])
     const group = groups.groupOf(removed)

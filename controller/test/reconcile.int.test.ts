@@ -40,7 +40,7 @@ const endpoint = async (id: string): Promise<Record<string, unknown> | undefined
 const running = () => claimRunning(system)
 
 describe('starting', () => {
-  test('a wake launches what is queued, and its timeline goes on', async () => {
+  test('a call to wake launches queued sessions and adds to their stages', async () => {
     const id = await system.store.createSession()
     const from = Date.now()
     system.reconciler.wake()
@@ -54,7 +54,7 @@ describe('starting', () => {
     ])
   })
 
-  test('without a wake it is found all the same, oldest first', async () => {
+  test('queued sessions are found without a call to wake, oldest first', async () => {
     const id = await system.store.createSession()
     await expectEventually(() => listed(id))
   })
@@ -271,7 +271,7 @@ describe('ending', () => {
 })
 
 describe('the database away', () => {
-  test('wakes do not make it ask more often', async () => {
+  test('calls to wake do not make it query more often', async () => {
     let asked = 0
     const { default: pg } = await import('pg')
     const pool = Object.assign(new pg.Pool(), { connect: () => (asked++, Promise.reject(new Error('away'))) })

@@ -32,7 +32,7 @@ describePage('links to the page', (t) => {
     expect(t.faults).toEqual([])
   })
 
-  test('work by plain http from another machine, where browsers have less to offer', async () => {
+  test('work over plain http from another machine, where browsers offer less', async () => {
     const origin = t.server.origin.replace('127.0.0.1', ELSEWHERE)
     await t.page.goto(t.session.newLink(origin))
     await t.state('live')

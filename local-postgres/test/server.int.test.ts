@@ -42,7 +42,7 @@ async function query(server: LocalPostgres, sql: string, password = PASSWORD): P
   }
 }
 
-test.each([0o077, 0o027])('it starts with umask %o, and after it with another', async (mask) => {
+test.each([0o077, 0o027])('it starts with umask %o, and later with another', async (mask) => {
   const before = process.umask(mask)
   try {
     await (await start()).stop()

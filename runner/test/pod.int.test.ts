@@ -82,7 +82,7 @@ if (process.env['E2E_KUBECONFIG']) {
       expect((await session.terminated('work')).exitCode).toBe(0)
     }, 120_000)
 
-    test('gets another host when its host hangs, and no byte and no exit code is lost', async () => {
+    test('gets a new host when its host hangs, and keeps its output and exit code', async () => {
       const session = await cluster.session({ command: 'echo begun; sleep 70; echo over; exit 4' })
       await session.outputHas('begun\r\n')
       if (!session.signalHost('SIGSTOP')) return console.log("not tried: the node's processes are not seen from here")

@@ -140,7 +140,7 @@ describe('a stop', () => {
     60_000,
   )
 
-  test('reaches what shed its environment, terminal, session and parents', async () => {
+  test('reaches a process that left environment, terminal, session and parents', async () => {
     const pidFile = path.join(dir, 'pid')
     const escape = `(env -i setsid bash -c 'trap "" TERM HUP; echo $$ > pid; sleep 300' </dev/null >/dev/null 2>&1 &)`
     const ended = await run(`${escape}; while ! [ -s pid ]; do sleep 0.05; done; echo up; sleep 100`, {
@@ -155,7 +155,7 @@ describe('a stop', () => {
 describe('an end by a signal', () => {
   const signals = [1, 2, 3, 6, 9, 11, 13, 15, 16, 24, 29, 31, 32, 33, 34, 35, 49, 50, 63, 64]
 
-  test('is told by the name that the shell gives it', async () => {
+  test('is reported by the name that the shell uses', async () => {
     const { output } = await run('for i in $(seq 64); do echo "$i $(kill -l $i)"; done')
     const names = new Map(output.split('\r\n').map((line) => line.split(' ') as [string, string]))
     await inBatches(signals, async (signal) => {
@@ -165,11 +165,11 @@ describe('an end by a signal', () => {
     })
   }, 60_000)
 
-  test.each([129, 137, 143, 162, 192, 255])('is not what an exit with code %i is', async (code) => {
+  test.each([129, 137, 143, 162, 192, 255])('differs from an exit with code %i', async (code) => {
     expect((await run(`exit ${code}`)).exit).toEqual({ exitCode: code, signal: null })
   })
 
-  test('that has no name in Node is no success of an install', async () => {
+  test('without a name in Node fails an install', async () => {
     const { exit, output } = await runOnce(order('echo never', { installCmd: 'kill -34 $$' }))
     expect(exit).toMatchObject({ phase: 'install', exitCode: null, signal: 'SIGRTMIN' })
     expect(output.toString()).not.toContain('never')

@@ -12,11 +12,11 @@ function watched(graceMs = 0) {
   return { dog, after, ticks }
 }
 
-test('silence of the limit is too long, and not before', () => {
+test('it reports silence when the limit is reached, and not before', () => {
   expect(watched().ticks(15)).toEqual([...Array<boolean>(14).fill(false), true])
 })
 
-test('each sign of life begins it anew', () => {
+test('each sign of life restarts the limit', () => {
   const { dog, ticks } = watched()
   for (let i = 0; i < 10; i++) {
     expect(ticks(14)).not.toContain(true)
@@ -25,7 +25,7 @@ test('each sign of life begins it anew', () => {
   expect(ticks(15).at(-1)).toBe(true)
 })
 
-test('a machine that was suspended, or is too busy to look, is no silence', () => {
+test('time in which the watcher itself stood still does not count', () => {
   const { after, ticks, dog } = watched()
   expect(after(3_600_000)).toBe(false)
   dog.beat()
@@ -34,7 +34,7 @@ test('a machine that was suspended, or is too busy to look, is no silence', () =
   expect(after(1_000)).toBe(true)
 })
 
-test('the first sign of life may take longer, and what follows may not', () => {
+test('only the first sign of life gets the extra time', () => {
   const { dog, ticks } = watched(45_000)
   expect(ticks(59)).not.toContain(true)
   dog.beat()

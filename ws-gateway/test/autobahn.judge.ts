@@ -44,7 +44,7 @@ describe("Autobahn's cases at the session host", () => {
     expect(failed(verdicts)).toEqual([])
   })
 
-  test('pass at its terminal, but for those that wait for an echo', async () => {
+  test('pass at its terminal, except those that need an echo', async () => {
     await using fixture = await openFixture()
     await using port = await withHeaders(fixture.terminal.port, { Authorization: 'Bearer rw-1' })
     const verdicts = await autobahn(`ws://127.0.0.1:${port.port}/ws`, ...BEYOND_THE_HOST)
@@ -88,7 +88,7 @@ describe("Autobahn's cases through the gateway", () => {
     expect(failed(verdicts)).toEqual([])
   })
 
-  test('fail with a pod that takes any text, and with one that never answers: the judge notices', async () => {
+  test('fail against a pod that accepts invalid UTF-8 and against one that never answers', async () => {
     await using credulous = await echoPod(echo, { skipUTF8Validation: true })
     const first = await judge(credulous.port, '6.3.*', '1.1.1')
     expect(first.map(({ id, passed }) => [id, passed])).toEqual([

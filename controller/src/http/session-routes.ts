@@ -62,7 +62,8 @@ function idempotencyKey(req: Request): string | undefined {
   const key = req.headers['idempotency-key'] as string | undefined
   if (key === undefined) return undefined
   if (key.length <= LIMITS.idempotencyKeyChars && IDEMPOTENCY_KEY.test(key)) return key
+  const fault = key.length > LIMITS.idempotencyKeyChars ? `got ${key.length}` : 'got other characters, or none'
   throw new AppError('idempotency_key_invalid', {
-    detail: `Idempotency-Key must be 1 to ${LIMITS.idempotencyKeyChars} printable ASCII characters, got ${key.length} characters.`,
+    detail: `Idempotency-Key must be 1 to ${LIMITS.idempotencyKeyChars} printable ASCII characters, ${fault}.`,
   })
 }

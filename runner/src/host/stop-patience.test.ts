@@ -4,7 +4,7 @@ import { StopPatience } from './stop-patience.ts'
 
 const { graceMs, silenceMs, drainMs } = STOP_LIMITS
 
-test('a work that says nothing is given up a moment after its grace', () => {
+test('a silent work is given up just after its grace period', () => {
   let now = 0
   const patience = new StopPatience(() => now)
   expect(patience.leftMs).toBe(Infinity)
@@ -19,7 +19,7 @@ test('a work that says nothing is given up a moment after its grace', () => {
   expect(patience.isOver).toBe(true)
 })
 
-test('a work that still sends output is waited for, but not for ever', () => {
+test('a work that still sends output gets longer, but not without end', () => {
   let now = 0
   const patience = new StopPatience(() => now)
   patience.begin('deadline')
@@ -28,7 +28,7 @@ test('a work that still sends output is waited for, but not for ever', () => {
   expect(now).toBeLessThan(graceMs + drainMs + 2 * silenceMs)
 })
 
-test('a work that is gone has five seconds for what is on its way, also during a stop', () => {
+test('output of a work that is gone is awaited for five seconds, also during a stop', () => {
   let now = 0
   const patience = new StopPatience(() => now)
   patience.begin('user')

@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto'
 
 /**
  * A mark in front of the first byte of a terminal's output, or behind the last. It is an operating system command that
- * terminals ignore, with 128 random bits in upper-case hexadecimal, so that no output processing of a terminal (olcuc, onlcr) changes it.
+ * terminals ignore, with 128 random bits in upper-case hexadecimal, so that no output processing of a terminal (olcuc,
+ * onlcr) changes it.
  */
 export function createMarker(): Buffer {
   return Buffer.from(`\x1b]7681;${randomBytes(16).toString('hex').toUpperCase()}\x1b\\`)

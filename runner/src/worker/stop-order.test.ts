@@ -15,7 +15,7 @@ function steps(order: StopOrder, alive: SessionProcess[], now = 10): string[] {
 const ASKED = 'SIGTERM+SIGCONT'
 
 describe('the order of a stop', () => {
-  test('asks the lowest first and holds what would end above it, the highest first', () => {
+  test('stops the parents that SIGTERM would end, and asks their children first', () => {
     const order = new StopOrder(HEAD_START)
     const [npm, shell, node] = [
       one(10, { onTerm: 'handles' }),
@@ -27,7 +27,7 @@ describe('the order of a stop', () => {
     expect(steps(order, [shell, npm])).toEqual([`10 ${ASKED}`, `11 ${ASKED}`])
   })
 
-  test('leaves what one that handles SIGTERM has below it to that one, for a moment', () => {
+  test('gives a parent that handles SIGTERM a moment to pass it on', () => {
     const order = new StopOrder(HEAD_START)
     const both = [one(10, { onTerm: 'handles' }), one(11, { parent: 10, onTerm: 'handles' })]
     expect(steps(order, both, 10)).toEqual([`10 ${ASKED}`])
@@ -35,7 +35,7 @@ describe('the order of a stop', () => {
     expect(steps(order, both, 110)).toEqual([`11 ${ASKED}`])
   })
 
-  test('does not take what handled its only signal for one that handles none', () => {
+  test('remembers that a process had a handler that ran only once', () => {
     const order = new StopOrder(HEAD_START)
     const [trap, once] = [one(10, { onTerm: 'handles' }), one(11, { parent: 10, onTerm: 'handles' })]
     expect(steps(order, [trap, once], 10)).toEqual([`10 ${ASKED}`])
@@ -43,14 +43,14 @@ describe('the order of a stop', () => {
     expect(steps(order, [{ ...trap, onTerm: 'ends' }, once], 12)).toEqual([])
   })
 
-  test('asks at once what has lost the one above it', () => {
+  test('asks a process at once when its parent has gone', () => {
     const order = new StopOrder(HEAD_START)
     const [parent, child] = [one(10, { onTerm: 'handles' }), one(11, { parent: 10, onTerm: 'handles' })]
     steps(order, [parent, child])
     expect(steps(order, [{ ...child, parent: 1 }], 11)).toEqual([`11 ${ASKED}`])
   })
 
-  test('leaves alone what is started for a clean-up, but not what was only seen late', () => {
+  test('spares what a clean-up starts, but not a process that was only noticed late', () => {
     const order = new StopOrder(HEAD_START)
     const trap = one(10, { onTerm: 'handles' })
     expect(steps(order, [trap], 50)).toEqual([`10 ${ASKED}`])
@@ -60,7 +60,7 @@ describe('the order of a stop', () => {
     expect(steps(order, [trap, ...cleanUp], 1000)).toEqual([])
   })
 
-  test('lets what reads from another end after it, and asks it when only such are left', () => {
+  test('lets a reader end after the process it reads from, and asks it when only readers are left', () => {
     const order = new StopOrder(HEAD_START)
     const node = one(11, { parent: 10, onTerm: 'handles', writes: ['a'] })
     const tee = one(12, { parent: 10, reads: 'a', writes: ['b'] })
@@ -77,13 +77,13 @@ describe('the order of a stop', () => {
     expect(steps(order, [shell])).toEqual(['10 SIGHUP+SIGCONT'])
   })
 
-  test('never holds one that ignores SIGTERM and is no shell', () => {
+  test('never stops a program that ignores SIGTERM', () => {
     const order = new StopOrder(HEAD_START)
     const deaf = one(10, { onTerm: 'ignores' })
     expect(steps(order, [deaf, one(11, { parent: 10, onTerm: 'ignores' })])).toEqual([`10 ${ASKED}`, `11 ${ASKED}`])
   })
 
-  test('means another process when the pid is given anew', () => {
+  test('treats a reused pid as another process', () => {
     const order = new StopOrder(HEAD_START)
     steps(order, [one(10)])
     expect(steps(order, [one(10, { start: 9 })])).toEqual([`10 ${ASKED}`])

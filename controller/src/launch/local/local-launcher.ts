@@ -184,7 +184,7 @@ class LocalLauncher implements Launcher {
   #probe(): void {
     for (const session of this.#sessions.values()) {
       session.probe().catch((err: unknown) => {
-        this.#deps.options.logger.error({ err, sessionId: session.sessionId }, 'a host that hangs was not ended')
+        this.#deps.options.logger.error({ err, sessionId: session.sessionId }, 'a hung host could not be killed')
       })
     }
   }

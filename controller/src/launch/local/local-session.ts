@@ -190,10 +190,7 @@ export class LocalSession {
     if (!this.#probed!.probe.look(this.#address)) return
     this.#endProbe()
     const { sessionId } = this
-    this.#deps.options.logger.warn(
-      { sessionId, pid: host.pid },
-      'the host does not answer: it is killed, and started again',
-    )
+    this.#deps.options.logger.warn({ sessionId, pid: host.pid }, 'the host does not answer and is restarted')
     await signalProcess(this.#deps.processes, host, 'SIGKILL')
   }
 
