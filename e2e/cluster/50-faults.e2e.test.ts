@@ -62,6 +62,13 @@ if (state.clusterFolder === null) {
       .flatMap(({ status }) => status.containerStatuses ?? [])
       .reduce((sum, { restartCount }) => sum + restartCount, 0)
 
+  test('that all start at once makes nobody take a busy host for one that hangs', async () => {
+    const { items } = await kubectlJson<{ items: Pod[] }>('get', 'pods', '-n', SESSIONS)
+    const hosts = items.flatMap(({ status }) => status.initContainerStatuses ?? [])
+    expect(hosts.length).toBeGreaterThanOrEqual(SIZE)
+    expect(hosts.filter(({ restartCount }) => restartCount > 0)).toEqual([])
+  })
+
   test('both controllers are killed: nothing happens to the sessions, and new ones can be made', async () => {
     expect(await killComponent('controller', 'controller/dist/main.js')).toBe(2)
     await fleet.untilEachMoves(10_000)

@@ -83,7 +83,8 @@ if (process.env['E2E_KUBECONFIG']) {
     }, 120_000)
 
     test('gets a new host when its host hangs, and keeps its output and exit code', async () => {
-      const session = await cluster.session({ command: 'echo begun; sleep 70; echo over; exit 4' })
+      const command = 'echo begun; sleep 60; echo over; exit 4'
+      const session = await cluster.session({ command }, { firstProbeSeconds: 10 })
       await session.outputHas('begun\r\n')
       if (!session.signalHost('SIGSTOP')) return console.log("not tried: the node's processes are not seen from here")
       expect(await session.ended(120_000)).toMatchObject({ status: 'failed', exitCode: 4 })

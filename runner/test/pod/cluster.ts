@@ -32,6 +32,7 @@ interface Container {
   image: string
   env: { name: string; value: string }[]
   resources: { limits: Record<string, string>; requests: Record<string, string> }
+  livenessProbe?: { initialDelaySeconds: number }
 }
 
 export interface Changes {
@@ -39,6 +40,8 @@ export interface Changes {
   readonly memory?: string
   readonly workImage?: string
   readonly codeUrl?: string
+  /** When the host is asked for the first time whether it is alive. */
+  readonly firstProbeSeconds?: number
   /** The status that claims are answered with. */
   readonly refuseClaim?: number
 }
@@ -92,6 +95,8 @@ export class Cluster implements AsyncDisposable {
       container.resources.requests = { cpu: '10m', memory: '32Mi' }
       if (container.name === 'work' && changes.memory !== undefined)
         container.resources.limits['memory'] = changes.memory
+      if (container.livenessProbe && changes.firstProbeSeconds !== undefined)
+        container.livenessProbe.initialDelaySeconds = changes.firstProbeSeconds
     }
     const name = `cliscale-${made.sessionId}`
     await this.create({ kind: 'Pod', apiVersion: 'v1', ...template, metadata: { name, namespace: this.namespace } })

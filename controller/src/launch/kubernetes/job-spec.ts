@@ -157,14 +157,16 @@ function host(image: string, controllerUrl: string, template: SessionTemplate): 
       template,
     ),
     ports: [{ name: 'terminal', containerPort: TERMINAL_PORT, protocol: 'TCP' }],
-    // A host whose event loop stands still is started again, and goes on from its journal. It listens before it does
-    // anything else, but reads its journal first. One that hangs needs no grace: it hears no signal.
+    // A host whose event loop stands still is started again, and goes on from its journal. It needs no grace: it hears
+    // no signal. The first probe is late: on a node that starts 50 sessions at once a host takes more than half a minute
+    // until it listens, and one that is killed there only adds to what the node has to start. A startup probe would let
+    // that wait end early, but the command would wait for it.
     livenessProbe: {
       httpGet: { path: '/healthz', port: TERMINAL_PORT },
-      initialDelaySeconds: 30,
+      initialDelaySeconds: 120,
       periodSeconds: 5,
-      timeoutSeconds: 3,
-      failureThreshold: 3,
+      timeoutSeconds: 5,
+      failureThreshold: 4,
       terminationGracePeriodSeconds: 1,
     },
     volumeMounts: [
