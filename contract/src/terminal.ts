@@ -14,6 +14,9 @@
  * (as of ttyd) has no offsets; a viewer that sends more of it than is taken is not read on.
  */
 import type { Reason, SessionStatus, Stage } from './session.ts'
+import type { TerminalColours } from './terminal-colours.ts'
+
+export * from './terminal-colours.ts'
 
 export const TTY_PROTOCOL = 'tty'
 export const V1_PROTOCOL = 'cliscale.v1'
@@ -51,7 +54,7 @@ export const ServerType = {
 
 export const ClientType = {
   input: 0x30, // '0' bytes
-  resize: 0x31, // '1' JSON {columns, rows, take?}; take: true makes this viewer the one that decides the size
+  resize: 0x31, // '1' JSON Resize
   pause: 0x32, // '2'
   resume: 0x33, // '3'
   ack: 0x34, // '4' JSON {seq}; v1 only, as the next
@@ -74,6 +77,15 @@ export interface ClientHello extends Partial<TerminalSize> {
   readonly input?: string
   /** When it was last attached, this viewer decided the size, and would go on. */
   readonly drives?: boolean
+  /** What this viewer shows; a program that asks is told the colours of the viewer whose size rules. */
+  readonly colours?: TerminalColours
+}
+
+/** Another size of the viewer's window, or other colours (v1 only), or both. */
+export interface Resize extends Partial<TerminalSize> {
+  /** Makes this viewer the one that decides the size. */
+  readonly take?: boolean
+  readonly colours?: TerminalColours
 }
 
 /** Answer to ClientHello. When `epoch` or `seq` differ from what the client has, it resets its terminal first. */

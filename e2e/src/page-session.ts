@@ -8,8 +8,10 @@ import {
   type ClientHello,
   type Exit,
   type Mode,
+  type Resize,
   ServerType,
   type StatusMessage,
+  type TerminalColours,
   type TerminalSize,
   VIEWER_WINDOW_BYTES,
 } from '@cliscale/contract/terminal'
@@ -32,7 +34,9 @@ export class PageSession {
   readonly tokens = new Map<string, Mode | 'used'>()
   readonly viewers = new Map<string, Mode>()
   readonly hellos: ClientHello[] = []
-  readonly resizes: (TerminalSize & { readonly take?: boolean })[] = []
+  readonly resizes: Resize[] = []
+  /** What viewers said that they show, in order. */
+  readonly colours: (TerminalColours | undefined)[] = []
   readonly acks: number[] = []
   epoch: string = randomUUID()
   input = Buffer.alloc(0)
@@ -136,6 +140,7 @@ export class PageSession {
       case 0x7b: {
         const hello = JSON.parse(data.toString()) as ClientHello
         this.hellos.push(hello)
+        this.colours.push(hello.colours)
         if (!this.waiting) this.#greet(attached, hello)
         return
       }
@@ -143,9 +148,7 @@ export class PageSession {
         this.input = Buffer.concat([this.input, body])
         return
       case 0x31:
-        this.resizes.push(JSON.parse(body.toString()) as TerminalSize)
-        if (this.follows) this.resize(this.resizes.at(-1) ?? this.size)
-        return
+        return this.#onResize(JSON.parse(body.toString()) as Resize)
       case 0x34: {
         const { seq } = JSON.parse(body.toString()) as { seq: number }
         this.acks.push(seq)
@@ -153,6 +156,14 @@ export class PageSession {
         return this.#pump()
       }
     }
+  }
+
+  #onResize(resize: Resize): void {
+    if (resize.colours !== undefined) this.colours.push(resize.colours)
+    const { columns, rows } = resize
+    if (columns === undefined || rows === undefined) return
+    this.resizes.push(resize)
+    if (this.follows) this.resize({ columns, rows })
   }
 
   #greet(attached: Attached, hello: ClientHello): void {

@@ -1,4 +1,5 @@
 import { expect, test } from '@jest/globals'
+import { DARK_COLOURS, LIGHT_COLOURS, type TerminalColours } from '@cliscale/contract/terminal'
 import { describePage } from '../src/page-fixture.ts'
 import { until } from '../src/system.ts'
 
@@ -121,6 +122,45 @@ describePage('an attached page', (t) => {
     t.session.title('x'.repeat(500))
     await until('the cut title', async () => (await t.page.title()).includes('xxx'))
     expect(await t.page.title()).toMatch(/^▶ [0-9a-f]{8} · x{80} · CLI Scale$/)
+  })
+})
+
+describePage('the colours of the page', (t) => {
+  /** What the page is drawn in, and what it told. */
+  const shown = async (colours: TerminalColours): Promise<void> => {
+    await until('the session is told', () => t.session.colours.at(-1)?.background === colours.background)
+    expect(t.session.colours.at(-1)).toEqual(colours)
+    const hex = Number.parseInt(colours.background.slice(1), 16)
+    const background = `rgb(${hex >> 16}, ${(hex >> 8) & 255}, ${hex & 255})`
+    await until('it is drawn so', async () => {
+      const viewport = t.page.locator('#terminal .xterm-scrollable-element')
+      return (await viewport.evaluate((element) => getComputedStyle(element).backgroundColor)) === background
+    })
+  }
+
+  test('are told with the first message and with each change of the system or the setting, once', async () => {
+    await t.page.emulateMedia({ colorScheme: 'light' })
+    await t.openLive()
+    await shown(LIGHT_COLOURS)
+    await t.page.emulateMedia({ colorScheme: 'dark' })
+    await shown(DARK_COLOURS)
+    await t.page.locator('#open-settings').click()
+    await t.page.getByText('Light', { exact: true }).click()
+    await shown(LIGHT_COLOURS)
+    await t.page.emulateMedia({ colorScheme: 'light' })
+    await t.page.locator('#font-larger').click()
+    await t.page.waitForTimeout(500)
+    expect(t.session.colours).toHaveLength(3)
+    t.session.cut()
+    await until('the next connection', () => t.session.hellos.length === 2)
+    expect(t.session.colours).toEqual([LIGHT_COLOURS, DARK_COLOURS, LIGHT_COLOURS, LIGHT_COLOURS])
+  })
+
+  test('are not told by one who may only look', async () => {
+    await t.openLive('ro')
+    await t.page.emulateMedia({ colorScheme: 'dark' })
+    await t.page.waitForTimeout(300)
+    expect(t.session.colours).toHaveLength(1)
   })
 })
 

@@ -8,7 +8,7 @@ import {
   encodeClientHello,
   encodeJson,
 } from '@cliscale/contract'
-import type { Exit, Hello, ServerMessage, TerminalSize } from '@cliscale/contract'
+import type { Exit, Hello, Resize, ServerMessage, TerminalSize } from '@cliscale/contract'
 import { WebSocket } from 'ws'
 
 export interface ClientOptions {
@@ -61,7 +61,7 @@ export class TestViewer {
   type(text: string | Uint8Array): void {
     this.ws.send(encodeBytes(ClientType.input, Buffer.from(text)))
   }
-  resize(size: TerminalSize): void {
+  resize(size: Resize): void {
     this.ws.send(encodeJson(ClientType.resize, size))
   }
   ack(): void {

@@ -1,11 +1,13 @@
 import { beforeEach, describe, expect, test } from '@jest/globals'
 import {
   ACK_EVERY_BYTES,
+  DARK_COLOURS,
   encodeBytes,
   encodeJson,
   encodeSnapshot,
   type Exit,
   type Hello,
+  LIGHT_COLOURS,
   ServerType,
   type StatusMessage,
 } from '@cliscale/contract/terminal'
@@ -19,6 +21,7 @@ const LINK_USED: ViewerAnswer = { kind: 'refused', why: 'link_used' }
 const NO_ACCESS: ViewerAnswer = { kind: 'refused', why: 'no_access' }
 const UNREACHABLE: ViewerAnswer = { kind: 'unreachable' }
 const SIZE = { columns: 80, rows: 24 }
+const FIRST = JSON.stringify({ ...SIZE, colours: LIGHT_COLOURS, input: 'page' })
 const EXIT: Exit = {
   status: 'failed',
   reason: 'exit_nonzero',
@@ -119,6 +122,7 @@ describe('Connection', () => {
   let answers: { redeem: ViewerAnswer; find: ViewerAnswer }
   let connection: Connection
   let windowSize = SIZE
+  let colours = LIGHT_COLOURS
   const memory: { viewer: string | undefined } = { viewer: undefined }
 
   const settle = async (): Promise<void> => {
@@ -160,6 +164,7 @@ describe('Connection', () => {
       input: new InputStream({ name: 'page', onChange: () => {}, onDropped: () => {} }),
       clock,
       windowSize: () => windowSize,
+      colours: () => colours,
       onState: (state) => states.push(state),
       onMode: () => {},
       onDriver: () => {},
@@ -186,6 +191,7 @@ describe('Connection', () => {
     answers = { redeem: VIEWER, find: VIEWER }
     memory.viewer = undefined
     windowSize = SIZE
+    colours = LIGHT_COLOURS
   })
 
   describe('getting in', () => {
@@ -193,7 +199,7 @@ describe('Connection', () => {
       await begin('t')
       socket().onopen?.()
       expect(asked).toEqual(['redeem t', 'open v1'])
-      expect(socket().sent).toEqual(['{"columns":80,"rows":24,"input":"page"}'])
+      expect(socket().sent).toEqual([FIRST])
       expect(memory.viewer).toBe('v1')
     })
 
@@ -216,7 +222,20 @@ describe('Connection', () => {
       socket().onopen?.()
       windowSize = { columns: 60, rows: 20 }
       socket().hello()
-      expect(socket().sent).toEqual(['{"columns":80,"rows":24,"input":"page"}', '1{"columns":60,"rows":20}'])
+      expect(socket().sent).toEqual([FIRST, '1{"columns":60,"rows":20}'])
+    })
+
+    test('a page whose colours change tells them, at once or when it is attached', async () => {
+      await begin('t')
+      socket().onopen?.()
+      colours = DARK_COLOURS
+      connection.recolour()
+      expect(socket().sent).toEqual([FIRST])
+      socket().hello()
+      colours = LIGHT_COLOURS
+      connection.recolour()
+      const [dark, light] = [DARK_COLOURS, LIGHT_COLOURS].map((told) => `1${JSON.stringify({ colours: told })}`)
+      expect(socket().sent).toEqual([FIRST, dark, light])
     })
 
     test('a session that is not there is said, whatever is wrong with the link', async () => {
@@ -323,7 +342,8 @@ describe('Connection', () => {
       expect(states.at(-1)).toMatchObject({ kind: 'reconnecting', at: clock.now() + 250 })
       clock.advance(250)
       socket().onopen?.()
-      expect(socket().sent).toEqual(['{"columns":80,"rows":24,"epoch":"e","have":6,"input":"page"}'])
+      const resumed = { ...SIZE, colours, epoch: 'e', have: 6, input: 'page' }
+      expect(socket().sent).toEqual([JSON.stringify(resumed)])
       socket().hello({ seq: 6 })
       socket().data('!')
       expect(drawn).toEqual(['size 80x24', 'write héllo', 'size 80x24', 'write !'])
@@ -590,6 +610,7 @@ describe('Connection', () => {
       const before = socket().sent.length
       expect(connection.type(bytes)).toBe('unreachable')
       connection.resize({ columns: 1, rows: 1 })
+      connection.recolour()
       expect(socket().sent).toHaveLength(before)
     })
 
@@ -599,6 +620,7 @@ describe('Connection', () => {
       const before = socket().sent.length
       expect(connection.type(bytes)).toBe('unreachable')
       connection.resize({ columns: 1, rows: 1 })
+      connection.recolour()
       expect(socket().sent).toHaveLength(before)
     })
   })

@@ -10,8 +10,10 @@ import {
   type Hello,
   type InputProgress,
   type Mode,
+  type Resize,
   type ServerMessage,
   type StatusMessage,
+  type TerminalColours,
   type TerminalSize,
   TTY_PROTOCOL,
 } from '@cliscale/contract/terminal'
@@ -80,6 +82,8 @@ export interface ConnectionDeps {
   readonly clock: Clock
   /** The size that the window has room for now. */
   readonly windowSize: () => TerminalSize | undefined
+  /** What the terminal is drawn in now. */
+  readonly colours: () => TerminalColours
   readonly onState: (state: ConnectionState) => void
   readonly onMode: (mode: Mode) => void
   /** Whether this window decides the session's size; undefined: the server does not say. */
@@ -118,6 +122,7 @@ export class Connection {
   #drives: boolean | undefined
   /** The size that the first message named; it may have waited for long. */
   #toldSize: TerminalSize | undefined
+  #toldColours: TerminalColours | undefined
   #heardAt = 0
   #heartbeatMs: number | undefined = GATEWAY_HEARTBEAT_MS
   /** Losses by silence since the last heartbeat. */
@@ -193,7 +198,7 @@ export class Connection {
   /** Tells the session the size of a read-write viewer's window. */
   resize(size: TerminalSize): void {
     if (!this.writable) return
-    if (this.#plain === undefined) return this.#socket?.send(encodeJson(ClientType.resize, size))
+    if (this.#plain === undefined) return this.#sendResize(size)
     this.#plain.resize(size)
     this.#deps.screen.resize(size)
   }
@@ -202,7 +207,16 @@ export class Connection {
   takeSize(): void {
     const size = this.#deps.windowSize()
     if (!this.writable || this.#plain !== undefined || size === undefined) return
-    this.#socket?.send(encodeJson(ClientType.resize, { ...size, take: true }))
+    this.#sendResize({ ...size, take: true })
+  }
+
+  /** The terminal is drawn in other colours now: a program may want to know. */
+  recolour(): void {
+    if (this.writable && this.#plain === undefined) this.#sendResize({ colours: this.#deps.colours() })
+  }
+
+  #sendResize(resize: Resize): void {
+    this.#socket?.send(encodeJson(ClientType.resize, resize))
   }
 
   // --- getting in
@@ -259,8 +273,10 @@ export class Connection {
       if (socket.protocol === TTY_PROTOCOL) return this.#openPlain(socket)
       const drives = this.#drives === true ? { drives: true } : {}
       this.#toldSize = this.#deps.windowSize()
-      const input = this.#deps.input.name
-      socket.send(encodeClientHello({ ...this.#toldSize, ...this.#position.resume, ...drives, input }))
+      this.#toldColours = this.#deps.colours()
+      const { name: input } = this.#deps.input
+      const told = { ...this.#toldSize, colours: this.#toldColours }
+      socket.send(encodeClientHello({ ...told, ...this.#position.resume, ...drives, input }))
     }
     socket.onmessage = ({ data }) => {
       this.#heard()
@@ -494,6 +510,7 @@ export class Connection {
     this.#deps.screen.resize({ columns: hello.columns, rows: hello.rows })
     const size = this.#deps.windowSize()
     if (size !== undefined && !isSameSize(size, this.#toldSize)) this.resize(size)
+    if (this.#deps.colours() !== this.#toldColours) this.recolour()
     this.#showProgress()
   }
 

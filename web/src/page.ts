@@ -1,4 +1,6 @@
 import {
+  DARK_COLOURS,
+  LIGHT_COLOURS,
   TTY_PROTOCOL,
   V1_PROTOCOL,
   type Mode,
@@ -143,6 +145,7 @@ export class Page {
         clearTimeout: (timer) => clearTimeout(timer as number),
       },
       windowSize: () => this.#view.room,
+      colours: () => (this.#isDark() ? DARK_COLOURS : LIGHT_COLOURS),
       onState: (state) => this.#onState(state),
       onMode: (mode) => this.#setMode(mode),
       onDriver: (drives) => {
@@ -341,12 +344,16 @@ export class Page {
   #apply(settings: Settings): void {
     this.#settings = settings
     writeSettings(localStorageOrNone(), settings)
-    this.#showTheme()
+    if (this.#showTheme()) this.#connection.recolour()
     this.#view.applySettings(settings, this.#isDark())
   }
 
-  #showTheme(): void {
-    document.documentElement.dataset['theme'] = this.#isDark() ? 'dark' : 'light'
+  /** Whether it is another one than before. */
+  #showTheme(): boolean {
+    const { dataset } = document.documentElement
+    const before = dataset['theme']
+    dataset['theme'] = this.#isDark() ? 'dark' : 'light'
+    return dataset['theme'] !== before
   }
 
   #isDark(): boolean {

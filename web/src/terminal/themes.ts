@@ -1,58 +1,37 @@
 import type { ITheme } from '@xterm/xterm'
+import { DARK_COLOURS, LIGHT_COLOURS, type TerminalColours } from '@cliscale/contract/terminal'
+
+const NAMES = ['black', 'red', 'green', 'yellow', 'blue', 'magenta', 'cyan', 'white'] as const
+const BRIGHT_NAMES = [
+  'brightBlack',
+  'brightRed',
+  'brightGreen',
+  'brightYellow',
+  'brightBlue',
+  'brightMagenta',
+  'brightCyan',
+  'brightWhite',
+] as const
 
 /** Two quiet palettes; xterm.js lifts any text that stands out too little (minimumContrastRatio). */
-export const DARK: ITheme = {
-  background: '#12151b',
-  foreground: '#d5dae3',
-  cursor: '#8fb4ff',
-  cursorAccent: '#12151b',
+export const DARK = themeOf(DARK_COLOURS, {
   selectionBackground: '#34507c',
   selectionInactiveBackground: '#3d5f96',
   scrollbarSliderBackground: '#ffffff24',
   scrollbarSliderHoverBackground: '#ffffff3d',
   scrollbarSliderActiveBackground: '#ffffff52',
-  black: '#1d222b',
-  red: '#f07178',
-  green: '#8ccf7e',
-  yellow: '#e5c76b',
-  blue: '#71a7f5',
-  magenta: '#c792ea',
-  cyan: '#6cc9d3',
-  white: '#c8ced9',
-  brightBlack: '#6b7482',
-  brightRed: '#ff8f96',
-  brightGreen: '#a6e29a',
-  brightYellow: '#f4dc8f',
-  brightBlue: '#94bfff',
-  brightMagenta: '#dbb0f7',
-  brightCyan: '#8fe0e8',
-  brightWhite: '#f2f5fa',
-}
+})
 
-export const LIGHT: ITheme = {
-  background: '#fdfdfc',
-  foreground: '#24292f',
-  cursor: '#2f6feb',
-  cursorAccent: '#fdfdfc',
+export const LIGHT = themeOf(LIGHT_COLOURS, {
   selectionBackground: '#b6d2ff',
   selectionInactiveBackground: '#9cc3ff',
   scrollbarSliderBackground: '#00000024',
   scrollbarSliderHoverBackground: '#0000003d',
   scrollbarSliderActiveBackground: '#00000052',
-  black: '#24292f',
-  red: '#c4303b',
-  green: '#1a7a3c',
-  yellow: '#8a6100',
-  blue: '#1f5fcc',
-  magenta: '#8a3fc4',
-  cyan: '#0e7483',
-  white: '#6b7380',
-  brightBlack: '#59616c',
-  brightRed: '#d6404b',
-  brightGreen: '#22924a',
-  brightYellow: '#a17400',
-  brightBlue: '#3574e3',
-  brightMagenta: '#9d55d6',
-  brightCyan: '#148a9b',
-  brightWhite: '#454c56',
+})
+
+function themeOf({ foreground, background, cursor, palette }: TerminalColours, rest: ITheme): ITheme {
+  const names = [...NAMES, ...BRIGHT_NAMES]
+  const ansi = Object.fromEntries(names.map((name, index) => [name, palette[index]]))
+  return { foreground, background, cursor, cursorAccent: background, ...ansi, ...rest }
 }

@@ -12,6 +12,7 @@ interface Internals {
       readonly _parser: { readonly currentState: number }
       readonly _utf8Decoder: { readonly interim: Uint8Array }
       readonly _windowTitle: string
+      onColor(listener: (event: readonly RawColourRequest[]) => void): unknown
     }
     readonly _charsetService: { readonly glevel: number; readonly _charsets: (Record<string, string> | undefined)[] }
     readonly coreMouseService: { readonly activeEncoding: string }
@@ -21,6 +22,23 @@ interface Internals {
     }
     readonly buffer: { readonly scrollTop: number; readonly scrollBottom: number }
   }
+}
+
+interface RawColourRequest {
+  readonly type: number
+  readonly index?: number
+  readonly color?: readonly number[]
+}
+export interface ColourRequest extends Omit<RawColourRequest, 'type'> {
+  readonly type: 'report' | 'set' | 'restore' | undefined
+}
+const COLOUR_REQUESTS = ['report', 'set', 'restore'] as const
+
+/** Calls `listener` for what OSC 4, 10, 11, 12, 104, 110, 111 and 112 ask. Only in a browser xterm.js acts on it itself. */
+export function onColourRequest(terminal: Terminal, listener: (requests: readonly ColourRequest[]) => void): void {
+  internals(terminal)._inputHandler.onColor((event) =>
+    listener(event.map((request) => ({ ...request, type: COLOUR_REQUESTS[request.type] }))),
+  )
 }
 
 function internals(terminal: Terminal): Internals['_core'] {

@@ -1,8 +1,15 @@
-import type { TerminalSize } from '@cliscale/contract'
+import type { TerminalColours, TerminalSize } from '@cliscale/contract'
 
 /** What the screen's thread is asked, one at a time. Each gets one answer. */
 export type ScreenRequest =
-  | { readonly type: 'start'; readonly size: TerminalSize; readonly offset: number; readonly bytes: Uint8Array }
+  | {
+      readonly type: 'start'
+      readonly size: TerminalSize
+      readonly offset: number
+      readonly bytes: Uint8Array
+      /** What the program was told last. */
+      readonly colours: TerminalColours
+    }
   | {
       readonly type: 'parse'
       readonly offset: number
@@ -16,6 +23,8 @@ export type ScreenRequest =
   /** Output up to `offset` is left out: what hangs in the parser must not swallow what follows. */
   | { readonly type: 'skip'; readonly offset: number }
   | { readonly type: 'resize'; readonly size: TerminalSize }
+  /** The driver's page shows other colours; a program that wants to know is told. */
+  | { readonly type: 'colours'; readonly colours: TerminalColours }
   | { readonly type: 'snapshot'; readonly maxBytes: number }
 
 export interface ScreenAnswer {

@@ -5,6 +5,7 @@ import headless, { type Terminal } from '@xterm/headless'
 import type { TerminalSize } from '@cliscale/contract'
 import { guardTerminal } from '@cliscale/contract/terminal-guard'
 import { addAnswers } from './screen-answers.ts'
+import { ScreenColours } from './screen-colours.ts'
 import { droppedState, modesOf, pendingInput, reenter, writeSync } from './screen-internals.ts'
 import type { ScreenAnswer, ScreenRequest } from './screen-messages.ts'
 
@@ -24,6 +25,7 @@ export class ScreenTerminal {
   readonly #terminal: Terminal
   readonly #serializer = new SerializeAddon()
   readonly #cpuNow: () => number
+  readonly #colours: ScreenColours
   #answers: string | undefined
   #offset = 0
   /** Up to here nothing hangs in the middle of an escape sequence or a character. */
@@ -41,6 +43,7 @@ export class ScreenTerminal {
     }
     this.#terminal.onData(answer)
     addAnswers(this.#terminal, answer)
+    this.#colours = new ScreenColours(this.#terminal, answer)
     guardTerminal(this.#terminal)
   }
 
@@ -49,7 +52,7 @@ export class ScreenTerminal {
     const snapshot = this.#do(request)
     const answers = this.#answers ?? ''
     this.#answers = undefined
-    const modes = modesOf(this.#terminal, this.#serializer)
+    const modes = modesOf(this.#terminal, this.#serializer) + this.#colours.sequences
     return { cpuMs: this.#cpuNow() - start, offset: this.#offset, modes, answers, snapshot }
   }
 
@@ -57,6 +60,7 @@ export class ScreenTerminal {
     switch (request.type) {
       case 'start':
         this.#resize(request.size)
+        this.#colours.show(request.colours)
         for (let at = 0; at < request.bytes.length; at += SLICE_BYTES)
           writeSync(this.#terminal, request.bytes.subarray(at, at + SLICE_BYTES))
         this.#offset = this.#safe = request.offset
@@ -71,6 +75,10 @@ export class ScreenTerminal {
         return
       case 'resize':
         this.#resize(request.size)
+        return
+      case 'colours':
+        this.#answers = ''
+        this.#colours.show(request.colours)
         return
       case 'snapshot':
         return this.#snapshot(request.maxBytes)
@@ -113,7 +121,8 @@ export class ScreenTerminal {
       if (tail !== '') seq = this.#offset - pendingInput(this.#terminal).utf8Bytes
     }
     const size = { columns: this.#terminal.cols, rows: this.#terminal.rows }
-    return { seq, size, bytes: new TextEncoder().encode(text + droppedState(this.#terminal) + tail) }
+    const state = droppedState(this.#terminal) + this.#colours.sequences
+    return { seq, size, bytes: new TextEncoder().encode(text + state + tail) }
   }
 
   /** The screen with about as much of its scrollback as fits; undefined where not even the screen does. */

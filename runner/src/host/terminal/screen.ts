@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { TerminalSize } from '@cliscale/contract'
+import { isDeepStrictEqual } from 'node:util'
+import { DARK_COLOURS, type TerminalColours, type TerminalSize } from '@cliscale/contract'
 import { clearCatchUp, isCatchingUp, loadCheckpoint, markCatchUp, saveCheckpoint, type Snapshot } from './checkpoint.ts'
 import type { TerminalLimits } from './limits.ts'
 import type { OutputLog } from './output-log.ts'
@@ -62,6 +63,9 @@ export class Screen implements AsyncDisposable {
   #blankFrom: number | undefined
   #modes = ''
   #drawn: TerminalSize | undefined
+  #colours = DARK_COLOURS
+  /** Those that the thread knows, and with it the program. */
+  #toldColours = DARK_COLOURS
   #catchesUp = false
   /** False in the pause after a thread was lost. */
   #alive = true
@@ -94,6 +98,13 @@ export class Screen implements AsyncDisposable {
   /** Call when the log has grown or its size has changed. */
   poke(): void {
     this.#wake?.()
+  }
+
+  /** What a program that asks is told from now on; one that wants to know is told now. */
+  show(colours: TerminalColours): void {
+    if (isDeepStrictEqual(colours, this.#colours)) return
+    this.#colours = colours
+    this.poke()
   }
 
   /** Resolves when the screen lags by at most 1 MiB, or when plain text of that length would have been drawn. */
@@ -206,7 +217,13 @@ export class Screen implements AsyncDisposable {
     this.#budget = new ScreenBudget(limits.screenBudgetMs, () => performance.now())
     const size = this.#start?.size ?? log.read(this.#offset, 1)?.size ?? log.size
     const bytes = this.#start?.bytes ?? Buffer.from(this.#modes)
-    const answer = await thread.request({ type: 'start', size, offset: this.#offset, bytes: Uint8Array.from(bytes) })
+    const answer = await thread.request({
+      type: 'start',
+      size,
+      offset: this.#offset,
+      bytes: Uint8Array.from(bytes),
+      colours: this.#toldColours,
+    })
     this.#modes = answer.modes
     this.#drawn = size
     this.#start = undefined
@@ -222,6 +239,7 @@ export class Screen implements AsyncDisposable {
       await thread.request({ type: 'resize', size: log.size })
       return
     }
+    if (this.#toldColours !== this.#colours && this.#offset >= this.#answerFrom) return this.#tellColours(thread)
     const waitMs = this.#snapshotWaitMs()
     if (waitMs === 0) return this.#serveSnapshot(thread)
     if (this.#offset - this.#lastCheckpoint >= this.#options.limits.checkpointBytes) return this.#checkpoint(thread)
@@ -249,6 +267,13 @@ export class Screen implements AsyncDisposable {
     this.#reply(answer)
     if (!this.#budget?.spend(answer.offset - offset, answer.cpuMs))
       throw new ScreenLost('what the program prints takes too long to draw')
+  }
+
+  async #tellColours(thread: ScreenThread): Promise<void> {
+    this.#toldColours = this.#colours
+    const answer = await thread.request({ type: 'colours', colours: this.#colours })
+    this.#modes = answer.modes
+    this.#reply(answer)
   }
 
   #reply({ answers }: ScreenAnswer): void {

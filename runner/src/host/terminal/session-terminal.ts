@@ -57,7 +57,10 @@ class Terminal implements SessionTerminal {
       debounceMs: limits.resizeDebounceMs,
       graceMs: limits.driverGraceMs,
       apply: (size) => this.#resize(size),
-      onChange: () => this.#viewers.poke(),
+      onChange: () => {
+        this.#showColours()
+        this.#viewers.poke()
+      },
     })
     this.#viewers = new Viewers({
       log,
@@ -70,6 +73,7 @@ class Terminal implements SessionTerminal {
         if (interrupts) this.#viewers.catchUp()
       },
       onSize: (viewer, size, claim) => this.#driver.wants(viewer, size, claim),
+      onColours: () => this.#showColours(),
       isDriver: ({ viewer }) => viewer === this.#driver.viewer,
       onLeft: (viewer, event) => {
         this.#driver.left(viewer)
@@ -177,6 +181,12 @@ class Terminal implements SessionTerminal {
   #poke(): void {
     this.#screen.poke()
     this.#viewers.poke()
+  }
+
+  /** A driver that says nothing of its colours, or has left, changes nothing. */
+  #showColours(): void {
+    const colours = this.#viewers.findColours(this.#driver.viewer)
+    if (colours !== undefined) this.#screen.show(colours)
   }
 
   #mustBeOpen(): void {

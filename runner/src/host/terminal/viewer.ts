@@ -10,8 +10,10 @@ import {
   type Hello,
   mayInterrupt,
   type Mode,
+  parseColours,
   ServerType,
   type StatusMessage,
+  type TerminalColours,
   type TerminalSize,
   TTY_PROTOCOL,
   V1_PROTOCOL,
@@ -59,6 +61,8 @@ export interface ViewerDeps {
   /** A read-write viewer types; `interrupts`: a key that may interrupt the program. */
   readonly onTyped: (viewer: Viewer, interrupts: boolean) => void
   readonly onSize: (viewer: Viewer, size: TerminalSize, claim: Claim) => void
+  /** A read-write viewer shows other colours. */
+  readonly onColours: (viewer: Viewer) => void
   /** Whether this viewer's size rules. */
   readonly isDriver: (viewer: Viewer) => boolean
 }
@@ -75,6 +79,8 @@ export class Viewer {
   readonly protocol: ViewerProtocol
   /** Output bytes sent. */
   sentBytes = 0
+  /** What it shows; undefined where it has not said. */
+  colours: TerminalColours | undefined
   readonly #deps: ViewerDeps
   readonly #socket: WebSocket
   readonly #input: ViewerInput
@@ -250,6 +256,7 @@ export class Viewer {
       if (message.type !== 'hello') return this.close(CLOSE.protocolError, 'the first message must be JSON')
       this.#state = 'greeted'
       this.#wish = { epoch: message.value['epoch'], have: message.value['have'] }
+      this.#hearColours(message.value)
       this.#wantSize(message.value)
       this.#namesInput = this.mode === 'rw' && this.#input.nameStream(message.value['input'])
       return this.pump()
@@ -262,6 +269,7 @@ export class Viewer {
         if (this.#mayType(message.bytes)) this.#input.typeAt(message.at, message.bytes, message.ahead)
         return
       case 'resize':
+        this.#hearColours(message.value)
         return this.#wantSize(message.value)
       case 'pause':
         this.#paused = true
@@ -281,6 +289,13 @@ export class Viewer {
     if (this.mode !== 'rw' || this.#deps.log.exit) return false
     this.#deps.onTyped(this, bytes.length === 1 && mayInterrupt(bytes[0]!))
     return true
+  }
+
+  #hearColours(value: Readonly<Record<string, unknown>>): void {
+    const colours = this.protocol === V1_PROTOCOL && this.mode === 'rw' ? parseColours(value['colours']) : undefined
+    if (colours === undefined) return
+    this.colours = colours
+    this.#deps.onColours(this)
   }
 
   #wantSize(value: Readonly<Record<string, unknown>>): void {

@@ -1,5 +1,5 @@
 import type { WebSocket } from 'ws'
-import { type AttachClaims, CLOSE, type StatusMessage } from '@cliscale/contract'
+import { type AttachClaims, CLOSE, type StatusMessage, type TerminalColours } from '@cliscale/contract'
 import type { ViewerEvent } from '../terminal-types.ts'
 import { Viewer, type ViewerDeps } from './viewer.ts'
 
@@ -58,6 +58,11 @@ export class Viewers implements Disposable {
 
   onProgress(stream: string): void {
     for (const viewer of this.#viewers) viewer.onProgress(stream)
+  }
+
+  /** What a viewer's window shows; of several the one that was opened last. */
+  findColours(viewer: string | undefined): TerminalColours | undefined {
+    return [...this.#viewers].findLast((each) => each.viewer === viewer && each.colours)?.colours
   }
 
   /** Lets viewers send what is new, once in this turn of the event loop. */
