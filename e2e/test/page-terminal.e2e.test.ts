@@ -125,6 +125,40 @@ describePage('an attached page', (t) => {
   })
 })
 
+describePage('widths on the page', (t) => {
+  test('are those of the session host: Unicode 16, and emoji of several code points are two columns', async () => {
+    await t.openLive()
+    await t.drawn('ready')
+    // The hidden text field follows the cursor.
+    const cursorLeft = (): Promise<number> =>
+      t.page
+        .locator('.xterm-helper-textarea')
+        .evaluate((element) => Number.parseFloat((element as HTMLElement).style.left))
+    const cellWidth = (await cursorLeft()) / 'ready'.length
+    const samples = {
+      '🥲': 2,
+      '\u{1fae9}': 2,
+      '👨‍👩‍👧': 2,
+      '👍🏽': 2,
+      '🇩🇪': 2,
+      '❤️': 2,
+      '❤': 1,
+      'e\u0301': 1,
+      漢: 2,
+      '\u1112\u1161\u11ab': 2,
+    }
+    const seen: Record<string, number> = {}
+    for (const text of Object.keys(samples)) {
+      t.session.print(`\r\x1b[K${text}`)
+      await until(`${text} is drawn`, async () => (await t.savedOutput()).includes(text))
+      await until('the cursor is there', async () => (await cursorLeft()) > 0)
+      await t.page.waitForTimeout(100)
+      seen[text] = Math.round((await cursorLeft()) / cellWidth)
+    }
+    expect(seen).toEqual(samples)
+  })
+})
+
 describePage('the colours of the page', (t) => {
   /** What the page is drawn in, and what it told. */
   const shown = async (colours: TerminalColours): Promise<void> => {

@@ -1,6 +1,6 @@
-import { Unicode11Addon } from '@xterm/addon-unicode11'
 import headless, { type Terminal } from '@xterm/headless'
 import type { ServerMessage, TerminalSize } from '@cliscale/contract'
+import { useUnicode16 } from '@cliscale/contract/terminal-widths'
 
 /** A terminal like the page's, without a display, fed with what a viewer was sent. */
 export class TestEmulator implements Disposable {
@@ -17,8 +17,7 @@ export class TestEmulator implements Disposable {
       allowProposedApi: true,
       logLevel: 'off',
     })
-    this.terminal.loadAddon(new Unicode11Addon())
-    this.terminal.unicode.activeVersion = '11'
+    useUnicode16(this.terminal)
     this.terminal.onData((data) => this.answers.push(data))
   }
 

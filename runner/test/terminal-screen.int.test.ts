@@ -68,6 +68,9 @@ describe('a late viewer', () => {
     'a scroll region in origin mode': '\x1b[2J\x1b[5;20r\x1b[?6h\x1b[3;4Hinside',
     'line drawing characters': '\x1b(0lqqk\r\n',
     'colours that go on': '\x1b[1;7;32mgreen ',
+    'characters new in Unicode 16, families, tones, flags, keys and hearts, side by side and at the edge':
+      '🥲\u{1fae9}👨‍👩‍👧👍🏽🇩🇪🇫🇷1️⃣❤️❤e\u0301漢\u1112\u1161\u11abकि|\r\n' +
+      `${'x'.repeat(119)}❤️👨‍👩‍👧\r\n${'x'.repeat(119)}🇩🇪\r\n${'🇩🇪❤️'.repeat(40)}`,
     'a line that ends at the last column': 'x'.repeat(120),
   }
   for (const [name, state] of Object.entries(STATES)) {

@@ -1,8 +1,8 @@
 import { FitAddon } from '@xterm/addon-fit'
 import { SearchAddon } from '@xterm/addon-search'
-import { Unicode11Addon } from '@xterm/addon-unicode11'
 import { Terminal } from '@xterm/xterm'
 import { guardTerminal } from '@cliscale/contract/terminal-guard'
+import { useUnicode16 } from '@cliscale/contract/terminal-widths'
 import { DEFAULT_SIZE, type Mode, type TerminalSize } from '@cliscale/contract/terminal'
 import { encodeBinary, encodeText } from '../input.ts'
 import { cleanPaste } from '../paste.ts'
@@ -66,8 +66,7 @@ export class TerminalView {
     this.queue = new ScreenQueue(this.#port(), (callback, ms) => setTimeout(callback, ms))
     this.terminal.loadAddon(this.#fit)
     this.terminal.loadAddon(this.search)
-    this.terminal.loadAddon(new Unicode11Addon())
-    this.terminal.unicode.activeVersion = '11'
+    useUnicode16(this.terminal)
     const filter = swallowQueries(this.terminal, () => !this.#answersQueries)
     guardTerminal(this.terminal, { yieldMs: YIELD_MS })
     const send = (data: string, encode: (data: string) => Uint8Array): void => {

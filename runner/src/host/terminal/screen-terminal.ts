@@ -1,9 +1,9 @@
 import { SerializeAddon } from '@xterm/addon-serialize'
-import { Unicode11Addon } from '@xterm/addon-unicode11'
 // Node's lexer does not find the names of this CommonJS bundle: only the default import has them.
 import headless, { type Terminal } from '@xterm/headless'
 import type { TerminalSize } from '@cliscale/contract'
 import { guardTerminal } from '@cliscale/contract/terminal-guard'
+import { useUnicode16 } from '@cliscale/contract/terminal-widths'
 import { addAnswers } from './screen-answers.ts'
 import { ScreenColours } from './screen-colours.ts'
 import { droppedState, modesOf, pendingInput, reenter, writeSync } from './screen-internals.ts'
@@ -35,8 +35,7 @@ export class ScreenTerminal {
   constructor(cpuNow: () => number) {
     this.#cpuNow = cpuNow
     this.#terminal = new headless.Terminal({ scrollback: SCROLLBACK_LINES, allowProposedApi: true, logLevel: 'off' })
-    this.#terminal.loadAddon(new Unicode11Addon())
-    this.#terminal.unicode.activeVersion = '11'
+    useUnicode16(this.#terminal)
     this.#terminal.loadAddon(this.#serializer)
     const answer = (text: string): void => {
       if (this.#answers !== undefined && this.#answers.length < MAX_ANSWER_UNITS) this.#answers += text
