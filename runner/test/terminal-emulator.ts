@@ -1,4 +1,4 @@
-import headless, { type Terminal } from '@xterm/headless'
+import headless, { type IBufferCell, type Terminal } from '@xterm/headless'
 import type { ServerMessage, TerminalSize } from '@cliscale/contract'
 import { useUnicode16 } from '@cliscale/contract/terminal-widths'
 
@@ -61,7 +61,7 @@ export class TestEmulator implements Disposable {
   }
 
   /** Lines of screen and scrollback with the cursor and the modes that a person would notice. */
-  picture(): unknown {
+  picture(withLinks = true): unknown {
     const { terminal } = this
     const buffer = terminal.buffer.active
     const cell = buffer.getNullCell()
@@ -71,7 +71,8 @@ export class TestEmulator implements Disposable {
       let colours = ''
       for (let x = 0; x < terminal.cols; x++) {
         const c = line?.getCell(x, cell)
-        if (c && c.getChars() !== '') colours += `${c.getFgColor()}${c.isBold() ? 'b' : ''}${c.isInverse() ? 'i' : ''},`
+        if (!c || c.getChars() === '') continue
+        colours += `${c.getFgColor()}${c.isBold() ? 'b' : ''}${c.isInverse() ? 'i' : ''}${this.#underline(c, withLinks)},`
       }
       lines.push(`${line?.translateToString(true) ?? ''}|${colours}`)
     }
@@ -90,6 +91,19 @@ export class TestEmulator implements Disposable {
     }
   }
 
+  /** Its style, colour and link, as far as it has any. */
+  #underline(cell: IBufferCell, withLinks: boolean): string {
+    const { bg, extended } = cell as unknown as RawCell
+    if ((bg & HAS_EXTENDED) === 0) return ''
+    // Of a place in the palette xterm.js keeps what an earlier colour left in the other bits.
+    const isPalette = (extended.underlineColor & 0x3000000) === 0x2000000
+    const colour = extended.underlineColor & (isPalette ? 0x20000ff : 0x3ffffff)
+    const underline = `u${(extended._ext >>> 26) & 7}:${colour.toString(16)}`
+    if (!withLinks || extended.urlId === 0) return underline
+    const link = this.#core._oscLinkService.getLinkData(extended.urlId)
+    return `${underline}:${link?.id ?? ''}:${link?.uri ?? ''}`
+  }
+
   get #core() {
     return (this.terminal as unknown as { _core: Internals })._core
   }
@@ -99,7 +113,14 @@ export class TestEmulator implements Disposable {
   }
 }
 
+/** Whether a cell has more than text, colours and flags. */
+const HAS_EXTENDED = 0x10000000
+interface RawCell {
+  readonly bg: number
+  readonly extended: { readonly urlId: number; readonly underlineColor: number; readonly _ext: number }
+}
 interface Internals {
+  _oscLinkService: { getLinkData(id: number): { id?: string; uri: string } | undefined }
   coreService: { isCursorHidden: boolean; decPrivateModes: { cursorStyle?: string } }
   coreMouseService: { activeEncoding: string }
   _inputHandler: { _windowTitle: string }

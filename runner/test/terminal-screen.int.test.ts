@@ -71,6 +71,15 @@ describe('a late viewer', () => {
     'characters new in Unicode 16, families, tones, flags, keys and hearts, side by side and at the edge':
       '🥲\u{1fae9}👨‍👩‍👧👍🏽🇩🇪🇫🇷1️⃣❤️❤e\u0301漢\u1112\u1161\u11abकि|\r\n' +
       `${'x'.repeat(119)}❤️👨‍👩‍👧\r\n${'x'.repeat(119)}🇩🇪\r\n${'🇩🇪❤️'.repeat(40)}`,
+    'underlines of all kinds, and those that go on':
+      '\x1b[4mone\x1b[4:2m two\x1b[4:3;58;2;255;0;1m red waves\x1b[38;5;9m red text\x1b[24m none\x1b[4m line\x1b[0m\r\n' +
+      '\x1b[4:4;58;5;12mdots\x1b[m plain \x1b[1;3;7;9;53;48;5;3;4:5;58;5;200mdashes 漢字\x1b[0;4mline\x1b[0m\x1b[5X\x1b[5C|\r\n' +
+      '\x1b[21;58;2;1;2;3mand on\x1b[24m ',
+    'links with and without an id, over lines, with other colours inside, and one that goes on':
+      '\x1b]8;;https://a.example/?q=1;2\x1b\\link\x1b]8;;\x1b\\ \x1b[4:3;31m\x1b]8;id=x;http://b.example\x07red\x1b[32;58;5;3m green\x1b[0m 漢\x1b]8;;\x07\r\n' +
+      `\x1b]8;id=y;http://c.example\x07${'over lines '.repeat(20)}\x1b]8;;\x07\r\n\x1b]8;;http://d.example\x07goes\x1b[2Con`,
+    'flags and tones that were printed apart':
+      '🇩🇪\x1b[5;5H🇩\x1b[5;6H🇪\x1b[6;1H👍\x1b[6;3H🏽x\x1b[7;1H👩\u200d\x1b[7;3H🚀|',
     'a line that ends at the last column': 'x'.repeat(120),
   }
   for (const [name, state] of Object.entries(STATES)) {

@@ -1,5 +1,5 @@
 import type { SerializeAddon } from '@xterm/addon-serialize'
-import type { Terminal } from '@xterm/headless'
+import type { IBufferCell, Terminal } from '@xterm/headless'
 
 /**
  * What @xterm/headless 6.0.0 knows and does not publish, and what addon-serialize 0.14 therefore drops. The version is
@@ -12,8 +12,11 @@ interface Internals {
       readonly _parser: { readonly currentState: number }
       readonly _utf8Decoder: { readonly interim: Uint8Array }
       readonly _windowTitle: string
+      readonly _curAttrData: FullCell
       onColor(listener: (event: readonly RawColourRequest[]) => void): unknown
     }
+    readonly buffers: { readonly normal: RawBuffer; readonly alt: RawBuffer }
+    readonly _oscLinkService: { getLinkData(id: number): Link | undefined }
     readonly _charsetService: { readonly glevel: number; readonly _charsets: (Record<string, string> | undefined)[] }
     readonly coreMouseService: { readonly activeEncoding: string }
     readonly coreService: {
@@ -22,6 +25,40 @@ interface Internals {
     }
     readonly buffer: { readonly scrollTop: number; readonly scrollBottom: number }
   }
+}
+
+interface RawLine {
+  readonly _extendedAttrs: Readonly<Record<number, { readonly urlId: number } | undefined>>
+}
+interface RawBuffer {
+  readonly lines: { readonly length: number; get(row: number): RawLine | undefined }
+}
+interface Link {
+  readonly id?: string
+  readonly uri: string
+}
+
+/** A cell; the declared type leaves out what is not drawn by the serializer either. */
+export interface FullCell extends IBufferCell {
+  readonly fg: number
+  readonly bg: number
+  readonly extended: { readonly urlId: number; readonly underlineColor: number; readonly _ext: number }
+  hasExtendedAttrs(): number
+}
+
+export function findLink(terminal: Terminal, urlId: number): Link | undefined {
+  return internals(terminal)._oscLinkService.getLinkData(urlId)
+}
+
+/** What cells of a line have beside text, colours and flags, by their columns; may hold what is no longer there. */
+export function extendedLines(terminal: Terminal, type: 'normal' | 'alternate'): RawBuffer['lines'] {
+  const { normal, alt } = internals(terminal).buffers
+  return (type === 'normal' ? normal : alt).lines
+}
+
+/** The attributes of what is printed next. */
+export function currentAttributes(terminal: Terminal): FullCell {
+  return internals(terminal)._inputHandler._curAttrData
 }
 
 interface RawColourRequest {

@@ -5,6 +5,7 @@ import type { TerminalSize } from '@cliscale/contract'
 import { guardTerminal } from '@cliscale/contract/terminal-guard'
 import { useUnicode16 } from '@cliscale/contract/terminal-widths'
 import { addAnswers } from './screen-answers.ts'
+import { droppedAttributes, withWholeCells } from './screen-cells.ts'
 import { ScreenColours } from './screen-colours.ts'
 import { droppedState, modesOf, pendingInput, reenter, writeSync } from './screen-internals.ts'
 import type { ScreenAnswer, ScreenRequest } from './screen-messages.ts'
@@ -36,7 +37,8 @@ export class ScreenTerminal {
     this.#cpuNow = cpuNow
     this.#terminal = new headless.Terminal({ scrollback: SCROLLBACK_LINES, allowProposedApi: true, logLevel: 'off' })
     useUnicode16(this.#terminal)
-    this.#terminal.loadAddon(this.#serializer)
+    // It takes the browser's terminal for granted, and uses what both have.
+    this.#serializer.activate(withWholeCells(this.#terminal) as never)
     const answer = (text: string): void => {
       if (this.#answers !== undefined && this.#answers.length < MAX_ANSWER_UNITS) this.#answers += text
     }
@@ -120,7 +122,7 @@ export class ScreenTerminal {
       if (tail !== '') seq = this.#offset - pendingInput(this.#terminal).utf8Bytes
     }
     const size = { columns: this.#terminal.cols, rows: this.#terminal.rows }
-    const state = droppedState(this.#terminal) + this.#colours.sequences
+    const state = droppedAttributes(this.#terminal) + droppedState(this.#terminal) + this.#colours.sequences
     return { seq, size, bytes: new TextEncoder().encode(text + state + tail) }
   }
 

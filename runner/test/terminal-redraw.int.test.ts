@@ -1,0 +1,118 @@
+import { expect, test } from '@jest/globals'
+import { DARK_COLOURS } from '@cliscale/contract'
+import { ScreenTerminal } from '../src/host/terminal/screen-terminal.ts'
+import { TestEmulator } from './terminal-emulator.ts'
+
+const SIZE = { columns: 40, rows: 12 }
+const FUZZ_MS = Number(process.env['CLISCALE_FUZZ_SECONDS'] ?? 1.5) * 1000
+
+/** Pieces of output whose every combination a snapshot has to draw again. */
+const PIECES: readonly string[] = [
+  [
+    'text',
+    'x',
+    ' ',
+    '漢',
+    'e\u0301',
+    '🥲',
+    '👨‍👩‍👧',
+    '👍🏽',
+    '🏽',
+    '🇩🇪',
+    '🇩',
+    '❤️',
+    '❤',
+    '\u200d',
+    '🚀',
+    '1️⃣',
+    '\ufe0f',
+    'कि',
+  ],
+  [
+    '\x1b[0m',
+    '\x1b[4m',
+    '\x1b[24m',
+    '\x1b[21m',
+    '\x1b[4:3m',
+    '\x1b[4:5m',
+    '\x1b[58;5;9m',
+    '\x1b[58;2;1;2;3m',
+    '\x1b[59m',
+  ],
+  ['\x1b[31m', '\x1b[38;2;9;8;7m', '\x1b[44m', '\x1b[49m', '\x1b[1;7m', '\x1b[27m', '\x1b[3;9m'],
+  [
+    '\x1b]8;;http://a/\x07',
+    '\x1b]8;id=1;http://b/;x\x07',
+    '\x1b]8;;\x07',
+    '\r\n',
+    '\x1b[K',
+    '\x1b[2X',
+    '\x1b[3C',
+    '\x1b[2D',
+  ],
+  ['\x1b[H', '\x1b[5;9H', '\x1b[A', '\x1b[2@', '\x1b[P', '\x1b[L', '\t'],
+].flat()
+
+/** Park and Miller's generator: a seed says what failed. */
+function random(seed: number): (below: number) => number {
+  let state = seed
+  return (below) => {
+    state = (state * 48_271) % 2_147_483_647
+    return state % below
+  }
+}
+
+function snapshotOf(output: string): Uint8Array {
+  const screen = new ScreenTerminal(() => performance.now())
+  screen.handle({ type: 'start', size: SIZE, offset: 0, bytes: new Uint8Array(0), colours: DARK_COLOURS })
+  const bytes = Buffer.from(output)
+  screen.handle({ type: 'parse', offset: 0, size: SIZE, bytes, answering: false, budgetMs: 60_000 })
+  return screen.handle({ type: 'snapshot', maxBytes: 2 ** 21 }).snapshot?.bytes ?? new Uint8Array(0)
+}
+
+async function pictureOf(bytes: Uint8Array | string): Promise<unknown> {
+  using emulator = new TestEmulator(SIZE)
+  emulator.write(bytes)
+  await emulator.settled()
+  return emulator.picture()
+}
+
+test('a snapshot of any underlines, links and emoji draws them as they were, and goes on with them', async () => {
+  const end = performance.now() + FUZZ_MS
+  for (let seed = 1; performance.now() < end || seed < 50; seed++) {
+    const next = random(seed)
+    // Back from behind the last column: the addon cannot put the cursor there again once it has left.
+    const output = `${Array.from({ length: 150 }, () => PIECES[next(PIECES.length)]).join('')}\r`
+    const redrawn = Buffer.concat([snapshotOf(output), Buffer.from('on\r\n')])
+    expect({ seed, picture: await pictureOf(redrawn) }).toEqual({ seed, picture: await pictureOf(`${output}on\r\n`) })
+  }
+})
+
+test('a snapshot brings the colours that the program set, and the wish to be told of others', () => {
+  const text = Buffer.from(snapshotOf('\x1b]11;#300\x07\x1b]4;1;#abc\x07\x1b[?2031hx')).toString()
+  expect(text).toContain('\x1b]11;rgb:3030/0000/0000\x1b\\')
+  expect(text).toContain('\x1b]4;1;rgb:a0a0/b0b0/c0c0\x1b\\')
+  expect(text.endsWith('\x1b[?2031h')).toBe(true)
+  expect(Buffer.from(snapshotOf('x')).toString()).toBe('x')
+})
+
+/** One address in each cell, and each cell of another colour, so that it would have to be drawn each time. */
+const MANY: Readonly<Record<string, string>> = {
+  'two links of 8,000 characters in turn': Array.from(
+    { length: 1_500 },
+    (_, i) => `\x1b]8;;http://x/${'ab'[i % 2]?.repeat(8_000)}\x07l`,
+  ).join(''),
+  'one link of 8,000 characters in many colours': `\x1b]8;;http://x/${'a'.repeat(8_000)}\x07${Array.from({ length: 100_000 }, (_, i) => `\x1b[3${i % 8}ml`).join('')}`,
+  '150,000 links': Array.from({ length: 150_000 }, (_, i) => `\x1b]8;;http://example.com/${i}\x07l`).join(''),
+}
+
+for (const [name, output] of Object.entries(MANY)) {
+  test(`a snapshot of ${name} has a bounded number of addresses, of the newest lines`, () => {
+    const text = Buffer.from(snapshotOf(output)).toString()
+    const addresses = text.match(/\]8;;http[^\x1b]+/g) ?? []
+    expect(text.length).toBeLessThan(2 ** 21)
+    expect(addresses.length).toBeGreaterThan(0)
+    expect(addresses.join('').length).toBeLessThan(600 * 1024)
+    if (name.startsWith('150')) expect(addresses.at(-1)).toBe(']8;;http://example.com/149999')
+  })
+}
