@@ -131,6 +131,4 @@ export const CLOSE = {
   restart: 1012,
   token: 4401,
   sessionGone: 4404,
-  idle: 4408,
-  takenOver: 4409,
 } as const

@@ -5,7 +5,7 @@ import type { Refusal } from './viewer-api.ts'
 export type DropCause = 'network' | 'silence' | 'restart' | 'server'
 
 /** Why the page does not connect any more by itself. The first four come from the viewer's check. */
-export type Stop = Refusal | 'revoked' | 'gone' | 'idle' | 'taken_over' | 'protocol' | 'program_over'
+export type Stop = Refusal | 'revoked' | 'gone' | 'protocol' | 'program_over'
 
 /**
  * What the page knows about its connection.
@@ -28,5 +28,5 @@ export type ConnectionState =
 
 /** Whether the button "connect again" can help. */
 export function canResume(why: Stop): boolean {
-  return why === 'idle' || why === 'taken_over' || why === 'protocol' || why === 'program_over'
+  return why === 'protocol' || why === 'program_over'
 }

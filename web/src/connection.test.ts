@@ -292,22 +292,11 @@ describe('Connection', () => {
       expect(states.at(-1)).toMatchObject({ kind: 'ended', exit: { status: 'failed', exitCode: null } })
     })
 
-    test.each([
-      [4404, 'gone'],
-      [4408, 'idle'],
-      [4409, 'taken_over'],
-    ])('close %i stops as %s', async (code, why) => {
+    test('a session that is gone stops the page', async () => {
       await attach()
-      socket().onclose?.({ code })
-      expect(states.at(-1)).toEqual({ kind: 'stopped', why })
+      socket().onclose?.({ code: 4404 })
+      expect(states.at(-1)).toEqual({ kind: 'stopped', why: 'gone' })
       expect(clock.pending).toBe(0)
-    })
-
-    test('a person can go on after a pause', async () => {
-      await attach()
-      socket().onclose?.({ code: 4408 })
-      connection.resume()
-      expect(sockets).toHaveLength(2)
     })
 
     test('a viewer who was put out is told, and does not come back', async () => {

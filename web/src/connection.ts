@@ -364,8 +364,6 @@ export class Connection {
     const status = this.#status
     if (this.#state.kind === 'ended') return
     if (code === CLOSE.token) return void this.#check('revoked')
-    if (code === CLOSE.idle) return this.#stop('idle')
-    if (code === CLOSE.takenOver) return this.#stop('taken_over')
     if (status !== undefined && isFinal(status.status) && (code === CLOSE.normal || code === CLOSE.sessionGone)) {
       return this.#end(exitOf(status))
     }

@@ -22,8 +22,6 @@ const STOP_WORDS: Readonly<Record<Stop, string>> = {
   revoked: 'no access',
   not_found: 'no such session',
   gone: 'session gone',
-  idle: 'paused',
-  taken_over: 'opened elsewhere',
   protocol: 'cannot be shown',
   program_over: 'program ended',
 }
@@ -159,12 +157,6 @@ const STOP_HELP: Readonly<Record<Stop, Omit<StopHelp, 'offersResume'>>> = {
   gone: {
     headline: 'This session is gone',
     body: 'Its record and its output are no longer kept.',
-    offersLink: false,
-  },
-  idle: { headline: 'Paused', body: 'Nothing happened here for a long time. The session goes on.', offersLink: false },
-  taken_over: {
-    headline: 'Opened elsewhere',
-    body: 'This terminal was taken over by another window. The session goes on.',
     offersLink: false,
   },
   protocol: {
