@@ -1,5 +1,6 @@
 export * from './api.ts'
 export * from './errors.ts'
+export * from './exit-line.ts'
 export * from './internal.ts'
 export * from './limits.ts'
 export * from './session.ts'

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import net, { type Socket } from 'node:net'
 import type { TestDatabase } from '@cliscale/test-kit'
+import { createMetrics } from '@cliscale/service-kit/metrics'
 import { closeFrame, binaryFrame } from '../src/attach/frames.ts'
 import {
   createDatabase,
@@ -393,7 +394,8 @@ describe('a viewer', () => {
   })
 
   test('that floods a pod which does not read, and resets, is noticed', async () => {
-    await using stuck = await Rig.start(database, keys, { limits: { ...FAST, stallMs: 500 } })
+    const metrics = createMetrics()
+    await using stuck = await Rig.start(database, keys, { metrics, limits: { ...FAST, stallMs: 500 } })
     await using pod = await rawPod((socket) => {
       socket.once('data', (head) => {
         socket.pause()
@@ -408,6 +410,7 @@ describe('a viewer', () => {
     inbox.socket.terminate()
     expect(stuck.gateway.stats().open.spliced).toBe(1)
     await until(() => stuck.gateway.stats().open.spliced === 0)
+    expect((await metrics.expose()).text).toContain('cliscale_ws_closed_total{cause="stalled"} 1')
   })
 
   test('that pastes into a pod which does not read waits as long as the pod speaks', async () => {

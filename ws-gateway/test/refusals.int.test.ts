@@ -165,6 +165,7 @@ describe('a token', () => {
   test('of a session whose image has its own ttyd needs the protocol tty', async () => {
     const sid = await rig.seed({ kind: 'ttyd', podUid: null })
     expect(await refusal(rig, sid, await rig.token(sid))).toBe('400 bad_request')
+    expect(await rowsOf(sid)).toBe(1)
   })
 
   test('of 20 kB is refused before it is parsed', async () => {

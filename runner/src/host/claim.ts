@@ -41,7 +41,7 @@ export async function claimSession(options: ClaimOptions): Promise<ClaimResponse
         logger.info({ status }, 'the claim was refused')
         return undefined
       }
-      if (status !== 409) logger.warn({ status }, 'the claim was not answered')
+      if (status !== 409) logger.warn({ status }, 'the claim failed')
       else if (!toldOfOther) logger.info('another launch holds the session')
       toldOfOther ||= status === 409
     } catch (error) {

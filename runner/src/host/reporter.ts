@@ -133,7 +133,7 @@ export class Reporter {
         const credential = this.options.credential()
         const answer = await client.call({ ...call, method: 'POST', path, credential, signal })
         if (answer.status >= 200 && answer.status < 300) return answer
-        logger.warn({ status: answer.status, report: call.path }, 'a report was not taken')
+        logger.warn({ status: answer.status, report: call.path }, 'a report was refused')
         if (await this.isFinal(answer.status)) return undefined
       } catch (error) {
         signal.throwIfAborted()

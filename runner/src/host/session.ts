@@ -148,7 +148,7 @@ export class Session {
         return link
       } catch (error) {
         if (!(error instanceof WorkUnreachable)) throw error
-        if (attempt === 0) logger.info({ kind: error.kind }, 'work is not reached yet')
+        if (attempt === 0) logger.info({ kind: error.kind }, 'work cannot be reached yet')
         if (error.kind === 'refused' || this.patience.isOver) return undefined
         if (error.kind === 'broken' && ++this.faults >= MAX_FAULTS) return undefined
         failingSinceMs[error.kind] ??= Date.now()

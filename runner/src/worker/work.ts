@@ -219,7 +219,7 @@ export class Work {
     const { logger } = this.options
     void this.runOrder(this.order!)
       .catch((err: unknown): Ended => {
-        logger.error({ code: (err as NodeJS.ErrnoException).code }, 'the order could not be run')
+        logger.error({ code: (err as NodeJS.ErrnoException).code }, 'the work order could not be run')
         return this.notStarted('command', err)
       })
       .then((exit) => {

@@ -156,7 +156,7 @@ export class Attachment {
 
   #afterFailedDial(why: string): void {
     if (this.#dialHint === undefined)
-      this.#deps.logger.info({ sessionId: this.#session.id, why }, 'pod did not answer; waiting')
+      this.#deps.logger.info({ sessionId: this.#session.id, why }, 'the pod does not respond; waiting')
     // So does a session host answer that has no place; ttyd never does.
     this.#dialHint = why === '503' ? 'full' : 'silent'
     this.#state = 'waiting'

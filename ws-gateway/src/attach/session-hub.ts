@@ -72,7 +72,7 @@ export class SessionHub implements AsyncDisposable {
         for (const id of ids) for (const tell of this.#watchers.get(id) ?? []) tell(states.get(id))
       }
     } catch (err) {
-      this.#deps.logger.warn({ code: (err as { code?: string }).code }, 'sessions that are waited for cannot be read')
+      this.#deps.logger.warn({ code: (err as { code?: string }).code }, 'the awaited sessions cannot be read')
     } finally {
       this.#isAsking = false
     }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { decodeServerMessage } from '@cliscale/contract'
+import { decodeServerMessage, exitLine } from '@cliscale/contract'
 import type { SessionState } from '../store.ts'
 import { chooseProtocol, exitFrame, exitOf, statusFrame, statusOf } from './speaker.ts'
 
@@ -58,7 +58,17 @@ describe('an exit', () => {
     const exit = exitOf(failed)
     expect(exit).toMatchObject({ status: 'failed', reason: 'exit_nonzero', exitCode: 3, durationMs: 2500 })
     expect(decodeServerMessage(body(exitFrame('cliscale.v1', exit)))).toEqual({ type: 'exit', exit })
-    expect(body(exitFrame('tty', exit)).toString()).toContain('failed (exit code 3): The command ended with')
+    expect(body(exitFrame('tty', exit)).toString()).toBe(`0${exitLine(exit)}`)
+  })
+
+  test('takes no control characters of a session into a terminal', () => {
+    const detail = 'a\x1b[2Jb\u009b31mc'
+    const sent = { ...state, status: 'failed', reason: 'internal', detail } as const
+    const lines = [exitFrame('tty', exitOf(sent)), statusFrame('tty', statusOf(sent), 0)]
+    for (const line of lines) {
+      expect(body(line).toString()).toContain('a [2Jb 31mc')
+      expect(body(line).toString()).not.toMatch(/\x1b\[2J|\u009b/)
+    }
   })
 
   test('for a reason that only a newer controller knows still says how it ended', () => {

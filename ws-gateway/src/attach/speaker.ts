@@ -3,8 +3,8 @@ import {
   encodeBytes,
   encodeJson,
   type Exit,
+  exitLine,
   factsOf,
-  isFinal,
   ServerType,
   type StatusMessage,
   TTY_PROTOCOL,
@@ -54,9 +54,9 @@ export function exitOf(state: SessionState): Exit {
 
 const encoder = new TextEncoder()
 
-/** A line of the gateway's own, dimmed, so that nobody takes it for the program's. */
+/** A line of the gateway's own, dimmed, so that nobody takes it for the program's. It may quote what a session sent. */
 export function noteLine(text: string): Uint8Array {
-  return encoder.encode(`\x1b[2m[cliscale] ${text}\x1b[0m\r\n`)
+  return encoder.encode(`\x1b[2m[cliscale] ${text.replace(/\p{C}/gu, ' ')}\x1b[0m\r\n`)
 }
 
 /** A line of the gateway's own on a `tty` terminal, where the cursor may stand anywhere. */
@@ -75,8 +75,5 @@ export function statusFrame(protocol: Protocol, status: StatusMessage, now: numb
 /** How it ended as a frame: EXIT on `cliscale.v1`, a line on `tty`. */
 export function exitFrame(protocol: Protocol, exit: Exit): Buffer {
   if (protocol === V1_PROTOCOL) return binaryFrame(encodeJson(ServerType.exit, exit))
-  const how = exit.signal ?? (exit.exitCode === null ? null : `exit code ${exit.exitCode}`)
-  const why = exit.detail ?? exit.hint
-  const verb = isFinal(exit.status) ? exit.status : 'ended'
-  return lineFrame(`${verb}${how === null ? '' : ` (${how})`}${why === null ? '' : `: ${why}`}`)
+  return binaryFrame(encodeBytes(ServerType.data, encoder.encode(exitLine(exit))))
 }

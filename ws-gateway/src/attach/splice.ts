@@ -1,14 +1,14 @@
 import type { Socket } from 'node:net'
 
-/** Which side began to leave; `neither`: the splice was ended from outside. */
-export type SpliceEnd = 'client' | 'pod' | 'neither'
+/** Which side began to leave; `stalled`: the pod took nothing and said nothing for too long. */
+export type SpliceEnd = 'client' | 'pod' | 'stalled'
 
 export interface SpliceOptions {
   /** After one side has ended, how long the other may take to be done, in milliseconds. */
   readonly lingerMs: number
   /** How long a pod may refuse to take what its client sent, and say nothing itself, in milliseconds. */
   readonly stallMs: number
-  /** Both sockets are closed; `cause` says which side began. */
+  /** Both sockets are closed; `cause` says why. */
   readonly onClosed: (cause: SpliceEnd) => void
 }
 
@@ -55,13 +55,18 @@ export function splice(client: Socket, pod: Socket, options: SpliceOptions): { e
     if (!client.closed || !pod.closed) return
     clearTimeout(linger)
     clearTimeout(stall)
-    options.onClosed(cause ?? 'neither')
+    // Both had left before there was a splice: nobody watched who was first.
+    options.onClosed(cause ?? 'client')
   }
   connect(client, pod, 'client')
   connect(pod, client, 'pod')
   // A client that is not read cannot be seen to leave. One that waits this long for a pod that is silent (a session host
   // has a heartbeat) waits for a stuck one; a program that does not read what is pasted is no fault of its host.
-  client.on('pause', () => (stall ??= setTimeout(destroyBoth, options.stallMs)))
+  const onStalled = (): void => {
+    cause ??= 'stalled'
+    destroyBoth()
+  }
+  client.on('pause', () => (stall ??= setTimeout(onStalled, options.stallMs)))
   client.on('resume', () => {
     clearTimeout(stall)
     stall = undefined

@@ -2,13 +2,13 @@ import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { AppError, type ErrorCode } from '@cliscale/contract'
-import { type Front, isOwnOrigin, type Logger, requestIdOf } from '@cliscale/service-kit'
+import { type Front, isOwnOrigin, type Logger, requestIdOf, withDeadline } from '@cliscale/service-kit'
 import { expired } from '@cliscale/service-kit/tokens'
 import { HeldClient } from '../attach/held-client.ts'
 import { chooseProtocol, type Protocol } from '../attach/speaker.ts'
 import { refuseUpgrade } from '../http/problem.ts'
 import { findCookieViewer } from '../http/viewer-cookie.ts'
-import type { Grant, Store } from '../store.ts'
+import type { Grant, SessionState, Store } from '../store.ts'
 import type { TokenVerifier } from '../tokens/verifier.ts'
 import type { PendingUpgrades } from './pending.ts'
 import { readUpgradeRequest, type UpgradeRequest } from './request.ts'
@@ -73,29 +73,35 @@ async function admit(
 ): Promise<Admitted | undefined> {
   requireServing(deps, 'returning')
   const leave = deps.pending.enter(address)
-  const deadline = createDeadline(deps.deadlineMs)
   try {
     const request = readUpgradeRequest(req)
     requireOrigin(deps.front, req, request)
     if (request.credential.kind !== 'cookie') requireServing(deps, 'all')
-    const grant = await Promise.race([authenticate(deps, request, client), deadline.passed])
+    const grant = await withDeadline(authenticate(deps, request, client), deps.deadlineMs, tooLate)
     if (grant === undefined || client.isGone) return undefined
     requireServing(deps, 'returning')
-    const protocol = chooseProtocol(request.offered, grant.session.kind)
-    if (protocol === undefined)
-      throw new AppError('bad_request', { detail: 'This session speaks the subprotocol "tty" only; offer it.' })
-    return { request, grant, protocol }
+    return { request, grant, protocol: requireProtocol(request, grant.session.kind) }
   } finally {
-    deadline.clear()
     leave()
   }
+}
+
+function tooLate(): AppError {
+  const detail = 'The token could not be checked in time. Try again in a moment.'
+  return new AppError('store_unavailable', { detail, headers: { 'Retry-After': '5' } })
+}
+
+function requireProtocol({ offered }: UpgradeRequest, kind: SessionState['kind']): Protocol {
+  const protocol = chooseProtocol(offered, kind)
+  if (protocol !== undefined) return protocol
+  throw new AppError('bad_request', { detail: 'This session speaks the subprotocol "tty" only; offer it.' })
 }
 
 function requireServing(deps: UpgradeDeps, whom: 'all' | 'returning'): void {
   const serving = deps.serving()
   if (serving === 'all' || serving === whom) return
   throw new AppError('shutting_down', {
-    detail: 'This gateway is being stopped; the next connection reaches another.',
+    detail: 'This gateway is shutting down. Connect again to reach another.',
     headers: { 'Retry-After': '1' },
   })
 }
@@ -109,36 +115,37 @@ function requireOrigin(front: Front, req: IncomingMessage, request: UpgradeReque
 /** undefined when the client left before anything was consumed. */
 async function authenticate(
   deps: UpgradeDeps,
-  { credential, sessionId }: UpgradeRequest,
+  request: UpgradeRequest,
   client: HeldClient,
 ): Promise<Grant | undefined> {
+  const { credential, sessionId } = request
   if (credential.kind === 'cookie') {
     const grant = await findCookieViewer(deps.store, sessionId, credential.cookies)
     if (grant) return grant
     throw new AppError('token_invalid', { detail: 'This browser has no access to the session. Open a fresh link.' })
   }
   const { jti } = await deps.verifier.verify(credential.token, sessionId)
+  await requireUsable(deps, request)
   if (client.isGone) return undefined
   const used = await deps.store.consumeToken(jti, sessionId)
   if (used === undefined)
     throw new AppError('token_used', {
-      detail: 'A token opens one terminal once. Ask for a fresh one: POST /api/sessions/{id}/token.',
+      detail: 'A token opens one terminal, once. Request a new one: POST /api/sessions/{id}/token.',
     })
   if (!used.live) throw expired()
   if (used.grant === undefined) throw new AppError('session_not_found', { detail: 'The session has been removed.' })
   return used.grant
 }
 
-function createDeadline(ms: number): { passed: Promise<never>; clear: () => void } {
-  let timer: NodeJS.Timeout | undefined
-  const passed = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      const detail = 'The token could not be checked in time. Try again in a moment.'
-      reject(new AppError('store_unavailable', { detail, headers: { 'Retry-After': '5' } }))
-    }, ms)
-  })
-  passed.catch(() => undefined)
-  return { passed, clear: () => clearTimeout(timer) }
+/** What can be known before a token is used up: a client that is refused for it may come again with the same token. */
+async function requireUsable(deps: UpgradeDeps, request: UpgradeRequest): Promise<void> {
+  if (chooseProtocol(request.offered, 'ttyd') === undefined) {
+    const { sessionId } = request
+    const session = (await deps.store.findSessions([sessionId])).get(sessionId)
+    if (session !== undefined) requireProtocol(request, session.kind)
+  }
+  // The keys may have taken their time, and a drain may have begun.
+  requireServing(deps, 'all')
 }
 
 function switchingProtocols(request: UpgradeRequest, protocol: Protocol): string {

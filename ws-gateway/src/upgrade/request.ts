@@ -44,7 +44,7 @@ function requireHandshake(req: IncomingMessage): void {
     throw new AppError('method_not_allowed', { detail: 'A WebSocket is opened by GET.', headers: { Allow: 'GET' } })
   if (req.headers.upgrade?.toLowerCase() !== 'websocket')
     throw new AppError('upgrade_required', {
-      detail: 'Only "Upgrade: websocket" is understood here.',
+      detail: 'Only "Upgrade: websocket" is supported here.',
       headers: { Upgrade: 'websocket' },
     })
   if (req.headers['sec-websocket-version'] !== '13')

@@ -109,7 +109,7 @@ function asAppError(error: unknown): AppError {
 /** The answer to one viewer too many. */
 export function tooMany(): AppError {
   return new AppError('too_many_connections', {
-    detail: 'As many viewers as one session takes are connected. Close one, or try again later.',
+    detail: 'The session already has the maximum number of viewers. Close one, or try again later.',
     headers: { 'Retry-After': '5' },
   })
 }

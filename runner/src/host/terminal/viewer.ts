@@ -7,6 +7,7 @@ import {
   encodeJson,
   encodeSnapshot,
   type Exit,
+  exitLine,
   type Hello,
   mayInterrupt,
   type Mode,
@@ -24,7 +25,6 @@ import type { Typing } from '../typing.ts'
 import type { Snapshot } from './checkpoint.ts'
 import type { Claim } from './driver.ts'
 import { decodeClientMessage, isOffset } from './client-messages.ts'
-import { exitLine } from './exit-line.ts'
 import type { TerminalLimits } from './limits.ts'
 import type { OutputLog } from './output-log.ts'
 import type { Screen } from './screen.ts'

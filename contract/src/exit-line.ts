@@ -1,10 +1,14 @@
-import { type Exit, factsOf } from '@cliscale/contract'
+import { factsOf } from './session.ts'
+import type { Exit } from './terminal.ts'
 
 /** C0 and C1: a detail may quote what somebody else sent. */
 // oxlint-disable-next-line no-control-regex
 const CONTROLS = /[\u0000-\u001f\u007f-\u009f]/g
 
-/** The last line of a `tty` viewer, which has no EXIT message. It lies outside the offsets. */
+/**
+ * The last line of a `tty` viewer, which has no EXIT message, from the session host or, once that is gone, from the
+ * gateway. It lies outside the offsets.
+ */
 export function exitLine(exit: Exit): string {
   const how = exit.signal
     ? `ended by ${exit.signal}`
