@@ -70,7 +70,7 @@ export const CreateSessionRequest = z
     env: z
       .record(z.string().meta({ pattern: ENV_NAME.source }), text(LIMITS.envValueBytes))
       .optional()
-      .meta({ description: 'Names that change how programs are loaded, PROMPT and CLISCALE_* are refused.' }),
+      .meta({ description: 'Refused: PROMPT, CLISCALE_*, and names that change how programs are loaded.' }),
     timeout_seconds: z
       .int()
       .min(LIMITS.timeoutSeconds.min)
@@ -128,7 +128,10 @@ export const SessionView = z
     status: z.enum(SESSION_STATUSES),
     reason: z.enum(REASON_NAMES).nullable(),
     detail: z.string().nullable().meta({ description: 'A sentence for a person: what happened and what to do.' }),
-    retryable: z.boolean().nullable().meta({ description: 'Whether the same session started again could succeed.' }),
+    retryable: z
+      .boolean()
+      .nullable()
+      .meta({ description: 'Whether the same session could succeed if it were started again.' }),
     exitCode: z.int().nullable(),
     signal: z.string().nullable(),
     stages: z.array(StageEntry),

@@ -1,7 +1,7 @@
 import type { RequestListener } from 'node:http'
 import type { Front, Logger } from '@cliscale/service-kit'
 import express from 'express'
-import { authenticate, refuseDuplicateHeaders } from './http/authenticate.ts'
+import { authenticate } from './http/authenticate.ts'
 import { nothingHere, problemHandler } from './http/problem.ts'
 import { requestLog } from './http/request-log.ts'
 import { sessionRoutes } from './http/session-routes.ts'
@@ -22,7 +22,7 @@ export function createApp(deps: AppDeps): RequestListener {
   app.disable('x-powered-by')
   app.disable('etag')
   app.enable('case sensitive routing')
-  app.use(requestLog(deps.logger), refuseDuplicateHeaders)
+  app.use(requestLog(deps.logger))
   app.use(systemRoutes(deps))
   app.use('/api', authenticate(deps.apiKeys))
   app.use(sessionRoutes(deps))

@@ -62,7 +62,7 @@ async function main(): Promise<void> {
   const server = createHttpServer(measured(gate.guard(controller.app), expressRoute))
   const { port } = await listen(server, { port: env.CLISCALE_PORT, address, setting: 'CLISCALE_PORT' })
   const limitMs = env.CLISCALE_DRAIN_SECONDS * 1000
-  // The rest is for the look of the reconciler that is under way.
+  // The rest is for the pass of the reconciler that is under way.
   const requestsMs = limitMs / 3
   installDrain({
     logger,

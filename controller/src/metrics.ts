@@ -31,8 +31,8 @@ export function internalRoute(url = ''): string | undefined {
 /** What happened to a launch: `unavailable` is neither, and is tried again. */
 export type LaunchResult = 'ok' | 'failed' | 'unavailable'
 
-/** One look of the reconciler. */
-export interface Look {
+/** One pass of the reconciler. */
+export interface Pass {
   readonly seconds: number
   readonly isOk: boolean
 }
@@ -46,10 +46,10 @@ export interface ControllerMetrics {
   launched(result: LaunchResult, seconds: number): void
   /** Something ran that belongs to no open session, and was removed. */
   orphanRemoved(): void
-  looked(look: Look): void
-  /** The open sessions that the last look found, by status. */
+  passed(pass: Pass): void
+  /** The open sessions that the last pass found, by status. */
   saw(statuses: Iterable<string>): void
-  /** Why launches wait, as the last look found it: one reason for each that does. */
+  /** Why launches wait, as the last pass found it: one reason for each that does. */
   sawWaits(reasons: Iterable<Reason>): void
 }
 
@@ -60,7 +60,7 @@ export const NO_METRICS: ControllerMetrics = {
   sessionStarted: () => {},
   launched: () => {},
   orphanRemoved: () => {},
-  looked: () => {},
+  passed: () => {},
   saw: () => {},
   sawWaits: () => {},
 }
@@ -83,7 +83,7 @@ export function createControllerMetrics(metrics: Metrics, sources: ControllerMet
   metrics.gauge(
     {
       name: 'cliscale_signing_keys',
-      help: 'Signing keys that are published: 1, and 2 while one is being replaced',
+      help: 'Published signing keys: 1, and 2 while one is being replaced',
     },
     () => [[{}, sources.signingKeys()]],
   )
@@ -93,10 +93,10 @@ export function createControllerMetrics(metrics: Metrics, sources: ControllerMet
 type SessionPart = 'sessionCreated' | 'sessionEnded' | 'sessionStarted' | 'launched' | 'saw' | 'sawWaits'
 
 function sessionMetrics(metrics: Metrics): Pick<ControllerMetrics, SessionPart> {
-  const created = metrics.counter({ name: 'cliscale_sessions_created_total', help: 'Sessions that were created' })
+  const created = metrics.counter({ name: 'cliscale_sessions_created_total', help: 'Sessions created' })
   const ended = metrics.counter({
     name: 'cliscale_sessions_ended_total',
-    help: 'Sessions that ended, by how and why; a success has the reason `none`',
+    help: 'Ended sessions, by status and reason; a success has the reason `none`',
     labels: { status: FINAL_STATUSES, reason: ['none', ...REASON_NAMES] },
   })
   const started = metrics.histogram(
@@ -106,7 +106,7 @@ function sessionMetrics(metrics: Metrics): Pick<ControllerMetrics, SessionPart> 
   const launches = metrics.histogram(
     {
       name: 'cliscale_launch_seconds',
-      help: 'Time that one launch took to be recorded, by what came of it; `unavailable` is tried again',
+      help: 'Time to create one launch, by outcome; `unavailable` is tried again',
       labels: { result: ['ok', 'failed', 'unavailable'] },
     },
     WORK_SECONDS,
@@ -115,7 +115,7 @@ function sessionMetrics(metrics: Metrics): Pick<ControllerMetrics, SessionPart> 
   metrics.gauge(
     {
       name: 'cliscale_sessions_open',
-      help: 'Open sessions by status, of the whole system, as the last look of this controller found them',
+      help: 'Open sessions by status, of the whole system, as the last pass of this controller found them',
       labels: { status: OPEN_STATUSES },
     },
     () => OPEN_STATUSES.map((status) => [{ status }, open.get(status) ?? 0]),
@@ -123,7 +123,7 @@ function sessionMetrics(metrics: Metrics): Pick<ControllerMetrics, SessionPart> 
   metrics.gauge(
     {
       name: 'cliscale_sessions_waiting',
-      help: 'Open sessions whose launch does not go on, by why, as the last look of this controller found them',
+      help: 'Open sessions whose launch is stuck, by reason, as the last pass of this controller found them',
       labels: { reason: REASON_NAMES },
     },
     () => [...waits].map(([reason, n]) => [{ reason: reason as Reason }, n]),
@@ -144,31 +144,31 @@ function tally(words: Iterable<string>): Map<string, number> {
   return counts
 }
 
-function reconcilerMetrics(metrics: Metrics, now: () => number): Pick<ControllerMetrics, 'looked' | 'orphanRemoved'> {
+function reconcilerMetrics(metrics: Metrics, now: () => number): Pick<ControllerMetrics, 'passed' | 'orphanRemoved'> {
   let lastOkAt = now()
   let isFailing = false
-  const looks = metrics.histogram(
-    { name: 'cliscale_reconcile_seconds', help: 'Time that one look of the reconciler took' },
+  const passes = metrics.histogram(
+    { name: 'cliscale_reconcile_seconds', help: 'Duration of one pass of the reconciler' },
     WORK_SECONDS,
   )
   metrics.gauge(
     {
       name: 'cliscale_reconcile_lag_seconds',
-      help: 'Time since the reconciler last looked with success; its looks are seconds apart',
+      help: 'Time since the last successful pass of the reconciler; passes are seconds apart',
     },
     () => [[{}, (now() - lastOkAt) / 1000]],
   )
   metrics.gauge(
-    { name: 'cliscale_reconcile_failing', help: '1 while the last look of the reconciler failed, else 0' },
+    { name: 'cliscale_reconcile_failing', help: '1 while the last pass of the reconciler failed, else 0' },
     () => [[{}, isFailing ? 1 : 0]],
   )
   const orphans = metrics.counter({
     name: 'cliscale_orphans_removed_total',
-    help: 'Launches removed because no open session has them',
+    help: 'Launches removed because they belong to no open session',
   })
   return {
-    looked: ({ seconds, isOk }) => {
-      looks.observe({}, seconds)
+    passed: ({ seconds, isOk }) => {
+      passes.observe({}, seconds)
       isFailing = !isOk
       if (isOk) lastOkAt = now()
     },
@@ -191,7 +191,7 @@ function watchMetrics(metrics: Metrics, watch: () => WatchStats | undefined): vo
   metrics.sampledCounter(
     {
       name: 'cliscale_watch_relists_total',
-      help: 'Lists of the cluster made: the first, and one after each watch that was lost or silent',
+      help: 'Lists of the cluster: the first, and one after each watch that was lost or fell silent',
     },
     sample(({ relists }) => relists),
   )

@@ -63,8 +63,8 @@ test('an open session says what it waits for, an ended one why it ended', async 
   const get = async () => (await api.call('GET', `/api/sessions/${json.sessionId}`)).json
   const set = (columns: string) => api.pool.query(`update sessions set ${columns} where id = $1`, [json.sessionId])
   expect(await get()).toMatchObject({ reason: null, detail: null, retryable: null })
-  await set(`wait_reason = 'unschedulable', wait_detail = 'No machine has room: 0/3.'`)
-  expect(await get()).toMatchObject({ reason: 'unschedulable', detail: 'No machine has room: 0/3.', retryable: null })
+  await set(`wait_reason = 'unschedulable', wait_detail = 'No node has room: 0/3.'`)
+  expect(await get()).toMatchObject({ reason: 'unschedulable', detail: 'No node has room: 0/3.', retryable: null })
   const list = await api.call('GET', '/api/sessions?limit=1')
   expect(list.json.sessions[0]).toMatchObject({ reason: 'unschedulable' })
   const stopped = await api.call('DELETE', `/api/sessions/${json.sessionId}`)

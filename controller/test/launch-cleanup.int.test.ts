@@ -77,7 +77,7 @@ else {
       expect(await isThere(system.folder(well).root)).toBe(false)
       expect(await isThere(state)).toBe(false)
       expect(await readdir(root)).toEqual(['workspace'])
-      expect(logged).toMatchObject([{ message: 'files of a session are left' }])
+      expect(logged).toMatchObject([{ message: 'files of a session could not be removed' }])
       expect(logged[0]!.why).toContain(`${workspace}/d/link cannot be removed: it is immutable`)
       expect(logged[0]!.advice).toContain(`chattr -R -i '${root}'; rm -rf '${root}'`)
       await system.launcher.close()

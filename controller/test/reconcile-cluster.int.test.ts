@@ -94,7 +94,7 @@ describe('before the claim', () => {
 
   test('what it waits for is written when it changes and only then, and is gone when it goes on', async () => {
     const id = await launched()
-    const wait = { reason: 'unschedulable', detail: 'No machine has room: 0/3 nodes are available.' } as const
+    const wait = { reason: 'unschedulable', detail: 'No node has room: 0/3 nodes are available.' } as const
     launcher.say(id, { ...waiting, wait })
     const row = await until(id, ({ wait_reason: reason }) => reason === 'unschedulable')
     expect(row).toMatchObject({ status: 'scheduling', wait_detail: wait.detail, reason: null })

@@ -187,7 +187,7 @@ export function requestMetrics<const R extends readonly string[]>(
   const histogram = metrics.histogram(
     {
       name: 'cliscale_http_request_seconds',
-      help: 'Time from a request to the end of its answer, by the template of its route; requests that the client left are `aborted`',
+      help: 'Time from a request to the end of its response, by route; requests that the client abandoned are `aborted`',
       labels: { route: [...routes, OTHER], method: METHODS, code: CLASSES },
     },
     REQUEST_BUCKETS,

@@ -95,13 +95,13 @@ function parseObject(bytes: Uint8Array): Record<string, unknown> | undefined {
 
 function invalid(): AppError {
   return new AppError('token_invalid', {
-    detail: 'The token does not open this session. Ask for a fresh one: POST /api/sessions/{id}/token.',
+    detail: 'The token does not open this session. Request a new one: POST /api/sessions/{id}/token.',
   })
 }
 
 /** The token was good once. */
 export function expired(): AppError {
   return new AppError('token_expired', {
-    detail: 'The token was good for five minutes and has expired. Ask for a fresh one: POST /api/sessions/{id}/token.',
+    detail: 'The token has expired: it is valid for five minutes. Request a new one: POST /api/sessions/{id}/token.',
   })
 }

@@ -31,7 +31,7 @@ export const GATEWAY_ENV = {
     }),
   CLISCALE_VIEWER_TTL_SECONDS: wholeNumber(60, 365 * 24 * 3600)
     .default(7 * 24 * 3600)
-    .meta({ description: 'How long a browser that has used its link may come back.' }),
+    .meta({ description: 'How long a browser that has used its link may reconnect.' }),
   CLISCALE_FRAME_ANCESTORS: commaList()
     .refine((origins) => origins.every(isOrigin), {
       error: 'must be a list of origins such as https://portal.example.com',

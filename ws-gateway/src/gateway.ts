@@ -63,7 +63,7 @@ export const DEFAULT_LIMITS: GatewayLimits = {
 }
 
 export interface GatewayStats {
-  /** Upgrades that have no answer yet. */
+  /** Upgrades in progress. */
   readonly pending: number
   /** Terminals that are open now, by state. */
   readonly open: Readonly<Record<AttachState, number>>

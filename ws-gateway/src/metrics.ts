@@ -10,7 +10,7 @@ export const GATEWAY_ROUTES = ['/ws/:id', '/ws/:id/redeem', '/ws/:id/viewer'] as
 export const CLOSE_CAUSES = [
   'client',
   'pod',
-  'neither',
+  'stalled',
   'drain',
   'session_gone',
   'target_refused',
@@ -50,12 +50,12 @@ export function createGatewayMetrics(metrics: Metrics, stats: () => GatewayStats
   )
   const dials = metrics.counter({
     name: 'cliscale_ws_dial_failures_total',
-    help: 'Attempts to reach the terminal of a session that failed, by why; they are repeated',
+    help: 'Failed attempts to reach the terminal of a session, by reason; each is repeated',
     labels: { fault: DIAL_FAULTS },
   })
   const closed = metrics.counter({
     name: 'cliscale_ws_closed_total',
-    help: 'Connections of viewers that ended, by who left first or what the gateway closed them for',
+    help: 'Closed connections of viewers, by who left first or why the gateway closed them',
     labels: { cause: CLOSE_CAUSES },
   })
   return {
@@ -69,21 +69,19 @@ function statsMetrics(metrics: Metrics, stats: () => GatewayStats): void {
   metrics.gauge(
     {
       name: 'cliscale_ws_open',
-      help: 'Connections of viewers that are open, by what the gateway does with them',
+      help: 'Open connections of viewers, by what the gateway does with them',
       labels: { state: STATES },
     },
     () => STATES.map((state) => [{ state }, stats().open[state]]),
   )
-  metrics.gauge({ name: 'cliscale_ws_pending', help: 'Upgrades that have no answer yet' }, () => [
-    [{}, stats().pending],
-  ])
-  metrics.sampledCounter({ name: 'cliscale_ws_accepted_total', help: 'Upgrades that were answered with 101' }, () => [
+  metrics.gauge({ name: 'cliscale_ws_pending', help: 'Upgrades in progress' }, () => [[{}, stats().pending]])
+  metrics.sampledCounter({ name: 'cliscale_ws_accepted_total', help: 'Upgrades accepted with 101' }, () => [
     [{}, stats().accepted],
   ])
   metrics.sampledCounter(
     {
       name: 'cliscale_ws_refused_total',
-      help: 'Upgrades that were refused, by the code of docs/errors.md',
+      help: 'Upgrades refused, by the error code of docs/errors.md',
       labels: { code: Object.keys(ERRORS) as ErrorCode[] },
     },
     () => Object.entries(stats().refused).map(([code, n]) => [{ code: code as ErrorCode }, n]),
@@ -105,7 +103,7 @@ function statsMetrics(metrics: Metrics, stats: () => GatewayStats): void {
 export function keyMetrics(metrics: Metrics): { fetchFailed(): void } {
   const failures = metrics.counter({
     name: 'cliscale_jwks_fetch_failures_total',
-    help: 'Attempts to get the public keys of the controller that failed',
+    help: 'Failed attempts to fetch the public keys of the controller',
   })
   return { fetchFailed: () => failures.add({}) }
 }

@@ -125,7 +125,7 @@ async function unseal(deps: InternalAppDeps, sessionId: string, ciphertext: Buff
   try {
     return deps.openOrder(sessionId, ciphertext)
   } catch (err) {
-    deps.logger.error({ err, sessionId }, 'work order cannot be opened')
+    deps.logger.error({ err, sessionId }, 'the work order cannot be decrypted')
     const detail = 'What the session was to run cannot be read any more. Start it again.'
     const end = { type: 'ended', status: 'failed', reason: 'internal', detail, exitCode: null, signal: null } as const
     const now = deps.now?.() ?? new Date()
@@ -192,5 +192,7 @@ function unauthorized(detail: string): AppError {
 }
 
 function nothingToRun(): AppError {
-  return new AppError('session_not_found', { detail: 'There is nothing to run: the session has ended or is to stop.' })
+  return new AppError('session_not_found', {
+    detail: 'There is nothing to run: the session has ended or is being stopped.',
+  })
 }

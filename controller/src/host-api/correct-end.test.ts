@@ -68,7 +68,7 @@ test('an eviction is lost and not failed, and is waited for while the launcher m
 
 test('a surer word that follows the first is the one that counts, and a deadline is no loss', async () => {
   const deleted = { reason: 'evicted', detail: 'The pod was deleted.' } as const
-  const deadline = { reason: 'deadline', detail: 'It was still there long after its time limit.' } as const
+  const deadline = { reason: 'deadline', detail: 'The session was still running long after its time limit.' } as const
   let looks = 0
   const twice = {
     list: () => Promise.resolve([{ ...A, progress: 'running', fault: ++looks > 1 ? deadline : deleted }]),
@@ -80,7 +80,7 @@ test('a surer word that follows the first is the one that counts, and a deadline
 })
 
 test('a host that can only say that work was ended is waited for longer', async () => {
-  const disk = { reason: 'disk_full', detail: 'The session used more disk than it may.' } as const
+  const disk = { reason: 'disk_full', detail: 'The session exceeded its disk limit.' } as const
   const began = Date.now()
   const late = {
     list: () => Promise.resolve([{ ...A, progress: 'running', ...(Date.now() - began > 700 && { fault: disk }) }]),

@@ -1,5 +1,5 @@
 import { AppError } from '@cliscale/contract'
-import { bearerOf, findDuplicateHeader } from '@cliscale/service-kit'
+import { bearerOf } from '@cliscale/service-kit'
 import type { RequestHandler } from 'express'
 import { type ApiKey, findOwner } from '../identity/api-keys.ts'
 import { contextOf } from './context.ts'
@@ -23,12 +23,4 @@ function unauthorized(hasCredential: boolean): AppError {
       : 'Send the header "Authorization: Bearer <API key>".',
     headers: { 'WWW-Authenticate': hasCredential ? `${challenge}, error="invalid_token"` : challenge },
   })
-}
-
-/** Refuses a request that has a header twice of which Node would silently drop one. */
-export const refuseDuplicateHeaders: RequestHandler = (req, _res, next) => {
-  const name = findDuplicateHeader(req)
-  if (name !== undefined)
-    throw new AppError('duplicate_header', { detail: `The header ${name} was sent more than once; send it once.` })
-  next()
 }

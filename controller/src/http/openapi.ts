@@ -20,7 +20,7 @@ import {
 
 const Problem = z
   .object({
-    type: z.url().meta({ description: 'Where the code is described.' }),
+    type: z.url().meta({ description: 'The page that describes this code.' }),
     title: z.string(),
     status: z.int().min(400).max(599),
     detail: z.string().meta({ description: 'What is wrong here and what to do. Never a secret.' }),
@@ -96,7 +96,7 @@ const createSession: ZodOpenApiOperationObject = {
         'Idempotent-Replayed': z
           .literal('true')
           .optional()
-          .meta({ description: 'There when an earlier request with the same key had created the session.' }),
+          .meta({ description: 'Present when an earlier request with the same key created the session.' }),
       }),
     },
     ...problems([
@@ -127,8 +127,8 @@ const listSessions: ZodOpenApiOperationObject = {
   tags: ['sessions'],
   requestParams: {
     query: z.object({
-      limit: z.coerce.number().int().min(1).max(100).optional().meta({ description: '50 when absent.' }),
-      cursor: z.string().max(200).optional().meta({ description: 'nextCursor of the page before.' }),
+      limit: z.coerce.number().int().min(1).max(100).optional().meta({ description: 'Default: 50.' }),
+      cursor: z.string().max(200).optional().meta({ description: 'nextCursor of the previous page.' }),
     }),
   },
   responses: { '200': json('A page.', SessionList), ...problems([...COMMON, 'unknown_field', 'invalid_field']) },
@@ -196,7 +196,7 @@ export function openApiDocument(): object {
     servers: [{ url: '/', description: 'The address that serves this document.' }],
     security: [{ apiKey: [] }],
     tags: [
-      { name: 'sessions', description: 'Programs that run, or ran.' },
+      { name: 'sessions', description: 'A session is one run of a program.' },
       { name: 'system', description: 'Keys and probes.' },
     ],
     components: {

@@ -9,7 +9,7 @@ interface Seen {
 }
 
 /**
- * What one reconciler remembers of open sessions between its looks: since when something is so, and what their launches
+ * What one reconciler remembers of open sessions between its passes: since when something is so, and what their launches
  * last said. Nothing in it has to survive the process: another one begins to count anew.
  */
 export class Observations {

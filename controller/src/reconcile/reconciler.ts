@@ -24,7 +24,7 @@ export interface ReconcilerDeps {
 }
 
 export interface ReconcilerTimings extends CheckTimings {
-  /** Between two looks when nothing wakes it. */
+  /** Between two passes when nothing wakes it. */
   readonly everyMs: number
   /** How long a launch may stay after its session's end: viewers are still being told. */
   readonly lingerSeconds: number
@@ -49,28 +49,28 @@ const TIMINGS: ReconcilerTimings = {
 }
 const LAUNCHES_AT_ONCE = 4
 const PRUNE_BATCHES = 50
-const MIN_LOOK_MS = 100
+const MIN_PASS_MS = 100
 const CHECKS_AT_ONCE = 4
-/** After so many checks that the database did not take, the rest of a look is left for the next. */
+/** After so many checks that the database did not take, the rest of a pass is left for the next. */
 const MAX_STORE_FAULTS = 3
 
 /** Makes what runs agree with what is written, and the other way round. */
 export interface Reconciler {
   start(): void
-  /** Look now: a session was created or is to stop. Returns at once, and may be called before `start`. */
+  /** Start a pass now: a session was created or is to stop. Returns at once, and may be called before `start`. */
   wake(): void
   /**
    * Ends all sessions as `stopped` with this reason: hosts get a moment to end them, then everything is killed. It
    * launches nothing any more. Resolves within about `limitMs`, also when the database is away.
    */
   stopAll(reason: Reason, limitMs?: number): Promise<void>
-  /** Stops looking, and waits for the look that is under way. Sessions go on. */
+  /** Stops, and waits for the pass that is under way. Sessions go on. */
   close(): Promise<void>
 }
 
 /**
- * A reconciler; several processes may each have one. A look that fails (the database is away, say) changes nothing and
- * is repeated; what a look does may be repeated.
+ * A reconciler; several processes may each have one. A pass that fails (the database is away, say) changes nothing and
+ * is repeated; what a pass does may be repeated.
  */
 export function createReconciler(deps: ReconcilerDeps): Reconciler {
   return new LoopingReconciler(deps)
@@ -136,23 +136,23 @@ class LoopingReconciler implements Reconciler {
     clearTimeout(this.#timer)
     this.#woken = false
     const startedAt = performance.now()
-    this.#running = this.#look().then((ok) => {
-      this.#metrics.looked({ seconds: (performance.now() - startedAt) / 1000, isOk: ok })
+    this.#running = this.#pass().then((ok) => {
+      this.#metrics.passed({ seconds: (performance.now() - startedAt) / 1000, isOk: ok })
       this.#running = undefined
       if (this.#state !== 'started') return
       if (this.#woken && ok) return this.#run()
-      this.#timer = setTimeout(() => this.#run(), this.#nextLookMs())
+      this.#timer = setTimeout(() => this.#run(), this.#nextPassMs())
     })
   }
 
   /** Sooner for a launch or a stop that is due, but never so soon that many of those keep the database busy. */
-  #nextLookMs(): number {
+  #nextPassMs(): number {
     const { everyMs } = this.#timings
     const dueMs = Math.min(this.#attempts.nextAfterMs(everyMs), this.#checks.dueInMs)
-    return Math.max(dueMs, Math.min(everyMs, MIN_LOOK_MS))
+    return Math.max(dueMs, Math.min(everyMs, MIN_PASS_MS))
   }
 
-  async #look(): Promise<boolean> {
+  async #pass(): Promise<boolean> {
     try {
       await this.#launchQueued()
       await this.#compare()
@@ -162,7 +162,8 @@ class LoopingReconciler implements Reconciler {
       return true
     } catch (err) {
       if (!isStoreUnavailable(err)) this.#deps.logger.error({ err }, 'reconciling failed')
-      else if (!this.#failing) this.#deps.logger.warn({ code: (err as { code?: string }).code }, 'reconciling waits')
+      else if (!this.#failing)
+        this.#deps.logger.warn({ code: (err as { code?: string }).code }, 'reconciling waits for the database')
       this.#failing = true
       return false
     }
@@ -210,7 +211,7 @@ class LoopingReconciler implements Reconciler {
     this.#metrics.saw(open.map((session) => session.status))
     const ids = new Set(open.map((session) => session.id))
     this.#attempts.forgetAllBut(ids)
-    this.#checks.beginLook(ids)
+    this.#checks.beginPass(ids)
     // Listed after it was read: what is open and was launched before is in the list.
     const listed = await this.#list().catch(async (err: unknown) => {
       for (const session of open) await this.#checks.checkBlindly(session)
@@ -230,7 +231,7 @@ class LoopingReconciler implements Reconciler {
         if (storeFaults.length >= MAX_STORE_FAULTS || this.#state === 'closed') return
         await this.#checks.check(next, listed.get(next.id) ?? []).catch((err: unknown) => {
           if (isStoreUnavailable(err)) storeFaults.push(err)
-          else this.#deps.logger.error({ err, sessionId: next?.id }, 'looking after a session failed')
+          else this.#deps.logger.error({ err, sessionId: next?.id }, 'a session could not be checked')
         })
       }
     }
@@ -247,7 +248,7 @@ class LoopingReconciler implements Reconciler {
 
   /**
    * Launches of sessions that are not open. After the end they may linger, unless nothing of them runs any more. A session
-   * is written before it is launched, so one without a row has none any more; it has to be so in two looks all the same.
+   * is written before it is launched, so one without a row has none any more; it has to be so in two passes all the same.
    */
   async #removeOrphans(launches: ReadonlyMap<string, readonly Launched[]>): Promise<void> {
     const ages = await findEndAges(this.#deps.pool, [...launches.keys()])
@@ -270,7 +271,7 @@ class LoopingReconciler implements Reconciler {
     for (let batch = 0; batch < PRUNE_BATCHES && this.#state === 'started'; batch++) {
       if ((await this.#deps.prune()) === 0) return
     }
-    // More is waiting: it goes on at the next look.
+    // More is waiting: it goes on at the next pass.
     this.#nextPrune = 0
   }
 }

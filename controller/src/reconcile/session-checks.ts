@@ -43,7 +43,7 @@ export interface CheckDeps {
   readonly metrics: ControllerMetrics
 }
 
-/** Removals that may fail in one look; the others are left for the next. */
+/** Removals that may fail in one pass; the others are left for the next. */
 const MAX_UNREMOVED = 4
 
 /**
@@ -64,11 +64,11 @@ export class SessionChecks {
   readonly #deps: CheckDeps
   readonly #seen = new Observations()
   #beganAt = Date.now()
-  /** What runs for certain, when this look had to know it. */
+  /** What runs for certain, when this pass had to know it. */
   #certain: Promise<readonly Launched[]> | undefined
   /** When the next session is to be ended by force. */
   #dueAtMs = Infinity
-  /** Removals in this look that failed. */
+  /** Removals in this pass that failed. */
   #unremoved = 0
 
   constructor(deps: CheckDeps) {
@@ -85,8 +85,8 @@ export class SessionChecks {
     return this.#dueAtMs - Date.now()
   }
 
-  /** A look begins, at these sessions; what is known of others is forgotten. */
-  beginLook(ids: ReadonlySet<string>): void {
+  /** A pass begins, at these sessions; what is known of others is forgotten. */
+  beginPass(ids: ReadonlySet<string>): void {
     this.#certain = undefined
     this.#unremoved = 0
     this.#dueAtMs = Infinity
@@ -113,7 +113,7 @@ export class SessionChecks {
     return ended
   }
 
-  /** Returns whether it is done; if not, it is tried again in the next look. */
+  /** Returns whether it is done; if not, it is tried again in the next pass. */
   async remove(sessionId: string, podUid?: string): Promise<boolean> {
     // Each may take as long as a call may: a launcher that is away is not asked for every session.
     if (this.#unremoved >= MAX_UNREMOVED) return false

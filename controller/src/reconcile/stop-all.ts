@@ -8,7 +8,7 @@ import { findOpenSessions } from '../sessions/open-sessions.ts'
 
 /** Part of the limit that hosts have to end their sessions; the rest is for killing. */
 const GRACE_SHARE = STOP_LIMITS.machineMs / STOP_LIMITS.allMs
-const LOOK_EVERY_MS = 100
+const CHECK_EVERY_MS = 100
 
 /**
  * Ends all sessions: asks for it, ends those that nobody claimed, gives hosts a moment, then removes every launch and
@@ -36,7 +36,7 @@ export async function stopAll(
       // A terminal of its own has no host that would end it.
       if (podUid === null || kind === 'ttyd') await end(id, kind === 'runner')
     }
-    while (Date.now() < graceUntil && (await findOpenSessions(pool)).length > 0) await sleep(LOOK_EVERY_MS)
+    while (Date.now() < graceUntil && (await findOpenSessions(pool)).length > 0) await sleep(CHECK_EVERY_MS)
   })
   const launches = await launcher.list()
   const ids = [...new Set(launches.map((entry) => entry.sessionId))]
@@ -51,7 +51,7 @@ export async function stopAll(
 
 /** Runs something that needs the database, which may be away. */
 async function attempt(logger: Logger, until: number, work: () => Promise<void>): Promise<void> {
-  const patience = sleep(Math.max(0, until - Date.now()) + LOOK_EVERY_MS, undefined, { ref: false })
+  const patience = sleep(Math.max(0, until - Date.now()) + CHECK_EVERY_MS, undefined, { ref: false })
   const done = work().catch((err: unknown) => {
     logger.warn({ code: (err as { code?: string }).code }, 'sessions are stopped without the database')
   })

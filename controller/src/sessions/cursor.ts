@@ -12,7 +12,7 @@ export function decodeCursor(cursor: string): ListPosition {
   const isTime = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/.test(createdAt) && !Number.isNaN(Date.parse(createdAt))
   if (rest.length === 0 && isTime && SESSION_ID_PATTERN.test(id)) return { createdAt, id }
   throw new AppError('invalid_field', {
-    detail: 'cursor is not one that this list gave out. Take it from nextCursor, or leave it out to begin anew.',
+    detail: 'cursor is not valid. Use nextCursor of the previous page, or leave it out to start at the first page.',
     errors: [{ path: 'cursor', message: 'is not one that this list gave out' }],
   })
 }

@@ -147,7 +147,7 @@ function redeem(deps: AppDeps): RequestHandler<{ id: string }> {
     const used = await deps.store.redeemToken({ jti: claims.jti, sessionId, secretHash: hash, ttlSeconds })
     if (used === undefined)
       throw new AppError('link_used', {
-        detail: 'A link opens one browser once. Ask whoever sent it for a new one: POST /api/sessions/{id}/token.',
+        detail: 'A link works once, in one browser. Ask whoever sent it for a new one: POST /api/sessions/{id}/token.',
       })
     if (!used.live) throw expired()
     const { grant } = used

@@ -42,4 +42,4 @@ export function createTokenVerifier(deps: { keys: JWTVerifyGetKey; now?: () => n
   }
 }
 
-const DOES_NOT_OPEN = 'The token does not open this session. Ask for a fresh one: POST /api/sessions/{id}/token.'
+const DOES_NOT_OPEN = 'The token does not open this session. Request a new one: POST /api/sessions/{id}/token.'

@@ -301,7 +301,7 @@ class JobLauncher implements KubernetesLauncher {
     const { overdue, nextInMs } = this.#view.leaving(this.#timings.leaveMs)
     for (const { sessionId, podUid } of overdue) {
       this.remove(sessionId, podUid).catch((err: unknown) =>
-        this.#options.logger.warn({ err, sessionId }, 'a session that is done could not be cleared away'),
+        this.#options.logger.warn({ err, sessionId }, 'an ended session could not be removed'),
       )
     }
     if (nextInMs !== undefined) this.#leaving = setTimeout(() => this.#changed(), nextInMs)

@@ -48,7 +48,7 @@ function deadline({ job }: FaultEvidence): LaunchFault | undefined {
     ({ type, status, reason }) =>
       ['FailureTarget', 'Failed'].includes(type) && status === 'True' && reason === 'DeadlineExceeded',
   )
-  return isPast ? told('deadline', 'The session was still there long after its time limit and was ended.') : undefined
+  return isPast ? told('deadline', 'The session was still running long after its time limit and was ended.') : undefined
 }
 
 const OVER_ITS_DISK =
@@ -68,7 +68,7 @@ function evictedByMachine({ pod }: FaultEvidence): LaunchFault | undefined {
   const { message, phase, reason } = pod?.status ?? {}
   if (reason === undefined || phase !== 'Failed') return undefined
   if (reason === 'Evicted' && OVER_ITS_DISK.test(message ?? ''))
-    return told('disk_full', 'The session used more disk than it may.', message)
+    return told('disk_full', 'The session exceeded its disk limit.', message)
   const [, word, sentence] = MACHINE_WORDS.find(([pattern]) => pattern.test(reason)) ?? []
   return word && sentence ? told(word, sentence, message) : undefined
 }

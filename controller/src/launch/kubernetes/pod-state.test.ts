@@ -25,7 +25,7 @@ describe('a pod as the cluster told of it', () => {
         progress: 'scheduling',
         wait: {
           reason: 'unschedulable',
-          detail: 'No machine can take the session yet. 0/1 nodes are available: 1 Insufficient cpu.',
+          detail: 'No node can take the session yet. 0/1 nodes are available: 1 Insufficient cpu.',
         },
       },
     ],
@@ -86,7 +86,7 @@ describe('a pod as the cluster told of it', () => {
         progress: 'ended',
         fault: {
           reason: 'disk_full',
-          detail: 'The session used more disk than it may. Usage of EmptyDir volume "files" exceeds the limit "64Mi".',
+          detail: 'The session exceeded its disk limit. Usage of EmptyDir volume "files" exceeds the limit "64Mi".',
         },
       },
     ],
@@ -206,7 +206,7 @@ describe('a pod as clusters tell of it that lose machines', () => {
     expect(podState(status({ conditions }))).toMatchObject({
       progress: 'running',
       address,
-      wait: { reason: 'node_lost', detail: 'The machine of the session does not answer.' },
+      wait: { reason: 'node_lost', detail: 'The node of the session does not respond.' },
     })
   })
 
@@ -290,7 +290,7 @@ describe('a Job without a pod', () => {
   test('its time is over', () => {
     expect(jobState(captured('deadline').job!)).toEqual({
       progress: 'ended',
-      fault: { reason: 'deadline', detail: 'The session was still there long after its time limit and was ended.' },
+      fault: { reason: 'deadline', detail: 'The session was still running long after its time limit and was ended.' },
     })
   })
   test('it is about to fail', () => expect(withCondition('FailureTarget').progress).toBe('scheduling'))

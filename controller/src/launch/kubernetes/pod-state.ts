@@ -103,14 +103,14 @@ const CREATE_FAULTS = [
 function findWait(pod: PodObject): LaunchFault | undefined {
   const scheduled = condition(pod, 'PodScheduled')
   if (scheduled?.status === 'False')
-    return told('unschedulable', 'No machine can take the session yet.', schedulerWords(scheduled))
+    return told('unschedulable', 'No node can take the session yet.', schedulerWords(scheduled))
   for (const status of containersOf(pod)) {
     const wait = containerWait(status)
     if (wait !== undefined) return wait
   }
   // Its containers are ready as far as the machine knows, and the cluster calls it not ready: the machine is silent.
   const isSilent = condition(pod, 'Ready')?.status !== 'True' && condition(pod, 'ContainersReady')?.status === 'True'
-  if (isSilent) return told('node_lost', 'The machine of the session does not answer.', pod.status?.message)
+  if (isSilent) return told('node_lost', 'The node of the session does not respond.', pod.status?.message)
   return undefined
 }
 

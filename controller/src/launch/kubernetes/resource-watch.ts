@@ -137,7 +137,8 @@ export class ResourceWatch<T extends KubernetesObject> {
 
   async #wait(failures: number, err: unknown): Promise<void> {
     if (this.#options.isOptional && err instanceof ApiRefusal && err.status === 403) {
-      if (failures === 1) this.#options.logger.warn({ why: err.message }, 'a watch of the cluster is done without')
+      if (failures === 1)
+        this.#options.logger.warn({ why: err.message }, 'a watch of the cluster is not available; polling')
       return this.#sleep(FORBIDDEN_WAIT_MS)
     }
     const { firstWaitMs, longestWaitMs } = this.#timings

@@ -155,7 +155,7 @@ class LocalLauncher implements Launcher {
       // Without a record nothing was started, but for a crash of the machine that left the file empty.
       await (record === undefined || record.removing ? session.remove() : session.adopt(record))
     } catch (err) {
-      this.#deps.options.logger.error({ err, sessionId }, 'session could not be taken up')
+      this.#deps.options.logger.error({ err, sessionId }, 'a session could not be resumed')
     }
   }
 
@@ -177,7 +177,7 @@ class LocalLauncher implements Launcher {
     try {
       await session.check(alive)
     } catch (err) {
-      this.#deps.options.logger.error({ err, sessionId: session.sessionId }, 'looking after a session failed')
+      this.#deps.options.logger.error({ err, sessionId: session.sessionId }, 'a session could not be checked')
     }
   }
 
@@ -202,7 +202,7 @@ class LocalLauncher implements Launcher {
         if (session.gone && !session.busy) this.#sessions.delete(session.sessionId)
       }
     } catch (err) {
-      this.#deps.options.logger.error({ err }, 'looking at the sessions failed')
+      this.#deps.options.logger.error({ err }, 'the sessions could not be checked')
     }
     // A timer that was set meanwhile is an earlier one.
     if (this.#timer === undefined) this.#schedule(hurry ? Math.min(50, this.#pollMs) : this.#pollMs)

@@ -272,7 +272,10 @@ export class LocalSession {
       return
     }
     const advice = `It is tried again when the server starts. To remove it yourself: chattr -R -i '${folder.root}'; rm -rf '${folder.root}'`
-    this.#deps.options.logger.error({ sessionId, why: error.message, advice }, 'files of a session are left')
+    this.#deps.options.logger.error(
+      { sessionId, why: error.message, advice },
+      'files of a session could not be removed',
+    )
     this.#forget()
   }
 
