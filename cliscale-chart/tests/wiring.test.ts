@@ -149,6 +149,7 @@ else {
         ['/readyz', controller],
         ['/openapi.json', controller],
         ['/ws', gateway],
+        ['/', gateway],
       ]
       expect(backends).toEqual(given.name === 'no-ingress' ? [] : wanted)
     })
