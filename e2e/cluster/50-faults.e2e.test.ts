@@ -42,7 +42,7 @@ if (state.clusterFolder === null) {
     fleet = await ClusterFleet.start(api, SIZE, [state.address, front.base])
     await fleet.untilRunning()
     say(`${SIZE} sessions run after ${Date.now() - began} ms`)
-  }, 300_000)
+  }, 400_000)
   afterAll(async () => {
     // What a failed test left stopped.
     await clusterProgram('up')
@@ -89,7 +89,7 @@ if (state.clusterFolder === null) {
     await killComponent('controller', 'controller/dist/main.js')
     await untilReleaseReady()
     for (const { sessionId } of sessions) {
-      expect(await api.ended(sessionId, 90_000)).toMatchObject({ status: 'succeeded' })
+      expect(await api.ended(sessionId, 180_000)).toMatchObject({ status: 'succeeded' })
       expect((await api.logs(sessionId)).toString()).toBe('once\r\n')
     }
     await untilWhole('controllers killed after a creation')

@@ -33,7 +33,7 @@ export class ClusterFleet implements AsyncDisposable {
     return fleet
   }
 
-  async untilRunning(limitMs = 180_000): Promise<void> {
+  async untilRunning(limitMs = 300_000): Promise<void> {
     const end = Date.now() + limitMs
     for (const { session } of this.members) {
       await untilStatus(this.#api, session.sessionId, ['running'], Math.max(1, end - Date.now()))
