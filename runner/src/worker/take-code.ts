@@ -1,17 +1,16 @@
-import { type Dirent, constants } from 'node:fs'
-import { access, chmod, copyFile, lstat, mkdir, opendir, readlink, symlink, utimes } from 'node:fs/promises'
+import type { Dirent } from 'node:fs'
+import { access, chmod, lstat, mkdir, opendir, readlink, symlink, utimes } from 'node:fs/promises'
 import path from 'node:path'
+import { copyRegularFile, PLAIN_BITS } from '../relay/copy-file.ts'
 import { LaunchFailure } from './launch-check.ts'
 
 /** How many files are copied at a time; the rest of Node's four threads stay for others. */
 const AT_ONCE = 3
-/** Permission bits without set-user-id, set-group-id and sticky. */
-const PLAIN_BITS = 0o777
 
 /**
  * Copies the tree that lies in `from`, whatever it is, into the folder `to`: every file belongs to this process's user
  * then, as git and npm demand. Links stay as they are, wherever they lead; times are kept, as make demands, and
- * permission bits without set-user-id. Files go through the kernel, never through our memory.
+ * permission bits without set-user-id.
  *
  * @returns whether `from` is there; if not, there is no code
  * @throws LaunchFailure ENOSPC when the disk is full; the error of the file that could not be copied
@@ -47,7 +46,7 @@ async function copyInto(from: string, to: string, signal: AbortSignal): Promise<
       continue
     }
     if (running.size >= AT_ONCE) await Promise.race(running)
-    const copy: Promise<void> = copyOne(child, path.join(from, child.name), path.join(to, child.name))
+    const copy: Promise<void> = copyOne(child, path.join(from, child.name), path.join(to, child.name), signal)
       .catch((error: unknown) => {
         failed ??= { error }
       })
@@ -77,12 +76,10 @@ async function copyFolder(from: string, to: string, signal: AbortSignal): Promis
   await chmod(to, mode & PLAIN_BITS)
 }
 
-async function copyOne(child: Dirent, from: string, to: string): Promise<void> {
-  if (child.isSymbolicLink()) return symlink(await readlink(from), to)
+async function copyOne(child: Dirent, from: string, to: string, signal: AbortSignal): Promise<void> {
+  // As bytes: a target need not be UTF-8.
+  if (child.isSymbolicLink()) return symlink(await readlink(from, 'buffer'), to)
   // Pipes, sockets and devices are never code.
   if (!child.isFile()) return
-  await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
-  const { mode, atime, mtime } = await lstat(from)
-  await utimes(to, atime, mtime)
-  await chmod(to, mode & PLAIN_BITS)
+  await copyRegularFile(from, to, { signal })
 }

@@ -386,6 +386,7 @@ describe('a zip', () => {
     ['kind', 'compression-method', [{ name: 'a', data: 'abc', method: 14 }], '14'],
     ['kind', 'size-mismatch', [{ name: 'a/', data: 'abc' }], '"a/"'],
     ['kind', 'not-utf8', [{ name: Buffer.from([0x61, 0xff, 0xfe]), data: 'x' }], ''],
+    ['kind', 'not-utf8', [{ name: 'l', data: Buffer.from([0xff, 0xfe]), mode: 0o120777, stored: true }], '"l"'],
     ['kind', 'empty-name', [{ name: '.', data: 'x' }], '"."'],
     ['kind', 'name-too-long', [link('x'.repeat(2000))], '"l"'],
   ])('%s is refused by the rule %s', async (_row, rule, parts, entry) => {

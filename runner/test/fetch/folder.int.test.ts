@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readdir, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
@@ -22,6 +22,25 @@ describe('a local folder', () => {
     expect(outcome.tree).toEqual(before)
     expect(outcome.beside).toEqual(['workspace'])
     expect(await readTree(source.path)).toEqual(before)
+  })
+
+  test('keeps private folders private, and what its links say byte for byte', async () => {
+    await using source = await createFolder()
+    await mkdir(path.join(source.path, 'private/sticky'), { recursive: true })
+    await mkdir(path.join(source.path, 'fixed'))
+    await writeFile(path.join(source.path, 'fixed/a'), 'a')
+    const target = Buffer.from([0x63, 0x61, 0x66, 0xe9])
+    await symlink(target, path.join(source.path, 'link'))
+    for (const [name, mode] of Object.entries({ private: 0o700, 'private/sticky': 0o1777, fixed: 0o555 }))
+      await chmod(path.join(source.path, name), mode)
+    await using workspace = await createFolder()
+    const targetDir = path.join(workspace.path, 'workspace')
+    const policy = { codeHosts: [], unsafeHosts: [], localFolders: true }
+    const { signal } = new AbortController()
+    await fetchCode({ url: source.path, checksumSha256: null, policy, targetDir, signal, onStage: () => {} })
+    const modeOf = async (name: string): Promise<number> => (await stat(path.join(targetDir, name))).mode & 0o7777
+    expect(await Promise.all(['private', 'private/sticky', 'fixed'].map(modeOf))).toEqual([0o700, 0o777, 0o755])
+    expect(await readlink(path.join(targetDir, 'link'), 'buffer')).toEqual(target)
   })
 
   test('says when .git and node_modules come along', async () => {

@@ -117,6 +117,8 @@ function checkTarget(entry: ArchiveEntry, limits: FetchLimits): void {
   if (entry.target === undefined) return
   if (/[\0-\x1f\x7f]/.test(entry.target) || entry.target === '')
     throw refuse('control-character', entry.name, 'is a link whose target is empty or has a control character.')
+  if (!entry.target.isWellFormed() || entry.target.includes('\ufffd'))
+    throw refuse('not-utf8', entry.name, 'is a link whose target is not UTF-8.')
   if (Buffer.byteLength(entry.target) > limits.pathBytes)
     throw refuse('name-too-long', entry.name, `is a link whose target has more than ${limits.pathBytes} bytes.`)
 }

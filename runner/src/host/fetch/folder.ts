@@ -1,7 +1,8 @@
 /** A folder of this machine as code: copied, never changed. */
-import { constants, type Dirent } from 'node:fs'
-import { copyFile, lstat, mkdir, readdir, readlink, realpath, symlink, utimes } from 'node:fs/promises'
+import type { Dirent } from 'node:fs'
+import { chmod, lstat, mkdir, readdir, readlink, realpath, symlink, utimes } from 'node:fs/promises'
 import path from 'node:path'
+import { copyRegularFile, PLAIN_BITS } from '../../relay/copy-file.ts'
 import { SessionFailure } from '../failure.ts'
 import { formatBytes, type FetchLimits } from './limits.ts'
 import { printable } from './refusal.ts'
@@ -11,7 +12,7 @@ const NOTED = ['.git', 'node_modules']
 
 /**
  * Copies a folder's content into an empty folder. Symbolic links stay as they are, wherever they lead: the folder is
- * the caller's own. Times and permission bits are kept; owners are not.
+ * the caller's own. Times and permission bits are kept, but that a folder stays its owner's to change; owners are not.
  * @throws SessionFailure `folder_not_found`, `bad_code_url`, `code_too_large`
  */
 export async function copyFolder(
@@ -76,9 +77,11 @@ async function copyInto(
       )
     if (child.isDirectory()) {
       await copyInto(source, target, relative, state, options)
-      const { atime, mtime } = await lstat(path.join(source, relative))
+      const { mode, atime, mtime } = await lstat(path.join(source, relative))
+      // Without its owner's rights nothing could be moved out of it, nor taken away.
+      await chmod(path.join(target, relative), (mode & PLAIN_BITS) | 0o700)
       await utimes(path.join(target, relative), atime, mtime)
-    } else await copyOne(child, path.join(source, relative), path.join(target, relative), state, options.limits)
+    } else await copyOne(child, path.join(source, relative), path.join(target, relative), state, options)
   }
 }
 
@@ -87,34 +90,43 @@ async function copyOne(
   from: string,
   to: string,
   state: { bytes: number },
-  limits: FetchLimits,
+  { limits, signal }: { limits: FetchLimits; signal: AbortSignal },
 ): Promise<void> {
+  const take = (count: number): void => {
+    state.bytes += count
+    requireRoom(state.bytes, limits)
+  }
   try {
-    if (child.isSymbolicLink()) return await symlink(await readlink(from), to)
+    // As bytes: a target need not be UTF-8.
+    if (child.isSymbolicLink()) return await symlink(await readlink(from, 'buffer'), to)
     if (!child.isFile())
       throw new SessionFailure(
         'bad_code_url',
         `${printable(from)} is a device, pipe or socket, which cannot be copied. Remove it.`,
       )
-    const { size, atime, mtime } = await lstat(from)
-    state.bytes += size
-    if (state.bytes > limits.unpackedBytes)
-      throw new SessionFailure(
-        'code_too_large',
-        `The folder is larger than ${formatBytes(limits.unpackedBytes)}. Use a smaller one.`,
-      )
-    await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
-    // make and autotools build anew what looks older than what it is made from.
-    await utimes(to, atime, mtime)
+    requireRoom(state.bytes + (await lstat(from)).size, limits)
+    await copyRegularFile(from, to, { signal, onBytes: take })
   } catch (error) {
     throw unreadable(error, from)
   }
 }
 
+function requireRoom(bytes: number, limits: FetchLimits): void {
+  if (bytes <= limits.unpackedBytes) return
+  throw new SessionFailure(
+    'code_too_large',
+    `The folder is larger than ${formatBytes(limits.unpackedBytes)}. Use a smaller one.`,
+  )
+}
+
+const REPLACED = 'was replaced while it was copied. Try again.'
 const WHY: Partial<Record<string, string>> = {
   EACCES: 'cannot be read (EACCES). Give the user of CLI Scale access.',
   EPERM: 'cannot be read (EPERM). Give the user of CLI Scale access.',
   ENOENT: 'cannot be copied (ENOENT): it was removed meanwhile, or its name is not UTF-8.',
+  ESTALE: REPLACED,
+  ELOOP: REPLACED,
+  ENXIO: REPLACED,
   ENAMETOOLONG: 'cannot be copied (ENAMETOOLONG): its path is too long.',
 }
 
