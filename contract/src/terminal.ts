@@ -243,10 +243,14 @@ export function decodeServerMessage(message: Uint8Array): ServerMessage {
   }
 }
 
+/** Whether it can be a number of columns or rows, once it is clamped. */
+export function isDimension(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value) && value >= 1
+}
+
 /** Whole columns and rows within our limits; anything that is not a finite number falls back to `fallback`. */
 export function clampSize(value: { columns?: unknown; rows?: unknown }, fallback: TerminalSize): TerminalSize {
-  const clamp = (v: unknown, max: number, or: number): number =>
-    typeof v === 'number' && Number.isFinite(v) && v >= 1 ? Math.min(Math.floor(v), max) : or
+  const clamp = (v: unknown, max: number, or: number): number => (isDimension(v) ? Math.min(Math.floor(v), max) : or)
   return {
     columns: clamp(value.columns, MAX_COLUMNS, fallback.columns),
     rows: clamp(value.rows, MAX_ROWS, fallback.rows),

@@ -79,6 +79,25 @@ describe('a viewer of cliscale.v1', () => {
     expect(f.terminal.size).toEqual({ columns: 120, rows: 40 })
   })
 
+  test('a size that means nothing changes nothing, and half of one keeps the other half', async () => {
+    await using f = await openFixture({ limits: { resizeDebounceMs: 5, driverGraceMs: 5 } })
+    await using v = await new TestViewer({ port: f.terminal.port, protocols: V1, assertion: 'rw-a' }).open({
+      columns: 200,
+      rows: 50,
+    })
+    const until = async (columns: number, rows: number): Promise<void> =>
+      v.until(() => JSON.stringify(f.terminal.size) === JSON.stringify({ columns, rows }), `${columns}x${rows}`)
+    await until(200, 50)
+    for (const none of [{ columns: 'x', rows: null }, { columns: 0, rows: 0 }, { columns: -1 }, { rows: 1e999 }])
+      v.ws.send(encodeJson(ClientType.resize, none))
+    v.ws.send(encodeJson(ClientType.resize, { columns: 90, rows: -5 }))
+    await until(90, 50)
+    expect(f.sizes).toEqual([
+      { columns: 200, rows: 50 },
+      { columns: 90, rows: 50 },
+    ])
+  })
+
   test('each that may type is told whose size rules; one that was cut off has it back, one that asks takes it', async () => {
     await using f = await openFixture({ limits: { resizeDebounceMs: 5, driverGraceMs: 5 } })
     const { port } = f.terminal

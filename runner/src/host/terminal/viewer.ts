@@ -9,6 +9,7 @@ import {
   type Exit,
   exitLine,
   type Hello,
+  isDimension,
   mayInterrupt,
   type Mode,
   parseColours,
@@ -91,6 +92,8 @@ export class Viewer {
   #hold: NodeJS.Timeout | undefined
   #hurryUntil = 0
   #size: TerminalSize | undefined
+  /** The size that its window has room for, as it last said. */
+  #windowSize: TerminalSize | undefined
   #paused = false
   #awaitingSnapshot = false
   #socketFull = false
@@ -299,9 +302,10 @@ export class Viewer {
   }
 
   #wantSize(value: Readonly<Record<string, unknown>>): void {
-    if (this.mode !== 'rw' || (value['columns'] === undefined && value['rows'] === undefined)) return
+    if (this.mode !== 'rw' || !(isDimension(value['columns']) || isDimension(value['rows']))) return
     const claim = { take: value['take'] === true, drives: value['drives'] === true }
-    this.#deps.onSize(this, clampSize(value, this.#deps.log.size), claim)
+    this.#windowSize = clampSize(value, this.#windowSize ?? this.#deps.log.size)
+    this.#deps.onSize(this, this.#windowSize, claim)
   }
 
   /** Answers the first message: HELLO, or ttyd's title and preferences. A `cliscale.v1` viewer waits for the epoch. */
