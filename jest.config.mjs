@@ -12,12 +12,12 @@ const TESTS = [
 
 /** More than half of the time of all: faults that take many processes, starts and waits. */
 const SLOW = [
-  'cli/test/{sample-cli,up}.int.test.ts',
+  'cli/test/{metrics,sample-cli,server-keeper,system,up}.int.test.ts',
   'controller/test/{api-faults,launch-cleanup,launch-faults,main,reconcile-cluster,reconcile-crash}.int.test.ts',
   'local-postgres/test/server.int.test.ts',
-  'runner/test/fetch/bombs.int.test.ts',
-  'runner/test/{host-controller-faults,host-hostile-work,host-kill,host-viewers}.int.test.ts',
-  'runner/test/{terminal-screen,work-exact,work-hard,work-install}.int.test.ts',
+  'runner/test/fetch/{bombs,git}.int.test.ts',
+  'runner/test/{host-controller-faults,host-hostile-work,host-kill,host-life,host-viewers}.int.test.ts',
+  'runner/test/{terminal-hostile,terminal-screen,typed-input,work-exact,work-hard,work-install}.int.test.ts',
 ]
 
 /** Unit tests lie beside their source, integration tests in test/; both run on the TypeScript source. */

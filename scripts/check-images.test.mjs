@@ -14,7 +14,7 @@ function inspect(files) {
       writeFileSync(path.join(folder, name), '')
       chmodSync(path.join(folder, name), 0o666)
     }
-    const about = JSON.stringify({ name: 'runner', whole: folder, folder, forbidden: ['jest', '@types/node'] })
+    const about = JSON.stringify({ name: 'runner-slim', whole: folder, folder, forbidden: ['jest', '@types/node'] })
     const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', inside, about], { encoding: 'utf8' })
     return JSON.parse(stdout.trim().split('\n').at(-1)).faults.map((fault) => fault.replace(folder, ''))
   } finally {
