@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmod, mkdir, readFile, readdir, rename, rmdir, stat, writeFile } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
@@ -5,7 +6,7 @@ import path from 'node:path'
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals'
 import { createTestDatabase } from '@cliscale/test-kit'
 import pg from 'pg'
-import { apiOf, eventually, processesOf, removeFolder, serverPid, temporaryFolder, Up } from './support.ts'
+import { apiOf, eventually, processesOf, PROGRAM, removeFolder, serverPid, temporaryFolder, Up } from './support.ts'
 
 // Whole systems start in seconds, and in many more on a machine that is busy with other tests.
 jest.setTimeout(120_000)
@@ -103,6 +104,32 @@ test.each([
   expect(output.slice(path.join(dataDir, name).length)).toMatch(why)
   expect(output).not.toContain('hunter2')
   expect(await readdir(dataDir)).not.toContain('postgres')
+})
+
+// Only root may mount.
+if (process.platform === 'linux' && process.getuid?.() === 0)
+  test.each([
+    ['ro', 'read-only', /^The data folder \S+ cannot be used: EROFS: read-only file system, .*\n$/],
+    ['size=20m', 'full', /\nCLI Scale cannot go on with \S+: the disk is full\. Make room, or choose another .*\n$/],
+  ])('a data folder on a disk that is mounted with %s is one sentence: it is %s', async (options, _what, sentence) => {
+    const disk = path.join(root, 'disk')
+    await mkdir(disk)
+    const { status, stderr } = spawnSync('mount', ['-t', 'tmpfs', '-o', options, 'tmpfs', disk], { encoding: 'utf8' })
+    if (status !== 0) return console.log(`Not tried: nothing may be mounted here (${stderr.trim()})`)
+    try {
+      const { code, output } = await failure({ CLISCALE_DATA_DIR: path.join(disk, 'data') })
+      expect(output).toMatch(sentence)
+      expect(code).toBe(1)
+    } finally {
+      spawnSync('umount', ['--lazy', disk])
+    }
+  })
+
+test('too few open files for its own code are one sentence', () => {
+  const line = 'ulimit -n 64; exec "$0" "$1" up'
+  const { status, stderr } = spawnSync('bash', ['-c', line, process.execPath, PROGRAM], { encoding: 'utf8' })
+  expect(stderr).toMatch(/^CLI Scale cannot go on with \S+: too many files are open\. Raise the limit with: .*\n$/)
+  expect(status).toBe(1)
 })
 
 test('a database that cannot be reached is one sentence without its password', async () => {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { chmod, lstat, mkdir, readdir, realpath, stat, writeFile } from 'node:fs/promises'
+import { constants, existsSync } from 'node:fs'
+import { access, chmod, lstat, mkdir, readdir, realpath, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { UserError } from './user-error.ts'
 
@@ -41,7 +42,7 @@ export function defaultDataDir(where: {
  */
 export async function openDataDir(dir: string, uid = process.getuid?.() ?? 0): Promise<Paths> {
   try {
-    await mkdir(dir, { recursive: true, mode: 0o700 })
+    await makeFolder(dir)
     const root = await realpath(dir)
     await checkIsOurs(root, uid)
     await chmod(root, uid === 0 ? 0o711 : 0o700)
@@ -62,6 +63,19 @@ export async function openDataDir(dir: string, uid = process.getuid?.() ?? 0): P
   } catch (error) {
     if (error instanceof UserError) throw error
     throw new UserError(`The data folder ${dir} cannot be used: ${(error as Error).message}. ${CHOOSE}`)
+  }
+}
+
+/** A folder and those above it. On a disk that is read-only `recursive` says ENOENT, as if something were missing. */
+async function makeFolder(dir: string): Promise<void> {
+  try {
+    await mkdir(dir, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    let above = dir
+    while (above !== path.dirname(above) && !existsSync(above)) above = path.dirname(above)
+    await access(above, constants.W_OK)
+    throw error
   }
 }
 

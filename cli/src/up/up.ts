@@ -13,7 +13,7 @@ import type { Printer } from './printer.ts'
 import { openSecrets, type Secrets } from './secrets.ts'
 import { keepServer, type ServerKeeper, stopLeftServer } from './server-keeper.ts'
 import type { Shutdown } from './shutdown.ts'
-import { UserError } from './user-error.ts'
+import { systemFault, UserError } from './user-error.ts'
 
 /** How long sessions and server have to end in order before the server is killed. */
 const STOP_LIMIT_MS = 35_000
@@ -142,7 +142,7 @@ async function startDatabase(parts: {
 function startPostgres(paths: Paths, secrets: Secrets, printer: Printer): Promise<PostgresKeeper> {
   const password = secrets.superuserPassword
   return keepPostgres({ dataDir: paths.postgres, password, printer }).catch((error: unknown) => {
-    throw new UserError((error as Error).message)
+    throw new UserError(systemFault(error) ?? (error as Error).message)
   })
 }
 
