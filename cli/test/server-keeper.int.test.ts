@@ -1,5 +1,7 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { appendFileSync, closeSync, openSync, readFileSync, statSync, writeSync } from 'node:fs'
-import { mkdir, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, rm, symlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
@@ -9,6 +11,7 @@ import { createPrinter } from '../src/up/printer.ts'
 import { keepServer, type ServerKeeper } from '../src/up/server-keeper.ts'
 import { eventually, processesOf, removeFolder, temporaryFolder } from './support.ts'
 
+const SUPERVISOR = path.join(import.meta.dirname, 'programs/supervisor.mjs')
 let root: string
 let paths: Paths
 let printed: string
@@ -33,7 +36,10 @@ function keep(): Promise<ServerKeeper> {
   })
 }
 
-const serverOf = async (): Promise<number> => eventually(async () => (await processesOf(paths.root))[0]?.pid)
+const serverOf = async (): Promise<number> =>
+  eventually(
+    async () => (await processesOf(paths.root)).find(({ command }) => command.includes('small-server.mjs'))?.pid,
+  )
 
 test.each([
   ['whose event loop stands still', () => writeFile(path.join(paths.root, 'hang'), '')],
@@ -60,6 +66,39 @@ test('a server that hangs for less than the limit is left alone', async () => {
   await sleep(3_000)
   expect([await serverOf(), printed]).toEqual([first, ''])
   await keeper.stop(5_000)
+})
+
+/** A supervisor as a process of its own, whose Node stands at `node`: it says what it prints, and ends with its input. */
+function supervise(node: string): { child: ChildProcess; said: () => string } {
+  const child = spawn(process.execPath, [SUPERVISOR, paths.root, node], { stdio: ['pipe', 'pipe', 'pipe'] })
+  let said = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (said += chunk.toString()))
+  return { child, said: () => said }
+}
+
+test('a server that the system does not start is told in a sentence', async () => {
+  const { child, said } = supervise(path.join(root, 'node'))
+  expect(await once(child, 'close')).toEqual([1, null])
+  expect(said()).toBe(`spawn ${path.join(root, 'node')} ENOENT\n`)
+})
+
+test('a server that the system does not start again for a while is back after it', async () => {
+  const node = path.join(root, 'node')
+  await symlink(process.execPath, node)
+  const { child, said } = supervise(node)
+  const says = (words: string): Promise<true> =>
+    eventually(async () => {
+      if (child.exitCode !== null || child.signalCode !== null) throw new Error(`the supervisor ended: ${said()}`)
+      return said().includes(words) ? true : undefined
+    })
+  await says('ready')
+  await rm(node)
+  process.kill(await serverOf(), 'SIGKILL')
+  await says(`The server cannot be started right now: spawn ${node} ENOENT\n`)
+  await symlink(process.execPath, node)
+  await says('The server is back.\n')
+  child.stdin!.end()
+  expect(await once(child, 'close')).toEqual([0, null])
 })
 
 test('a log stays small while it is written to, and loses only its oldest lines', () => {

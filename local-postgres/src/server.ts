@@ -82,33 +82,37 @@ async function spawnServer(parts: {
 }): Promise<LocalPostgres> {
   const { binaries, data, account, socketDir } = parts
   const logFile = await open(parts.log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0o600)
-  const child = spawn(binaries.postgres, ['-D', data, ...settings(socketDir, parts.disposable)], {
-    ...ids(account),
-    cwd: '/',
-    detached: true,
-    stdio: ['ignore', logFile.fd, logFile.fd],
-    env: { PATH: process.env['PATH'], TZ: 'UTC' },
-  })
-  await logFile.close()
-  const { pid } = child
-  if (pid === undefined) throw new Error(`PostgreSQL could not be run: ${String((await once(child, 'error'))[0])}`)
-  let running = true
-  const exited = Promise.race([once(child, 'exit'), once(child, 'error')]).then(
-    () => void (running = false),
-    () => void (running = false),
-  )
-  return {
-    pid,
-    socketDir,
-    log: parts.log,
-    exited,
-    url: ({ user, password, database }) =>
-      `postgresql://${encodeURIComponent(user)}:${encodeURIComponent(password)}@/${encodeURIComponent(database)}?host=${encodeURIComponent(socketDir)}`,
-    isRunning: () => running,
-    stop: async () => {
-      if (running) await stopProcess(pid)
-      await exited
-    },
+  try {
+    const child = spawn(binaries.postgres, ['-D', data, ...settings(socketDir, parts.disposable)], {
+      ...ids(account),
+      cwd: '/',
+      detached: true,
+      stdio: ['ignore', logFile.fd, logFile.fd],
+      env: { PATH: process.env['PATH'], TZ: 'UTC' },
+    })
+    let running = true
+    // Before anything is awaited: Node tells a refusal on the next tick, and without a listener by then it would end us.
+    const exited = once(child, 'exit').then(
+      () => void (running = false),
+      () => void (running = false),
+    )
+    const { pid } = child
+    if (pid === undefined) throw new Error(`PostgreSQL could not be run: ${String((await once(child, 'error'))[0])}`)
+    return {
+      pid,
+      socketDir,
+      log: parts.log,
+      exited,
+      url: ({ user, password, database }) =>
+        `postgresql://${encodeURIComponent(user)}:${encodeURIComponent(password)}@/${encodeURIComponent(database)}?host=${encodeURIComponent(socketDir)}`,
+      isRunning: () => running,
+      stop: async () => {
+        if (running) await stopProcess(pid)
+        await exited
+      },
+    }
+  } finally {
+    await logFile.close()
   }
 }
 

@@ -1,6 +1,18 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdir, mkdtemp, readFile, readdir, readlink, rm, stat, writeFile } from 'node:fs/promises'
+import {
+  chmod,
+  mkdir,
+  mkdtemp,
+  readFile,
+  readdir,
+  readlink,
+  realpath,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
@@ -117,6 +129,19 @@ test('a password that does not fit the data, and data of another version, are ea
   )
   await writeFile(path.join(dir, 'data/PG_VERSION'), '12\n')
   await expect(start(dir)).rejects.toThrow(/is of PostgreSQL 12, and this is PostgreSQL \d+\. Move it over/)
+})
+
+test('a program that the system does not run is one sentence, and ends nobody', async () => {
+  const dir = path.join(root, 'pg')
+  await (await start(dir)).stop()
+  const programs = path.join(await realpath(dir), 'programs')
+  const bin = path.join(programs, (await readdir(programs))[0]!, 'native/bin')
+  // It tells its version, and is gone when it is to serve.
+  await rename(path.join(bin, 'postgres'), path.join(bin, 'kept'))
+  await writeFile(path.join(bin, 'postgres'), '#!/bin/sh\nrm "$0"\necho postgres 18.0\n', { mode: 0o755 })
+  await expect(start(dir)).rejects.toThrow(/^PostgreSQL could not be run: Error: spawn .* ENOENT$/)
+  await rename(path.join(bin, 'kept'), path.join(bin, 'postgres'))
+  expect(await query(await start(dir), 'select 1 as one')).toEqual([{ one: 1 }])
 })
 
 test('a long path with blanks and quotes works: the socket moves to the temporary folder', async () => {

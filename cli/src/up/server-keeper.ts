@@ -31,7 +31,8 @@ export interface ServerKeeper {
  * Starts the server as a process of its own, and again whenever it ends by itself: on the same port, with sessions
  * running on; one that hangs is killed for it. It ends by itself when we are gone. The caller stops it.
  *
- * @throws UserError with the server's own sentence when it cannot start the first time.
+ * @throws UserError with the server's own sentence when it cannot start the first time; the system's error when that
+ *   starts no process.
  */
 export async function keepServer(options: {
   program: string
@@ -128,26 +129,38 @@ class Keeper implements ServerKeeper {
   }
 
   async #spawn(): Promise<ChildProcess> {
-    const { program, start, paths, environment } = this.#options
-    rotate(paths.serverLog)
-    const log = await open(paths.serverLog, 'a', 0o600)
-    // A session of its own (setsid), so that Ctrl-C reaches the supervisor first.
-    // The data folder is an argument for `ps` alone: it tells people whose server it is.
-    const child = fork(program, [paths.root], {
-      detached: true,
-      env: environment,
-      execArgv: ['--enable-source-maps'],
-      stdio: ['ignore', log.fd, log.fd, 'ipc'],
-    })
-    await log.close()
-    child.on('error', () => {})
-    this.#child = child
-    this.#watch(child)
-    const mark = child.pid === undefined ? undefined : await markOf(child.pid)
+    const { start, paths } = this.#options
+    const child = await this.#fork()
+    const mark = await markOf(child.pid!)
     if (mark !== undefined) await writeFile(paths.serverMark, JSON.stringify(mark), { mode: 0o600 })
     const env = this.port === 0 ? start.env : { ...start.env, CLISCALE_PORT: String(this.port) }
     send(child, { type: 'start', ...start, env })
     return child
+  }
+
+  /** @throws Error when the system starts no process. */
+  async #fork(): Promise<ChildProcess> {
+    const { program, paths, environment } = this.#options
+    rotate(paths.serverLog)
+    const log = await open(paths.serverLog, 'a', 0o600)
+    try {
+      // A session of its own (setsid), so that Ctrl-C reaches the supervisor first.
+      // The data folder is an argument for `ps` alone: it tells people whose server it is.
+      const child = fork(program, [paths.root], {
+        detached: true,
+        env: environment,
+        execArgv: ['--enable-source-maps'],
+        stdio: ['ignore', log.fd, log.fd, 'ipc'],
+      })
+      // Node tells a refusal on the next tick: without a listener by then, it would end us.
+      child.on('error', () => {})
+      if (child.pid === undefined) throw (await once(child, 'error'))[0]
+      this.#child = child
+      this.#watch(child)
+      return child
+    } finally {
+      await log.close()
+    }
   }
 
   /** Ends a server whose event loop stands still: only its death makes `#keep` start another. */
@@ -174,6 +187,8 @@ function untilListening(child: ChildProcess): Promise<number> {
   return new Promise((resolve, reject) => {
     const onExit = (code: number | null, signal: string | null): void =>
       reject(new UserError(`The server ended before it was ready (${signal ?? `exit code ${code}`}). See its log.`))
+    // It may have ended before anybody asked.
+    if (child.exitCode !== null || child.signalCode !== null) return onExit(child.exitCode, child.signalCode)
     child.once('exit', onExit)
     child.once('error', reject)
     child.on('message', (message: FromServer) => {
@@ -186,7 +201,6 @@ function untilListening(child: ChildProcess): Promise<number> {
 }
 
 async function untilGone(child: ChildProcess): Promise<string> {
-  if (child.pid === undefined) return 'it could not be started'
   if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
   return child.signalCode ?? `exit code ${child.exitCode}`
 }
