@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { createLocalLauncher } from '../src/launch/local/local-launcher.ts'
 import { findSessionGroups } from '../src/launch/local/session-group.ts'
-import { signalProcess } from '../src/launch/local/process-table.ts'
+import { type ProcessTable, signalProcess } from '../src/launch/local/process-table.ts'
 import { expectEventually, request } from './launch-contract.ts'
 import { createLocalSystem, type LocalSystem, processes } from './launch-local-system.ts'
 
@@ -258,6 +258,36 @@ describe('processes', () => {
     expect(found).not.toContain(own)
     expect(found).not.toContain(process.pid)
     expect(found).toHaveLength(1)
+  })
+
+  test('a host that the system refuses to start is tried again, but slower, and runs once it is not refused', async () => {
+    let attempts = 0
+    const counting: ProcessTable = {
+      ...processes,
+      ofProgram: (program, id) => {
+        attempts++
+        return processes.ofProgram(program, id)
+      },
+    }
+    const one = await createLocalSystem({ processes: counting })
+    const node = process.execPath
+    try {
+      const id = await launched(one)
+      const first = (await one.record(id)).host!.pid
+      process.execPath = path.join(one.options.dataDir, 'no-node')
+      attempts = 0
+      await one.endHost(id, 'SIGKILL')
+      await sleep(3_000)
+      expect((await one.record(id)).host).toBeNull()
+      expect(attempts).toBeGreaterThan(1)
+      expect(attempts).toBeLessThan(6)
+      process.execPath = node
+      await expectEventually(async () => (await one.launcher.list())[0]?.address)
+      expect((await one.record(id)).host?.pid).not.toBe(first)
+    } finally {
+      process.execPath = node
+      await one.dispose()
+    }
   })
 
   test('a host that always fails is started again and again, but slower', async () => {

@@ -302,9 +302,10 @@ export class LocalSession {
       await this.#processes.endAll('host')
       await rm(this.folder.endpoint, { force: true })
       this.#address = undefined
-      const { mark } = await this.#processes.start('host', null, (started) => this.#watch(started))
+      // Before it is started: what cannot be started waits longer and longer, as what dies at once does.
       this.#restartAt = undefined
       this.#hostStartedAt = Date.now()
+      const { mark } = await this.#processes.start('host', null, (started) => this.#watch(started))
       await this.#write({ ...this.record!, host: mark })
     }
   }
@@ -312,11 +313,14 @@ export class LocalSession {
   #watch(child: ChildProcess): void {
     this.#child = child
     this.#exit = undefined
-    child.once('exit', (code) => {
+    const ended = (code: number | null): void => {
       if (this.#child !== child) return
       this.#exit = { code }
       this.#deps.wake()
-    })
+    }
+    child.once('exit', ended)
+    // One that the system did not start never exits.
+    child.once('error', () => ended(null))
   }
 
   async #endProcesses(): Promise<void> {
