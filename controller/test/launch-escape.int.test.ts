@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { readFile, stat } from 'node:fs/promises'
+import { mkdir, readFile, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, expect, test } from '@jest/globals'
@@ -53,5 +53,20 @@ else {
     await expect(stat(group)).rejects.toThrow('ENOENT')
     await system!.launcher.remove(other)
     expect(await processes.find(stays)).toBeUndefined()
+  })
+
+  test('groups that a program nested within its own go with the session, deepest first', async () => {
+    const { removed } = await launchTwo()
+    const nested = await pidOf(removed, 'bare')
+    const group = groups.groupOf(removed)
+    const deepest = path.join(group, 'a/b', ...Array.from({ length: 30 }, (_, i) => `${i}`))
+    await mkdir(deepest, { recursive: true })
+    await Promise.all(['a/c', 'a/b/d/e', 'f/g'].map((name) => mkdir(path.join(group, name), { recursive: true })))
+    await groups.add(deepest, nested)
+    expect(await groups.members(group)).toContain(nested)
+    await system!.launcher.remove(removed)
+    expect(await processes.find(nested)).toBeUndefined()
+    await expect(stat(group)).rejects.toThrow('ENOENT')
+    await groups.remove(group)
   })
 }

@@ -5,6 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 /** Where cgroup v2 is mounted: alone, or beside v1. */
 const V2_MOUNTS = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified']
+/** How many groups within a session's are looked at in one go: whoever may make them may make many. */
+const MAX_STEPS = 20_000
 
 /**
  * A control group for each session's work and all that it starts, which nothing leaves without privileges; it may keep a
@@ -119,11 +121,9 @@ function groupsIn({ parent, limits, events }: Hierarchy): SessionGroups {
       if (!path.basename(group).startsWith('cliscale-')) throw new TypeError(`${group} is not a group of ours`)
       for (let attempt = 1; ; attempt++) {
         try {
-          for (const name of await childGroups(group)) await rmdir(path.join(group, name))
-          return await rmdir(group)
+          return await removeDeepestFirst(group)
         } catch (error) {
           const code = (error as NodeJS.ErrnoException).code
-          if (code === 'ENOENT') return
           // A process that was just killed leaves its group a moment later.
           if (code !== 'EBUSY' || attempt === 20) throw error
           await sleep(25)
@@ -133,17 +133,39 @@ function groupsIn({ parent, limits, events }: Hierarchy): SessionGroups {
   }
 }
 
+/** Those of groups that a program made within it are among them. */
 async function members(group: string): Promise<number[]> {
-  const text = await readFile(path.join(group, 'cgroup.procs'), 'utf8').catch(() => '')
-  return text
-    .split('\n')
-    .filter((line) => line !== '')
-    .map(Number)
+  const pids: number[] = []
+  const open = [group]
+  for (let looked = 0; open.length > 0 && looked < MAX_STEPS; looked++) {
+    const next = open.pop()!
+    const text = await readFile(path.join(next, 'cgroup.procs'), 'utf8').catch(() => '')
+    for (const line of text.split('\n')) if (line !== '') pids.push(Number(line))
+    open.push(...(await childGroups(next)))
+  }
+  return pids
 }
 
+/** A program with the rights may have nested groups of its own, and a group goes only when it holds none. */
+async function removeDeepestFirst(group: string): Promise<void> {
+  const open = [group]
+  for (let steps = 0; open.length > 0; steps++) {
+    // Each try removes some.
+    if (steps === MAX_STEPS) throw new Error(`${group} holds more groups than are removed at once`)
+    const children = await childGroups(open.at(-1)!)
+    if (children.length > 0) open.push(...children)
+    else await rmdir(open.pop()!).catch(ignoreAbsence)
+  }
+}
+
+/** Folders of the groups right below; none of a group that is gone. */
 async function childGroups(group: string): Promise<string[]> {
-  const entries = await readdir(group, { withFileTypes: true })
-  return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name)
+  const entries = (await readdir(group, { withFileTypes: true }).catch(ignoreAbsence)) ?? []
+  return entries.filter((entry) => entry.isDirectory()).map((entry) => path.join(group, entry.name))
+}
+
+function ignoreAbsence(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT') throw error
 }
 
 function readable(file: string): Promise<boolean> {
