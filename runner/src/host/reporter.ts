@@ -8,7 +8,7 @@ const FLUSH_MS = 1000
 const RETRY_MS = { min: 100, max: 10_000 }
 
 export interface ReporterOptions {
-  readonly client: ControllerClient
+  readonly client: Pick<ControllerClient, 'call'>
   readonly sessionId: string
   readonly credential: () => string
   /** Asks for a fresh credential after a 401; resolves to whether there is one. */
@@ -30,6 +30,8 @@ export class Reporter {
   private readonly options: ReporterOptions
   private waiting: (() => void)[] = []
   private next = 0
+  /** Where a part of the output began that the controller did not take. */
+  private refusedAt: number | undefined
 
   constructor(options: ReporterOptions) {
     this.options = options
@@ -79,6 +81,11 @@ export class Reporter {
         return
       }
       await this.deliverOutput(chunk)
+      // It takes output in order only: without that part it takes no more, and asks for it for ever.
+      if (this.next === this.refusedAt) {
+        logger.error({ from: this.next, head: terminal.head }, 'output was refused, and is reported no further')
+        return
+      }
     }
   }
 
@@ -111,6 +118,7 @@ export class Reporter {
           [OUTPUT_HEADERS.rows]: String(chunk.size.rows),
         },
       })
+      if (answer === undefined) this.refusedAt = chunk.offset
       const wanted = answer === undefined ? chunk.offset + chunk.bytes.length : parseNext(answer)
       if (wanted !== undefined && wanted !== chunk.offset) {
         // More than we have cannot be wanted; it would be another session's offset.
