@@ -1,5 +1,6 @@
+import { getEventListeners } from 'node:events'
 import { expect, test } from '@jest/globals'
-import { Backoff, withDeadline } from './waiting.ts'
+import { Backoff, unlessAborted, withDeadline } from './waiting.ts'
 
 const late = (): Error => new Error('late')
 
@@ -29,4 +30,24 @@ test('waits double up to the longest, and start again after a reset', () => {
 
 test('a wait ends with its signal', async () => {
   await expect(new Backoff(10_000, 10_000).wait(AbortSignal.abort())).rejects.toThrow('aborted')
+})
+
+test('work is left when the signal aborts, or has aborted before, and a failure after that ends nothing', async () => {
+  const never = new Promise<never>(() => {})
+  await expect(unlessAborted(never, AbortSignal.abort(new Error('before')))).rejects.toThrow('before')
+  const stop = new AbortController()
+  let fail: (error: Error) => void = () => {}
+  const left = unlessAborted(new Promise<never>((_resolve, reject) => (fail = reject)), stop.signal)
+  stop.abort(new Error('meanwhile'))
+  await expect(left).rejects.toThrow('meanwhile')
+  fail(new Error('too late to matter'))
+  await expect(unlessAborted(Promise.reject(new Error('unheard')), stop.signal)).rejects.toThrow('meanwhile')
+  await new Promise((resolve) => setImmediate(resolve))
+})
+
+test('work that ends before the signal counts, and nothing listens to the signal any more', async () => {
+  const { signal } = new AbortController()
+  expect(await unlessAborted(Promise.resolve(7), signal)).toBe(7)
+  await expect(unlessAborted(Promise.reject(new Error('its own')), signal)).rejects.toThrow('its own')
+  expect(getEventListeners(signal, 'abort')).toEqual([])
 })

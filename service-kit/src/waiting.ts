@@ -44,3 +44,21 @@ export async function withDeadline<T>(work: Promise<T>, limitMs: number, late: (
   work.catch(() => {})
   return Promise.race([work, deadline]).finally(() => clearTimeout(timer))
 }
+
+/**
+ * What `work` resolves to, unless the signal aborts first, or has already. Work that is left goes on unheard.
+ *
+ * @throws the signal's reason; what `work` rejects with before that.
+ */
+export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  // When the signal wins, nobody else hears the failure.
+  work.catch(() => {})
+  // One that has aborted tells no listener of it any more.
+  signal.throwIfAborted()
+  let stop: () => void = () => {}
+  const aborted = new Promise<never>((_resolve, reject) => {
+    stop = () => reject(signal.reason as Error)
+    signal.addEventListener('abort', stop, { once: true })
+  })
+  return Promise.race([work, aborted]).finally(() => signal.removeEventListener('abort', stop))
+}

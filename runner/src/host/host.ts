@@ -1,5 +1,5 @@
 import { type ClaimResponse, type ControlMessage, DEFAULT_SIZE, type TerminalSize } from '@cliscale/contract'
-import type { Logger } from '@cliscale/service-kit'
+import { type Logger, unlessAborted } from '@cliscale/service-kit'
 import type { JSONWebKeySet } from 'jose'
 import { createAssertionVerifier } from './assertions.ts'
 import type { FetchCode } from './bring-code.ts'
@@ -161,10 +161,7 @@ async function runToEnd(life: {
   leaveTerminationMessage(life.terminationMessageFile, timeline.ended!)
   // What is not understood, or does not answer, must not run on.
   if (ended.status === 'lost') await session.dismissWork()
-  await Promise.race([
-    Promise.all([terminal.drained(DRAIN_LIMIT_MS), reporter.finished]),
-    new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })),
-  ])
+  await unlessAborted(Promise.all([terminal.drained(DRAIN_LIMIT_MS), reporter.finished]), signal)
   // Last, because a pod ends with it: what was not told by then would have to be told within its grace.
   await session.dismissWork()
 }

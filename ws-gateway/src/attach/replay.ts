@@ -42,6 +42,8 @@ const STALLED_MS = 60_000
  * @throws AppError `store_unavailable`; the signal's reason when it says so.
  */
 export async function replay(options: ReplayOptions): Promise<{ code: number; reason: string }> {
+  // One that has aborted tells no listener of it any more.
+  options.signal.throwIfAborted()
   const first = await firstMessage(options)
   if (first?.type === 'fault') return first
   if (first?.type === 'close') return { code: CLOSE.normal, reason: '' }
