@@ -1,5 +1,6 @@
 /** Requests and responses of the public API. Requests are snake_case, responses camelCase. */
 import { z } from 'zod'
+import { START_LIMITS } from './limits.ts'
 import { REASON_NAMES, SESSION_STATUSES, STAGES } from './session.ts'
 import { DEFAULT_SIZE, MAX_COLUMNS, MAX_ROWS } from './terminal.ts'
 
@@ -58,11 +59,12 @@ export const CreateSessionRequest = z
     prompt: text(LIMITS.promptBytes)
       .optional()
       .meta({ description: 'Given to the command as PROMPT and CLISCALE_PROMPT.', maxLength: LIMITS.promptBytes }),
-    install_cmd: text(LIMITS.commandBytes).optional().meta({
-      maxLength: LIMITS.commandBytes,
-      description:
-        'Runs before the command. Absent: what the files at the top of the code ask for, by their own tool (npm, pnpm, yarn, bun; uv or pip into a .venv). Empty: nothing. It may take 30 minutes; timeout_seconds counts from the command.',
-    }),
+    install_cmd: text(LIMITS.commandBytes)
+      .optional()
+      .meta({
+        maxLength: LIMITS.commandBytes,
+        description: `Runs before the command. Absent: what the files at the top of the code ask for, by their own tool (npm, pnpm, yarn, bun; uv or pip into a .venv). Empty: nothing. It may take ${START_LIMITS.installSeconds / 60} minutes; timeout_seconds counts from the command.`,
+      }),
     code_checksum_sha256: z
       .string()
       .regex(/^[0-9a-fA-F]{64}$/, { error: 'must be 64 hexadecimal digits (the SHA-256 of the bytes behind code_url)' })

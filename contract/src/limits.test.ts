@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals'
-import { hostGraceSeconds, POD_LIMITS, STOP_LIMITS } from './limits.ts'
+import { hostGraceSeconds, longestSessionSeconds, POD_LIMITS, START_LIMITS, STOP_LIMITS } from './limits.ts'
 
 test('each limit of a stop is longer than the one it waits for', () => {
   const { graceMs, silenceMs, drainMs, machineMs, clusterMs, allMs, leaveMs, workMs } = STOP_LIMITS
@@ -10,6 +10,11 @@ test('each limit of a stop is longer than the one it waits for', () => {
   expect(machineMs + leaveMs).toBeLessThan(allMs)
   expect(graceMs).toBeLessThan(workMs)
   expect(workMs).toBeLessThan(POD_LIMITS.leastGraceSeconds * 1000)
+})
+
+test('the longest session waits, fetches, installs and runs for as long as each may take', () => {
+  const { fetchSeconds, installSeconds } = START_LIMITS
+  expect(longestSessionSeconds({ queueSeconds: 5, timeoutSeconds: 7 })).toBe(fetchSeconds + installSeconds + 12)
 })
 
 test('a host has time left within any grace period of its pod', () => {

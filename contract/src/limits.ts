@@ -28,6 +28,24 @@ export const POD_LIMITS = {
   hostSpareSeconds: 10,
 } as const
 
+/** What may come before a session's command, in seconds; `timeout_seconds` counts from the command. */
+export const START_LIMITS = {
+  /** For fetching the code, from the first lookup to the last byte. */
+  fetchSeconds: 10 * 60,
+  /** For the install command. */
+  installSeconds: 30 * 60,
+} as const
+
+/** How long a session may last from its creation to its command's end, given how long it may wait and run. */
+export function longestSessionSeconds({ queueSeconds, timeoutSeconds }: SessionTimes): number {
+  return queueSeconds + START_LIMITS.fetchSeconds + START_LIMITS.installSeconds + timeoutSeconds
+}
+
+interface SessionTimes {
+  readonly queueSeconds: number
+  readonly timeoutSeconds: number
+}
+
 /** What a host is given of its pod's grace. */
 export function hostGraceSeconds(podGraceSeconds: number): number {
   return podGraceSeconds - POD_LIMITS.hostSpareSeconds

@@ -1,4 +1,4 @@
-import { hostGraceSeconds, POD_LIMITS } from '@cliscale/contract'
+import { hostGraceSeconds, POD_LIMITS, START_LIMITS } from '@cliscale/contract'
 import { parseEnv, wholeNumber } from '@cliscale/service-kit'
 import { z } from 'zod'
 
@@ -29,7 +29,7 @@ export const HostEnv = z.object({
   /** How long a host that is told to end reports and serves a session that is over; below its pod's grace period. */
   CLISCALE_END_GRACE_SECONDS: wholeNumber(1, 3600).default(hostGraceSeconds(POD_LIMITS.graceSeconds)),
   /** How long the install command may take. `timeout_seconds` counts only from the start of the command. */
-  CLISCALE_INSTALL_LIMIT_SECONDS: wholeNumber(1, 24 * 3600).default(30 * 60),
+  CLISCALE_INSTALL_LIMIT_SECONDS: wholeNumber(1, 24 * 3600).default(START_LIMITS.installSeconds),
 })
 
 /** The host's configuration. Throws ConfigError. */

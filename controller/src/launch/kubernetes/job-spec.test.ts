@@ -73,6 +73,14 @@ test.each<[string, object, unknown]>([
   expect(job).toEqual(golden(name, job))
 })
 
+test('the Job lasts longer than all that its session may wait, fetch, install and run for', () => {
+  const { queueLimitSeconds } = options({ runnerImage })
+  const fetchSeconds = 10 * 60
+  const installSeconds = 30 * 60
+  const job = jobSpec({ ...request, timeoutSeconds: 86_400 }, options({ runnerImage }))
+  expect(job.spec?.activeDeadlineSeconds).toBeGreaterThan(queueLimitSeconds + fetchSeconds + installSeconds + 86_400)
+})
+
 test('labels of the operator never stand in the place of ours', () => {
   const job = jobSpec(request, options(everything))
   for (const metadata of [job.metadata, job.spec?.template.metadata]) {

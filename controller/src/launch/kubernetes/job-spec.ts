@@ -1,5 +1,5 @@
 import type { V1Container, V1EnvVar, V1Job, V1PodSpec, V1Volume, V1VolumeMount } from '@kubernetes/client-node'
-import { hostGraceSeconds } from '@cliscale/contract'
+import { hostGraceSeconds, longestSessionSeconds } from '@cliscale/contract'
 import { CONTAINERS, jobName, sessionLabels } from './job-names.ts'
 import type { LaunchRequest } from '../launcher.ts'
 import { parseQuantity } from './quantity.ts'
@@ -31,8 +31,8 @@ const WORK_USER = 1000
 const HOST_USER = 1001
 /** Owns the folder that both share. */
 const SHARED_GROUP = 2000
-/** How long the host lets an install command run. */
-const INSTALL_LIMIT_SECONDS = 30 * 60
+/** Between all that a session may take and the Job's own deadline. */
+const DEADLINE_SPARE_SECONDS = 60
 /** As Kubernetes has it by default; kubelet renews the token's file before it ends. */
 const TOKEN_SECONDS = 3600
 const MI = 2 ** 20
@@ -58,7 +58,9 @@ export function jobSpec(request: LaunchRequest, options: JobSpecOptions): V1Job 
       // No second pod while the first may still run.
       podReplacementPolicy: 'Failed',
       // A backstop only: it deletes the pod with all it could still say. The host keeps the session's own limit.
-      activeDeadlineSeconds: options.queueLimitSeconds + INSTALL_LIMIT_SECONDS + request.timeoutSeconds + 60,
+      activeDeadlineSeconds:
+        longestSessionSeconds({ queueSeconds: options.queueLimitSeconds, timeoutSeconds: request.timeoutSeconds }) +
+        DEADLINE_SPARE_SECONDS,
       ttlSecondsAfterFinished: template.ttlSecondsAfterFinished,
       template: {
         metadata: {

@@ -1,3 +1,5 @@
+import { START_LIMITS } from '@cliscale/contract'
+
 /** What fetching code may cost. Sizes in bytes, times in milliseconds. */
 export interface FetchLimits {
   /** Bytes over the network, for an archive and for all of a git clone. */
@@ -35,7 +37,7 @@ export const DEFAULT_LIMITS: FetchLimits = {
   redirects: 5,
   connectMs: 10_000,
   headersMs: 30_000,
-  totalMs: 10 * 60_000,
+  totalMs: START_LIMITS.fetchSeconds * 1000,
   stallMs: 30_000,
   stallBytes: 64 * 1024,
 }
