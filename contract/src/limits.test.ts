@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals'
-import { hostGraceSeconds, longestSessionSeconds, POD_LIMITS, START_LIMITS, STOP_LIMITS } from './limits.ts'
+import { END_LIMITS, hostGraceSeconds, longestSessionSeconds, POD_LIMITS, START_LIMITS, STOP_LIMITS } from './limits.ts'
 
 test('each limit of a stop is longer than the one it waits for', () => {
   const { graceMs, silenceMs, drainMs, machineMs, clusterMs, allMs, leaveMs, workMs } = STOP_LIMITS
@@ -15,6 +15,10 @@ test('each limit of a stop is longer than the one it waits for', () => {
 test('the longest session waits, fetches, installs and runs for as long as each may take', () => {
   const { fetchSeconds, installSeconds } = START_LIMITS
   expect(longestSessionSeconds({ queueSeconds: 5, timeoutSeconds: 7 })).toBe(fetchSeconds + installSeconds + 12)
+})
+
+test('a launch stays for longer than its host waits for viewers', () => {
+  expect(END_LIMITS.drainSeconds).toBeLessThan(END_LIMITS.lingerSeconds)
 })
 
 test('a host has time left within any grace period of its pod', () => {

@@ -30,6 +30,8 @@ export const POD_LIMITS = {
 
 /** What may come before a session's command, in seconds; `timeout_seconds` counts from the command. */
 export const START_LIMITS = {
+  /** The most that an operator may let a session wait to be claimed. */
+  longestQueueSeconds: 24 * 60 * 60,
   /** For fetching the code, from the first lookup to the last byte. */
   fetchSeconds: 10 * 60,
   /** For the install command. */
@@ -45,6 +47,17 @@ interface SessionTimes {
   readonly queueSeconds: number
   readonly timeoutSeconds: number
 }
+
+/**
+ * What comes after a session's end, in seconds. The launcher removes what lingers, and whoever still reads with it: it
+ * has to wait for longer than the host does.
+ */
+export const END_LIMITS = {
+  /** How long a host waits for viewers that still read. */
+  drainSeconds: 60,
+  /** How long a launch may stay after the end of its session. */
+  lingerSeconds: 90,
+} as const
 
 /** What a host is given of its pod's grace. */
 export function hostGraceSeconds(podGraceSeconds: number): number {

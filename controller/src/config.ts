@@ -9,7 +9,7 @@ import {
   trueOrFalse,
   wholeNumber,
 } from '@cliscale/service-kit'
-import type { FetchPolicy } from '@cliscale/contract'
+import { type FetchPolicy, START_LIMITS } from '@cliscale/contract'
 import { z } from 'zod'
 import { type ApiKey, readApiKeys } from './identity/api-keys.ts'
 import type { ImageKinds } from './sessions/images.ts'
@@ -88,7 +88,7 @@ export const CONTROLLER_ENV = {
   CLISCALE_SESSION_LOG_MAX_BYTES: wholeNumber(64 * 1024, 16 * 1024 ** 3)
     .default(64 * 1024 * 1024)
     .meta({ description: 'Bytes of output kept in the database for each session.' }),
-  CLISCALE_QUEUE_LIMIT_SECONDS: wholeNumber(5, 24 * 3600)
+  CLISCALE_QUEUE_LIMIT_SECONDS: wholeNumber(5, START_LIMITS.longestQueueSeconds)
     .default(600)
     .meta({ description: 'Seconds that a session may wait to start before it fails with queue_deadline.' }),
 } as const

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { expect, test } from '@jest/globals'
 import { createLogger, createPool } from '@cliscale/service-kit'
 import { pruneExpired } from '../src/db/prune.ts'
+import { IDEMPOTENCY_HOURS } from '../src/sessions/idempotency.ts'
 import { createMigratedDatabase } from './database.ts'
 
 async function withPool(work: (pool: ReturnType<typeof createPool>) => Promise<void>): Promise<void> {
@@ -43,8 +44,9 @@ test('what has expired goes, with all that belongs to it, and nothing else', () 
     )
     await pool.query(
       `insert into idempotency_keys (owner, key, body_hmac, session_id, created_at)
-       values ('a', 'old', 'x', $1, now() - interval '25 hours'), ('a', 'new', 'x', $1, now())`,
-      [open],
+       values ('a', 'old', 'x', $1, now() - make_interval(hours => $2, mins => 1)),
+         ('a', 'new', 'x', $1, now() - make_interval(hours => $2, mins => -5))`,
+      [open, IDEMPOTENCY_HOURS],
     )
     await pool.query(
       `insert into rate_limits values ('old', 1, (extract(epoch from now()) - 120) * 1000), ('new', 1, extract(epoch from now()) * 1000)`,

@@ -17,6 +17,7 @@ import {
   type ZodOpenApiResponseObject,
   type ZodOpenApiResponsesObject,
 } from 'zod-openapi'
+import { IDEMPOTENCY_HOURS } from '../sessions/idempotency.ts'
 
 const Problem = z
   .object({
@@ -83,7 +84,7 @@ const createSession: ZodOpenApiOperationObject = {
     header: z.object({
       'Idempotency-Key': z.string().max(LIMITS.idempotencyKeyChars).regex(IDEMPOTENCY_KEY).optional().meta({
         description:
-          'The same key with the same body within 24 hours answers for the same session, with a fresh token; with another body it is refused.',
+          `The same key with the same body within ${IDEMPOTENCY_HOURS} hours answers for the same session, with a fresh token; with another body it is refused.`,
       }),
     }),
   },

@@ -1,4 +1,4 @@
-import { POD_LIMITS, type Reason, STOP_LIMITS } from '@cliscale/contract'
+import { END_LIMITS, POD_LIMITS, type Reason, STOP_LIMITS } from '@cliscale/contract'
 import { isStoreUnavailable, type Logger } from '@cliscale/service-kit'
 import type pg from 'pg'
 import type { Launched, Launcher, LaunchRequest } from '../launch/launcher.ts'
@@ -42,7 +42,7 @@ const TIMINGS: ReconcilerTimings = {
   faultGraceMs: POD_LIMITS.graceSeconds * 1000 + 30_000,
   nodeLostGraceMs: 20_000,
   pullLimitMs: 120_000,
-  lingerSeconds: 90,
+  lingerSeconds: END_LIMITS.lingerSeconds,
   rowlessMs: 20_000,
   launchSeconds: 10,
   pruneEveryMs: 60_000,

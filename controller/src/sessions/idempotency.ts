@@ -1,6 +1,7 @@
 import type { Queryable } from '../db/database.ts'
 
-const IDEMPOTENCY_HOURS = 24
+/** How long a key stands for its session. */
+export const IDEMPOTENCY_HOURS = 24
 
 /** What an owner's idempotency key stands for. */
 export interface KeyHolder {
@@ -8,7 +9,7 @@ export interface KeyHolder {
   readonly bodyHmac: Buffer
 }
 
-/** Who holds a key that was used in the last 24 hours, by a transaction that is committed. */
+/** Who holds a key that was used in the last IDEMPOTENCY_HOURS, by a transaction that is committed. */
 export async function findKeyHolder(db: Queryable, owner: string, key: string): Promise<KeyHolder | undefined> {
   const { rows } = await db.query<{ session_id: string; body_hmac: Buffer }>(
     `select session_id, body_hmac from idempotency_keys

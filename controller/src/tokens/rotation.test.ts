@@ -1,3 +1,4 @@
+import { LIMITS, longestSessionSeconds } from '@cliscale/contract'
 import { describe, expect, test } from '@jest/globals'
 import { type KeySecret, rotate, type RotationOptions, type StoredKeys } from './rotation.ts'
 import { createSigner, generateSigningKey, kidOf, publicPem, splitPem } from './signer.ts'
@@ -138,6 +139,15 @@ describe('a rotation', () => {
     await world.run('two')
     expect((await world.kinds()).join()).not.toContain(KID_A)
     expect(await world.kinds()).toHaveLength(2)
+  })
+
+  test('keeps a retired key for as long as a session may last that it has vouched for', async () => {
+    const world = new World(A)
+    await world.run('one')
+    const queueSeconds = 24 * 3600
+    world.now += longestSessionSeconds({ queueSeconds, timeoutSeconds: LIMITS.timeoutSeconds.max }) * 1000 - HOUR
+    await world.run('two')
+    expect((await world.kinds()).join()).toContain(KID_A)
   })
 
   test('that was put back by an upgrade is made good', async () => {

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { END_LIMITS, LIMITS, longestSessionSeconds, START_LIMITS } from '@cliscale/contract'
 import { z } from 'zod'
 import { generateSigningKey, isPublicPem, kidOf, publicPem, splitPem } from './signer.ts'
 
@@ -31,8 +32,14 @@ export interface RotationOptions {
   readonly pause?: (ms: number) => Promise<unknown>
 }
 
-/** A session may wait for a day, install for half an hour and run for a day; its assertion is good for all of that. */
-const LONGEST_SESSION_MS = 49 * 3_600_000
+/** An assertion is good for as long as its session may last, and its launch may linger. */
+const LONGEST_SESSION_MS =
+  1000 *
+  (END_LIMITS.lingerSeconds +
+    longestSessionSeconds({
+      queueSeconds: START_LIMITS.longestQueueSeconds,
+      timeoutSeconds: LIMITS.timeoutSeconds.max,
+    }))
 /** How often a run that waits looks whether another has gone on. */
 const LOOK_MS = 30_000
 /** Writes that met another's, in a row. */

@@ -1,4 +1,10 @@
-import { type ClaimResponse, type ControlMessage, DEFAULT_SIZE, type TerminalSize } from '@cliscale/contract'
+import {
+  type ClaimResponse,
+  type ControlMessage,
+  DEFAULT_SIZE,
+  END_LIMITS,
+  type TerminalSize,
+} from '@cliscale/contract'
 import { type Logger, unlessAborted } from '@cliscale/service-kit'
 import type { JSONWebKeySet } from 'jose'
 import { createAssertionVerifier } from './assertions.ts'
@@ -18,9 +24,6 @@ import type { SessionTerminal, SessionTerminalOptions } from './terminal-types.t
 import { Timeline } from './timeline.ts'
 import { Typing } from './typing.ts'
 import { dismiss } from './work-link.ts'
-
-/** How long viewers that are still reading are waited for after the end. */
-const DRAIN_LIMIT_MS = 60_000
 
 export interface HostDeps {
   readonly config: HostConfig
@@ -161,7 +164,7 @@ async function runToEnd(life: {
   leaveTerminationMessage(life.terminationMessageFile, timeline.ended!)
   // What is not understood, or does not answer, must not run on.
   if (ended.status === 'lost') await session.dismissWork()
-  await unlessAborted(Promise.all([terminal.drained(DRAIN_LIMIT_MS), reporter.finished]), signal)
+  await unlessAborted(Promise.all([terminal.drained(END_LIMITS.drainSeconds * 1000), reporter.finished]), signal)
   // Last, because a pod ends with it: what was not told by then would have to be told within its grace.
   await session.dismissWork()
 }

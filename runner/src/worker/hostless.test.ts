@@ -1,3 +1,4 @@
+import { LIMITS } from '@cliscale/contract'
 import { expect, test } from '@jest/globals'
 import { HOSTLESS_LIMIT_MS, IDLE_LIMIT_MS, isAbandoned } from './hostless.ts'
 
@@ -7,5 +8,6 @@ test('work that nobody ever talked to gives up sooner than one that runs', () =>
   expect(isAbandoned('waiting', 0, IDLE_LIMIT_MS)).toBe(true)
   expect(isAbandoned('prepared', 0, IDLE_LIMIT_MS)).toBe(true)
   expect(isAbandoned('running', 0, IDLE_LIMIT_MS)).toBe(false)
+  expect(isAbandoned('running', 0, LIMITS.timeoutSeconds.max * 1000 - 1)).toBe(false)
   expect(isAbandoned('ended', 0, HOSTLESS_LIMIT_MS)).toBe(true)
 })
