@@ -50,7 +50,7 @@ export interface Controller {
   /** Readiness says 503 from now on; what was asked already is still answered. */
   beginDrain(): void
   /** Ends all sessions as `stopped` for this reason, within about `limitMs`. */
-  stopAll(reason: Reason, limitMs?: number): Promise<void>
+  stopAll(reason: Reason, limitMs: number): Promise<void>
   /** Stops watching and lets go of the database's listening connection. Sessions go on. Implies `beginDrain`. */
   drain(): Promise<void>
 }

@@ -63,7 +63,7 @@ export interface Reconciler {
    * Ends all sessions as `stopped` with this reason: hosts get a moment to end them, then everything is killed. It
    * launches nothing any more. Resolves within about `limitMs`, also when the database is away.
    */
-  stopAll(reason: Reason, limitMs?: number): Promise<void>
+  stopAll(reason: Reason, limitMs: number): Promise<void>
   /** Stops, and waits for the pass that is under way. Sessions go on. */
   close(): Promise<void>
 }
@@ -120,7 +120,7 @@ class LoopingReconciler implements Reconciler {
     if (this.#running === undefined && !this.#failing) this.#run()
   }
 
-  async stopAll(reason: Reason, limitMs = 10_000): Promise<void> {
+  async stopAll(reason: Reason, limitMs: number): Promise<void> {
     await this.close()
     await stopAll(this.#deps, reason, limitMs)
   }
