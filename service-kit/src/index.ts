@@ -1,5 +1,6 @@
 export * from './config.ts'
 export * from './drain.ts'
+export * from './edit-distance.ts'
 export * from './front.ts'
 export * from './http.ts'
 export * from './listen.ts'

@@ -1,4 +1,5 @@
 import { AppError, type ErrorCode, type FieldError } from '@cliscale/contract'
+import { editDistance } from '@cliscale/service-kit'
 import type { z } from 'zod'
 
 /** What is wrong in one place of a request. */
@@ -99,19 +100,4 @@ function nearest(name: string, known: readonly string[]): string | undefined {
     .map((candidate) => ({ candidate, distance: editDistance(plain, candidate.replaceAll('_', '')) }))
     .sort((a, b) => a.distance - b.distance)[0]
   return best !== undefined && best.distance <= Math.min(2, plain.length - 1) ? best.candidate : undefined
-}
-
-/** Insertions, deletions, changes and swaps of neighbours (Damerau, restricted). */
-function editDistance(a: string, b: string): number {
-  const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, j) => j)]
-  for (let i = 1; i <= a.length; i += 1) {
-    const row = [i]
-    for (let j = 1; j <= b.length; j += 1) {
-      const change = rows[i - 1]![j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)
-      const isSwap = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]
-      row.push(Math.min(rows[i - 1]![j]! + 1, row[j - 1]! + 1, change, isSwap ? rows[i - 2]![j - 2]! + 1 : Infinity))
-    }
-    rows.push(row)
-  }
-  return rows[a.length]![b.length]!
 }
