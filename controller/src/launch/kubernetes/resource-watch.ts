@@ -1,6 +1,6 @@
 import type http from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Logger, withDeadline } from '@cliscale/service-kit'
+import { Backoff, type Logger, withDeadline } from '@cliscale/service-kit'
 import { ApiRefusal, askedToWaitMs, type KubernetesApi } from './api.ts'
 import type { KubernetesObject } from './objects.ts'
 import { LauncherUnavailable } from '../launcher.ts'
@@ -119,6 +119,8 @@ export class ResourceWatch<T extends KubernetesObject> {
   }
 
   async #run(): Promise<void> {
+    const { firstWaitMs, longestWaitMs } = this.#timings
+    const backoff = new Backoff(firstWaitMs, longestWaitMs)
     let failures = 0
     while (!this.#closing.signal.aborted) {
       this.#round = new AbortController()
@@ -127,23 +129,24 @@ export class ResourceWatch<T extends KubernetesObject> {
       const end = await this.#follow(signal)
       if (this.#closing.signal.aborted) return
       // One that lasted was well; what breaks again and again waits longer and longer.
-      if (end === 'planned' || performance.now() - beganAt > 30_000) failures = 0
+      if (end === 'planned' || performance.now() - beganAt > 30_000) {
+        failures = 0
+        backoff.reset()
+      }
       // Who asks for a list gets it at once; see the caller for how often that may be.
       if (end === 'planned' || this.#round.signal.aborted) continue
       failures++
-      await this.#wait(failures, end)
+      await this.#wait(failures, end, backoff)
     }
   }
 
-  async #wait(failures: number, err: unknown): Promise<void> {
+  async #wait(failures: number, err: unknown, backoff: Backoff): Promise<void> {
     if (this.#options.isOptional && err instanceof ApiRefusal && err.status === 403) {
       if (failures === 1)
         this.#options.logger.warn({ why: err.message }, 'a watch of the cluster is not available; polling')
       return this.#sleep(FORBIDDEN_WAIT_MS)
     }
-    const { firstWaitMs, longestWaitMs } = this.#timings
-    const doubled = Math.min(longestWaitMs, firstWaitMs * 2 ** Math.min(failures - 1, 20))
-    const waitMs = Math.max(doubled * (0.5 + Math.random() / 2), askedToWaitMs(err) ?? 0)
+    const waitMs = Math.max(backoff.nextMs(), askedToWaitMs(err) ?? 0)
     const { logger, resource } = this.#options
     const why = err instanceof Error ? err.message : String(err)
     const details = { resource, why, failures, waitMs: Math.round(waitMs) }
