@@ -6,8 +6,11 @@ import { carriesTag, sessionTag } from '@cliscale/contract'
 /** Whose processes are meant. Each one given widens the search. */
 export interface SessionProcesses {
   readonly sessionId: string
-  /** Leader of the terminal's session (its pid is the id of that session and of its first process group). */
-  readonly leader?: number | undefined
+  /**
+   * Leader of the terminal's session: its pid is the id of that session and of its first process group, until another
+   * process gets it. Its start is undefined when it had ended before anybody looked, and where there is no /proc.
+   */
+  readonly leader?: { readonly pid: number; readonly start: number | undefined } | undefined
   /** The terminal; who has it open belongs to the session. By device and inode: containers have equal paths. */
   readonly tty?: { readonly path: string; readonly dev: number; readonly ino: number } | undefined
   /**
@@ -52,6 +55,8 @@ export class ProcessList {
   readonly #target: SessionProcesses
   #foreign = new Set<number>()
   #foreignSinceMs = 0
+  /** The leader's pid was given to another process: a session of that id is a stranger's. */
+  #isReused = false
 
   constructor(target: SessionProcesses) {
     this.#target = target
@@ -71,11 +76,26 @@ export class ProcessList {
       .filter((pid) => !this.#foreign.has(pid))
       .map(readStat)
       .filter((one) => one !== undefined)
-    const members = stats.filter((one) => belongs(one, this.#target) && isStill(one))
+    const target = this.#trusted()
+    const members = stats.filter((one) => belongs(one, target) && isStill(one))
     const family = withDescendants(stats, members)
     for (const { pid } of stats) if (!family.has(pid)) this.#foreign.add(pid)
     return stats.filter(({ pid }) => family.has(pid)).map(describe)
   }
+
+  /** The target, without a leader whose pid another process has. While any of a session is left, its id is not given away. */
+  #trusted(): SessionProcesses {
+    const { leader } = this.#target
+    if (leader === undefined) return this.#target
+    const start = startOf(leader.pid)
+    this.#isReused ||= start !== undefined && start !== leader.start
+    return this.#isReused ? { ...this.#target, leader: undefined } : this.#target
+  }
+}
+
+/** When a process was started; undefined for one that has ended, and where there is no /proc. */
+export function startOf(pid: number): number | undefined {
+  return readStat(pid)?.start
 }
 
 /** Now, on the clock of `start`. */
@@ -98,7 +118,7 @@ function readStat(pid: number): Stat | undefined {
 }
 
 function belongs({ pid, session }: Stat, target: SessionProcesses): boolean {
-  if (target.leader !== undefined && session === target.leader) return true
+  if (target.leader !== undefined && session === target.leader.pid) return true
   if (carriesTag(readText(pid, 'limits'), sessionTag(target.sessionId))) return true
   const environ = readText(pid, 'environ').split('\0')
   if (target.spareWorkSocket !== undefined && environ.includes(`CLISCALE_WORK_SOCKET=${target.spareWorkSocket}`))
@@ -168,7 +188,7 @@ function findByPs(target: SessionProcesses): Promise<SessionProcess[]> {
         rows
           .filter(([pid, , pgid, tty, state]) => {
             if (Number(pid) === process.pid || state?.startsWith('Z')) return false
-            return Number(pgid) === target.leader || (tty !== undefined && `/dev/${tty}` === target.tty?.path)
+            return Number(pgid) === target.leader?.pid || (tty !== undefined && `/dev/${tty}` === target.tty?.path)
           })
           .map(([pid, parent]) => ({
             pid: Number(pid),

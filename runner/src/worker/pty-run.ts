@@ -99,7 +99,7 @@ export class PtyRun {
 
   private target(): SessionProcesses {
     const { dev, ino } = fstatSync(this.pty.slave)
-    return { ...this.options.session, leader: this.pty.pid, tty: { path: this.pty.path, dev, ino } }
+    return { ...this.options.session, leader: this.pty.leader, tty: { path: this.pty.path, dev, ino } }
   }
 
   private async run(): Promise<RunExit> {

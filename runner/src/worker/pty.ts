@@ -3,6 +3,7 @@ import { closeSync, constants, openSync, readdirSync, readSync, writeSync } from
 import { createRequire } from 'node:module'
 import tty from 'node:tty'
 import type { TerminalSize } from '@cliscale/contract'
+import { startOf } from './process-list.ts'
 import type { InputSink } from './typed-input.ts'
 import { parseModes, type TtyModes, UNKNOWN_MODES } from './tty-modes.ts'
 
@@ -64,7 +65,8 @@ export class Pty implements Disposable, InputSink {
   readonly slave: number
   /** Path of the slave. */
   readonly path: string
-  readonly pid: number
+  /** The program's process, which leads the terminal's session. */
+  readonly leader: { readonly pid: number; readonly start: number | undefined }
   readonly exit: Promise<PtyExit>
   readonly reader: tty.ReadStream
   private closed = false
@@ -78,7 +80,7 @@ export class Pty implements Disposable, InputSink {
     const forked = binding().fork(file, args, lines, cwd, columns, rows, -1, -1, true, helper(), onExit)
     this.master = forked.fd
     this.path = forked.pty
-    this.pid = forked.pid
+    this.leader = { pid: forked.pid, start: startOf(forked.pid) }
     this.slave = openSync(forked.pty, constants.O_RDWR | constants.O_NOCTTY | constants.O_NONBLOCK)
     this.reader = new tty.ReadStream(this.master)
   }

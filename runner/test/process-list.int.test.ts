@@ -1,0 +1,57 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { afterEach, expect, test } from '@jest/globals'
+import { ProcessList, startOf } from '../src/worker/process-list.ts'
+
+let children: ChildProcess[] = []
+afterEach(async () => {
+  for (const child of children.splice(0)) {
+    const gone = once(child, 'exit')
+    process.kill(-child.pid!, 'SIGKILL')
+    await gone
+  }
+})
+
+/** A process that leads a session, as a terminal's does, with a child in it. */
+async function lead(): Promise<number> {
+  const child = spawn('sh', ['-c', 'sleep 60 & echo started; wait'], {
+    detached: true,
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  children.push(child)
+  await once(child.stdout, 'data')
+  return child.pid!
+}
+
+if (process.platform !== 'linux') console.log('reused pids are not tested: only Linux tells when a process was started')
+else {
+  test.each([
+    ['was started at another time', -1],
+    ['was gone before anybody looked', undefined],
+  ])('a session whose leader only has the pid of ours, which %s, is left alone', async (_, shift) => {
+    const pid = await lead()
+    const start = shift === undefined ? undefined : startOf(pid)! + shift
+    const list = new ProcessList({ sessionId: randomUUID(), leader: { pid, start } })
+    expect(await list.find(true)).toEqual([])
+    // What the stranger leaves behind is no more ours than it was.
+    process.kill(pid, 'SIGKILL')
+    await once(children[0]!, 'exit')
+    expect(await list.find(true)).toEqual([])
+    process.kill(-pid, 'SIGKILL')
+    children = []
+  })
+
+  test('a session of our leader is found, also after the leader has ended', async () => {
+    const pid = await lead()
+    const list = new ProcessList({ sessionId: randomUUID(), leader: { pid, start: startOf(pid) } })
+    const found = (await list.find(true)).map((one) => one.pid)
+    expect(found).toHaveLength(2)
+    expect(found).toContain(pid)
+    process.kill(pid, 'SIGKILL')
+    await once(children[0]!, 'exit')
+    expect((await list.find(true)).map((one) => one.pid)).toEqual(found.filter((one) => one !== pid))
+    process.kill(-pid, 'SIGKILL')
+    children = []
+  })
+}
