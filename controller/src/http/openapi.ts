@@ -82,10 +82,14 @@ const createSession: ZodOpenApiOperationObject = {
   tags: ['sessions'],
   requestParams: {
     header: z.object({
-      'Idempotency-Key': z.string().max(LIMITS.idempotencyKeyChars).regex(IDEMPOTENCY_KEY).optional().meta({
-        description:
-          `The same key with the same body within ${IDEMPOTENCY_HOURS} hours answers for the same session, with a fresh token; with another body it is refused.`,
-      }),
+      'Idempotency-Key': z
+        .string()
+        .max(LIMITS.idempotencyKeyChars)
+        .regex(IDEMPOTENCY_KEY)
+        .optional()
+        .meta({
+          description: `The same key with the same body within ${IDEMPOTENCY_HOURS} hours answers for the same session, with a fresh token; with another body it is refused.`,
+        }),
     }),
   },
   requestBody: { required: true, content: { 'application/json': { schema: CreateSessionRequest } } },
