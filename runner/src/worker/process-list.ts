@@ -41,8 +41,11 @@ interface Stat {
   readonly parent: number
   readonly session: number
   readonly start: number
+  readonly isKernelThread: boolean
 }
 
+/** Flag of a kernel thread (include/linux/sched.h): often more than half of what is in /proc. */
+const PF_KTHREAD = 0x00200000
 /** How long a process that was not the session's is not looked at again; it may have died, and its pid be another's. */
 const FOREIGN_MS = 1000
 
@@ -114,10 +117,12 @@ function readStat(pid: number): Stat | undefined {
   // pid (comm) state ppid pgrp session …; comm may hold spaces and brackets.
   const fields = line.slice(line.lastIndexOf(')') + 2).split(' ')
   if (line === '' || fields[0] === 'Z' || fields[0] === 'X') return undefined
-  return { pid, parent: Number(fields[1]), session: Number(fields[3]), start: Number(fields[19]) }
+  const isKernelThread = (Number(fields[6]) & PF_KTHREAD) !== 0
+  return { pid, parent: Number(fields[1]), session: Number(fields[3]), start: Number(fields[19]), isKernelThread }
 }
 
-function belongs({ pid, session }: Stat, target: SessionProcesses): boolean {
+function belongs({ pid, session, isKernelThread }: Stat, target: SessionProcesses): boolean {
+  if (isKernelThread) return false
   if (target.leader !== undefined && session === target.leader.pid) return true
   if (carriesTag(readText(pid, 'limits'), sessionTag(target.sessionId))) return true
   const environ = readText(pid, 'environ').split('\0')

@@ -91,10 +91,10 @@ export class PtyRun {
 
   /** Resolves when nothing of it is alive any more, or can't be killed. */
   private async end(): Promise<void> {
-    let exited = false
-    void this.pty.exit.then(() => (exited = true))
+    const exited = this.pty.exit.then(() => true)
+    // The exit is told a moment after the last process is gone. Each look is at all processes of the system.
     do await endSessionProcesses(this.target(), () => this.killAtMs!)
-    while (!exited && (await sleep(20, true)))
+    while (!(await Promise.race([exited, sleep(100, false)])))
   }
 
   private target(): SessionProcesses {
