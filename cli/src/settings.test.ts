@@ -33,6 +33,12 @@ test('settings of the controller and of the gateway are known; others are faults
   ).toEqual(['CLISCALE_RETENTION', 'CLISCALE_RETENTION_HOURS', 'CLISCALE_VIEWER_TTL_SECONDS'])
 })
 
+test('a setting that means nothing on one machine is a fault', () => {
+  expect(faults({ CLISCALE_POD_NETWORKS: '10.0.0.0/8' })).toEqual([
+    'CLISCALE_POD_NETWORKS is not a setting; remove it or correct its name',
+  ])
+})
+
 test('what a session is given is no mistake: cliscale up may be started inside one', () => {
   expect(faults({ CLISCALE_SESSION_ID: 'x', CLISCALE_PROMPT: 'y' })).toEqual([])
 })

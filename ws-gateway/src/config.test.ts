@@ -10,11 +10,12 @@ const NEEDED = {
 
 describe('the configuration', () => {
   test('needs a database and keys, and has a default for the rest', () => {
-    expect(gatewaySettings(parseEnv(schema, NEEDED))).toEqual({
+    const env = parseEnv(schema, NEEDED)
+    expect(env.CLISCALE_POD_NETWORKS).toEqual([])
+    expect(gatewaySettings(env)).toEqual({
       publicUrl: undefined,
       trustedProxyHops: 0,
       frameAncestors: [],
-      podNetworks: [],
       viewerTtlSeconds: 604_800,
       maxPendingUpgrades: 8192,
       maxPendingUpgradesPerAddress: 4096,

@@ -22,13 +22,6 @@ export const GATEWAY_ENV = {
   CLISCALE_TRUSTED_PROXY_HOPS: wholeNumber(0, 10)
     .default(0)
     .meta({ description: 'Number of trusted proxies in front: that many entries of X-Forwarded-For are believed.' }),
-  CLISCALE_POD_NETWORKS: commaList()
-    .refine(areNetworks, { error: 'must be a list of networks such as 10.0.0.0/8' })
-    .default([])
-    .meta({
-      description:
-        'Networks in which session pods may have addresses. Empty allows every address except loopback, link-local and multicast.',
-    }),
   CLISCALE_VIEWER_TTL_SECONDS: wholeNumber(60, 365 * 24 * 3600)
     .default(7 * 24 * 3600)
     .meta({ description: 'How long a browser that has used its link may reconnect.' }),
@@ -58,6 +51,13 @@ export const GATEWAY_PROCESS_ENV = {
   CLISCALE_DATABASE_POOL_SIZE: wholeNumber(2, 200)
     .default(10)
     .meta({ description: 'Connections to PostgreSQL that one process may hold.' }),
+  CLISCALE_POD_NETWORKS: commaList()
+    .refine(areNetworks, { error: 'must be a list of networks such as 10.0.0.0/8' })
+    .default([])
+    .meta({
+      description:
+        'Networks in which session pods may have addresses. Empty allows every address except loopback, link-local and multicast.',
+    }),
   CLISCALE_JWKS_URL: z
     .url({ protocol: /^https?$/, error: 'must be an http or https address' })
     .meta({ description: 'Where the controller publishes its public keys: …/.well-known/jwks.json.' }),
@@ -103,7 +103,6 @@ export function gatewaySettings(
   GatewayDeps,
   | 'publicUrl'
   | 'trustedProxyHops'
-  | 'podNetworks'
   | 'viewerTtlSeconds'
   | 'frameAncestors'
   | 'maxPendingUpgrades'
@@ -112,7 +111,6 @@ export function gatewaySettings(
   return {
     publicUrl: env.CLISCALE_PUBLIC_URL,
     trustedProxyHops: env.CLISCALE_TRUSTED_PROXY_HOPS,
-    podNetworks: env.CLISCALE_POD_NETWORKS,
     viewerTtlSeconds: env.CLISCALE_VIEWER_TTL_SECONDS,
     frameAncestors: env.CLISCALE_FRAME_ANCESTORS,
     maxPendingUpgrades: env.CLISCALE_MAX_PENDING_UPGRADES,

@@ -41,6 +41,7 @@ async function main(): Promise<void> {
   const keys = createRemoteKeys(new URL(env.CLISCALE_JWKS_URL), () => ofKeys.fetchFailed())
   const gateway = createGateway({
     ...gatewaySettings(env),
+    podNetworks: env.CLISCALE_POD_NETWORKS,
     pool,
     keys: keys.find,
     logger,
