@@ -4,7 +4,7 @@ import type { Metrics } from '@cliscale/service-kit/metrics'
 import type { GatewayStats } from './gateway.ts'
 
 /** Templates of every route that the gateway can answer. */
-export const GATEWAY_ROUTES = ['/ws/:id', '/ws/:id/redeem', '/ws/:id/viewer'] as const
+export const GATEWAY_ROUTES = ['/', '/ws/:id', '/ws/:id/redeem', '/ws/:id/viewer'] as const
 
 /** Why a terminal's connection ended: who left first, or what the gateway closed it for. */
 export const CLOSE_CAUSES = [

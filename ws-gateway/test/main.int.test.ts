@@ -180,6 +180,7 @@ describe('the gateway’s process', () => {
     await until(() => spliced!.of('0')[0])
     await once(new WebSocket(`ws://${host}/ws/${sid}?token=used-up`, ['cliscale.v1']), 'error')
     expect((await fetch(`http://${host}/ws/${sid}`)).status).toBe(200)
+    expect((await fetch(`http://${host}/`)).status).toBe(200)
     expect((await fetch(`http://${host}/metrics`)).status).toBe(404)
     const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
     for (const line of [
@@ -190,6 +191,7 @@ describe('the gateway’s process', () => {
       'cliscale_ws_pod_ready_seconds_count 1',
       'cliscale_jwks_fetch_failures_total 0',
       'cliscale_ws_closed_total{cause="target_refused"} 0',
+      'cliscale_http_request_seconds_count{route="/",method="GET",code="2xx"} 1',
       'cliscale_http_request_seconds_count{route="/ws/:id",method="GET",code="2xx"} 1',
     ])
       expect(text).toContain(`${line}\n`)
