@@ -125,10 +125,10 @@ export const CONTROLLER_PROCESS_ENV = {
     }),
   CLISCALE_INTERNAL_URL: z
     .string()
-    .refine((text) => publicOrigin(text) !== undefined, {
+    .refine((text) => plainOrigin(text) !== undefined, {
       error: 'must be an http or https address without a path, such as http://cliscale-controller.ws-cli.svc:7082',
     })
-    .transform((text) => publicOrigin(text) ?? text)
+    .transform((text) => plainOrigin(text) ?? text)
     .optional()
     .meta({ description: 'The address at which session pods reach the internal API. Required on Kubernetes.' }),
   CLISCALE_SESSION_TEMPLATE_FILE: z
@@ -261,7 +261,7 @@ export function backendOf(
 }
 
 /** Scheme, host and port of an address that has nothing else; undefined when it is not one. */
-function publicOrigin(text: string): string | undefined {
+function plainOrigin(text: string): string | undefined {
   if (!URL.canParse(text)) return undefined
   const url = new URL(text)
   const plain =

@@ -48,13 +48,14 @@ function sentence(issue: z.core.$ZodIssue, raw: Record<string, string>): string 
   return name in raw ? `${name} ${issue.message}` : `${name} is required`
 }
 
-/** Looks through optional, default and the like: each makes a new schema without the mark of the one inside. */
+/** Whether a schema has a setting of this name; the one that names a secret's file counts as well. */
 function isKnown(schema: z.ZodObject, name: string): boolean {
   if (Object.hasOwn(schema.shape, name)) return true
   const plain = name.endsWith('_FILE') ? name.slice(0, -5) : name
   return Object.hasOwn(schema.shape, plain) && isSecret(schema, plain)
 }
 
+/** Looks through optional, default and the like: each makes a new schema without the mark of the one inside. */
 function isSecret(schema: z.ZodObject, name: string): boolean {
   let field = schema.shape[name] as z.ZodType | undefined
   while (field !== undefined) {

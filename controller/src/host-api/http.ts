@@ -15,7 +15,7 @@ export function bearer(request: IncomingMessage): string {
   throw new AppError('unauthorized', { detail: 'A bearer credential is required.', headers })
 }
 
-/** The whole body. @throws AppError body_too_large, or bad_request when it did not arrive in time. */
+/** The whole body. A request whose body does not arrive in time is destroyed. @throws AppError body_too_large */
 export async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
   const tooLarge = new AppError('body_too_large', {
     detail: `The body may have ${maxBytes} bytes.`,
