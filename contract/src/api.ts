@@ -43,7 +43,7 @@ export const CreateSessionRequest = z
       .refine((s) => s.trim() !== '', { error: 'must not be empty' })
       .optional()
       .meta({
-        description: 'Run as `bash -c`, byte for byte. Required, unless the image brings a terminal of its own.',
+        description: 'Runs as `bash -c`, byte for byte. Required, unless the image brings its own terminal.',
         example: 'node index.js run',
         minLength: 1,
         maxLength: LIMITS.commandBytes,
@@ -63,7 +63,7 @@ export const CreateSessionRequest = z
       .optional()
       .meta({
         maxLength: LIMITS.commandBytes,
-        description: `Runs before the command. Absent: what the files at the top of the code ask for, by their own tool (npm, pnpm, yarn, bun; uv or pip into a .venv). Empty: nothing. It may take ${START_LIMITS.installSeconds / 60} minutes; timeout_seconds counts from the command.`,
+        description: `Runs before the command. When absent, the files at the top level of the code decide what is installed, by the tool that they are for (npm, pnpm, yarn, bun; uv or pip into a .venv). When empty, nothing is installed. It may take at most ${START_LIMITS.installSeconds / 60} minutes; timeout_seconds counts from the start of the command.`,
       }),
     code_checksum_sha256: z
       .string()
@@ -85,7 +85,7 @@ export const CreateSessionRequest = z
       .max(MAX_COLUMNS)
       .optional()
       .meta({
-        description: `Width in characters of the terminal that the command starts in; ${DEFAULT_SIZE.columns} when absent. A window that opens the session brings its own.`,
+        description: `Width in characters of the terminal when the command starts; ${DEFAULT_SIZE.columns} when absent. A window that opens the session sets its own size.`,
       }),
     rows: z
       .int()
@@ -95,7 +95,7 @@ export const CreateSessionRequest = z
       .meta({ description: `Height in lines of that terminal; ${DEFAULT_SIZE.rows} when absent.` }),
     image: z.string().optional().meta({
       description:
-        'A name of the list of images that the operator allows; the runner’s own image when absent. An image that brings its own ttyd runs what it runs: with it only `timeout_seconds` may be given.',
+        'The name of an image that the operator allows; the runner’s own image when absent. An image with its own ttyd runs its own command: only `timeout_seconds` may be given with it.',
     }),
   })
   .meta({ id: 'CreateSessionRequest' })
@@ -168,10 +168,10 @@ export type ViewerResponse = z.infer<typeof ViewerResponse>
 
 /** Environment names that a session may not set, with the reason shown to the caller; undefined when it may. */
 export function refusedEnvName(name: string): string | undefined {
-  if (!ENV_NAME.test(name)) return 'must start with a letter or _ and hold only letters, digits and _'
+  if (!ENV_NAME.test(name)) return 'must start with a letter or _ and contain only letters, digits and _'
   if (name === 'PROMPT') return 'is set from the field "prompt"; use that field'
   if (name.startsWith('CLISCALE_')) return 'starts with CLISCALE_, which is reserved'
-  if (/^(LD|DYLD)_/.test(name)) return 'would change how programs are loaded, which sessions may not'
-  if (name === 'BASH_ENV' || name === 'ENV') return 'would run a file before the command, which sessions may not'
+  if (/^(LD|DYLD)_/.test(name)) return 'would change how programs are loaded, which is not allowed'
+  if (name === 'BASH_ENV' || name === 'ENV') return 'would run a file before the command, which is not allowed'
   return undefined
 }

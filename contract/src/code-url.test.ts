@@ -326,10 +326,10 @@ describe('parseCodeUrl refuses', () => {
 
   test('a ref that no repository can have by its rule, however long it is', () => {
     expect(refusal('https://github.com/o/r/tree/-o/x').detail).toBe(
-      'code_url names "-o" as branch, tag or commit, which no repository can have: it starts with "-".',
+      'code_url names "-o" as a branch, tag or commit, which no repository can have: it starts with "-".',
     )
-    expect(refusal('https://x.example/r.git#a//b').detail).toContain('has a "/" too many')
-    expect(refusal('https://x.example/r.git#a/').detail).toContain('has a "/" too many')
+    expect(refusal('https://x.example/r.git#a//b').detail).toContain('has an extra "/"')
+    expect(refusal('https://x.example/r.git#a/').detail).toContain('has an extra "/"')
     expect(refusal('https://x.example/r.git#a/b.lock/c').detail).toContain('ends with ".lock"')
     expect(refusal(`https://x.example/r.git#-${'x'.repeat(1000)}`).detail.length).toBeLessThan(250)
     // Only its first part is certainly of the ref.

@@ -97,7 +97,7 @@ function readUrl(text: string): URL {
   try {
     url = new URL(text)
   } catch {
-    throw invalid(`is not a URL that can be read. It must start with https://. ${FORMS}`)
+    throw invalid(`is not a valid URL. It must start with https://. ${FORMS}`)
   }
   // The parser resolves dot segments, so https://github.com/o/r/tree/../../x would become another repository.
   const path = text.replace(/^[^:]*:\/*[^/?#]*/, '').replace(/[?#].*$/s, '')
@@ -127,7 +127,7 @@ function classify(url: URL, isGit: boolean, policy: FetchPolicy): CodeUrl {
   if (isArchive(url, segments)) return asArchive(url, fragment)
   if (OTHER_ARCHIVE.test(last))
     throw invalid('names an archive of a kind that is not supported. Pack it as .zip or .tar.gz.')
-  if (isForge(url.hostname)) throw invalid(`is a page that holds no code to fetch. ${FORMS}`)
+  if (isForge(url.hostname)) throw invalid(`is a page without code to fetch. ${FORMS}`)
   throw invalid(`names neither an archive nor a repository. ${FORMS}`)
 }
 
@@ -202,7 +202,7 @@ function checkPlace(place: GitPlace): void {
 
 function badRef(ref: string, fault: string): AppError {
   const shown = JSON.stringify(ref.slice(0, 100).toWellFormed())
-  return invalid(`names ${shown} as branch, tag or commit, which no repository can have: it ${fault}.`)
+  return invalid(`names ${shown} as a branch, tag or commit, which no repository can have: it ${fault}.`)
 }
 
 /** The address of a repository, with a ref after "#" or in `?ref=`. */
@@ -210,7 +210,7 @@ function asRepository(url: URL, fragment: string, isGit: boolean): CodeUrl {
   const query = [...url.searchParams.keys()]
   if (query.some((key) => key !== 'ref') || query.length > 1)
     throw invalid(
-      'is a repository with a query, which git does not know. Remove everything from "?" on; a branch, tag or commit stands after "#" or in ?ref=.',
+      'is a repository with a query, which git does not support. Remove everything from "?" on; a branch, tag or commit goes after "#" or into ?ref=.',
     )
   const asked = url.searchParams.get('ref') ?? ''
   const place = readFragment(fragment)
@@ -229,7 +229,7 @@ function asRepository(url: URL, fragment: string, isGit: boolean): CodeUrl {
 function readFragment(fragment: string): { ref: string | null; folder: string } {
   if (/^(semver|egg|subdirectory|sha256|md5|branch|tag|ref|rev|commit|path)[=:]/i.test(fragment))
     throw invalid(
-      `has ${JSON.stringify(fragment.split(/[=:]/)[0])} after "#", which means nothing for a repository here. Write the branch, tag or commit itself: #main, #v1.2.0.`,
+      `has ${JSON.stringify(fragment.split(/[=:]/)[0])} after "#", which has no meaning for a repository. Write the branch, tag or commit itself: #main, #v1.2.0.`,
     )
   const [ref = '', ...below] = fragment.split(':')
   const parts = below.join(':').split('/')

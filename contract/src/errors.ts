@@ -42,7 +42,7 @@ export const ERRORS = {
   body_too_large: { status: 413, title: 'The body is too large', retryable: false },
   unsupported_media_type: { status: 415, title: 'The body must be application/json', retryable: false },
   idempotency_key_reused: { status: 422, title: 'The Idempotency-Key belongs to another request', retryable: false },
-  upgrade_required: { status: 426, title: 'This address speaks WebSocket version 13', retryable: false },
+  upgrade_required: { status: 426, title: 'This address requires WebSocket version 13', retryable: false },
   rate_limited: { status: 429, title: 'Too many requests', retryable: true },
   quota_exceeded: { status: 429, title: 'Too many sessions at once', retryable: true },
   too_many_connections: { status: 503, title: 'Too many connections are being opened', retryable: true },
@@ -113,7 +113,9 @@ export function toProblem(error: unknown, requestId: string): Problem {
     type: `https://cliscale.dev/errors#${code}`,
     title: row.title,
     status: row.status,
-    detail: known?.detail ?? 'Something failed on our side. Try again; if it stays, tell the operator the instance.',
+    detail:
+      known?.detail ??
+      'Something failed on our side. Try again; if it persists, give the operator the `instance` value.',
     instance: requestId,
     code,
     ...(known?.errors === undefined ? {} : { errors: known.errors }),

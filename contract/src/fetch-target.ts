@@ -40,7 +40,7 @@ export function checkFetchTarget(url: URL, policy: FetchPolicy): void {
   checkScheme(url, unsafe)
   if (url.username !== '' || url.password !== '')
     throw new AppError('url_credentials', {
-      detail: 'code_url carries a user name or password before the host. Remove it: credentials in URLs are refused.',
+      detail: 'code_url contains a user name or password before the host. Remove it: credentials in URLs are refused.',
     })
   if (unsafe) return
   checkHost(bareHost(url), policy)
@@ -53,7 +53,8 @@ function checkScheme(url: URL, unsafe: boolean): void {
   if (url.protocol === 'https:' || (unsafe && url.protocol === 'http:')) return
   const scheme = url.protocol.slice(0, 20)
   const hint: Record<string, string> = {
-    'http:': 'Write https:// instead. An operator can allow a host over http by CLISCALE_FETCH_UNSAFE_HOSTS=host:port.',
+    'http:':
+      'Write https:// instead. An operator can allow a host over http with CLISCALE_FETCH_UNSAFE_HOSTS=host:port.',
     'file:': 'file: URLs are refused; on one machine give the absolute path of a folder instead.',
     'ssh:': 'Use the https address of the repository.',
     'git+ssh:': 'Use the https address of the repository.',

@@ -33,7 +33,7 @@ interface Shape {
 }
 
 const FILE_FAULT =
-  'is the page of one file. Use the tree URL of its folder, or the address that downloads the file itself (raw).'
+  'is the page of a single file. Use the tree URL of its folder, or the address that downloads the file itself (raw).'
 
 const treeOf =
   (among: 'heads' | 'tags' | 'all') =>
@@ -56,7 +56,7 @@ const proposal =
   ([number = '']: readonly string[]): GitPlace | NoCode =>
     /^\d{1,12}$/.test(number)
       ? { kind: 'ref', ref: `refs/${folder}/${number}/head`, folder: '' }
-      : { fault: 'is a list. Use the address of one of them.' }
+      : { fault: 'is a list page. Use the address of a single entry.' }
 
 const noCode = (fault: string) => (): NoCode => ({ fault })
 

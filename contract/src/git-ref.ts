@@ -7,13 +7,15 @@ export function gitRefFault(ref: string): string | undefined {
   // eslint-disable-next-line no-control-regex -- they are what is looked for
   const character = /[\0-\x20\x7f~^:?*[\\]/.exec(ref)?.[0]
   if (character !== undefined)
-    return character > ' ' && character !== '\x7f' ? `holds "${character}"` : 'holds a space or a control character'
-  if (ref === '@' || ref.includes('@{')) return 'is "@" or holds "@{"'
-  if (ref.includes('..')) return 'holds ".."'
+    return character > ' ' && character !== '\x7f'
+      ? `contains "${character}"`
+      : 'contains a space or a control character'
+  if (ref === '@' || ref.includes('@{')) return 'is "@" or contains "@{"'
+  if (ref.includes('..')) return 'contains ".."'
   if (ref.endsWith('.')) return 'ends with "."'
   const parts = ref.split('/')
-  if (parts.includes('')) return 'has a "/" too many'
+  if (parts.includes('')) return 'has an extra "/"'
   if (parts.some((part) => part.startsWith('.'))) return 'has a part that starts with "."'
   if (parts.some((part) => part.endsWith('.lock'))) return 'has a part that ends with ".lock"'
-  return ref.isWellFormed() ? undefined : 'is no text'
+  return ref.isWellFormed() ? undefined : 'is not a string'
 }

@@ -83,7 +83,7 @@ describe('a request for a session', () => {
       { path: 'comand', message: 'is not a known field. Did you mean command?' },
       { path: 'command', message: 'is required' },
       { path: 'timeout_seconds', message: 'must be a whole number, got a string' },
-      { path: 'env.A=…', message: 'must start with a letter or _ and hold only letters, digits and _' },
+      { path: 'env.A=…', message: 'must start with a letter or _ and contain only letters, digits and _' },
       { path: 'env.PROMPT', message: 'is set from the field "prompt"; use that field' },
     ])
     expect(error.detail).toBe(
