@@ -49,7 +49,7 @@ export function createHttpServer(listener: RequestListener): Server {
   // Nobody listening, Node closes the connection without a word.
   server.on('connect', (_req, socket: Socket) => {
     socket.on('error', () => {})
-    const detail = 'CONNECT is not allowed: this is no proxy.'
+    const detail = 'CONNECT is not allowed: this server is not a proxy.'
     answerSocket(socket, new AppError('method_not_allowed', { detail, headers: { Allow: '' } }), randomUUID())
   })
   return server
@@ -156,7 +156,7 @@ function linger(socket: Duplex): void {
 function clientFault(code: string): AppError {
   if (code === 'HPE_HEADER_OVERFLOW')
     return new AppError('headers_too_large', {
-      detail: `The request line and headers may have ${MAX_HEAD_BYTES} bytes together.`,
+      detail: `The request line and headers together may be at most ${MAX_HEAD_BYTES} bytes.`,
     })
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
     return new AppError('request_timeout', {

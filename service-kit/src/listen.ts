@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { ConfigError } from './config.ts'
 
 const FAULTS: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'is taken by another program',
+  EADDRINUSE: 'is in use by another program',
   EACCES: 'may not be used by this user',
   EADDRNOTAVAIL: 'cannot be used: this machine does not have the address',
 }

@@ -157,7 +157,7 @@ export async function startMetricsServer(options: {
 
 async function serve(metrics: Metrics, req: IncomingMessage, res: ServerResponse): Promise<void> {
   req.resume()
-  if (req.url?.split('?', 1)[0] !== '/metrics') return answer(res, 404, 'There is only /metrics here.')
+  if (req.url?.split('?', 1)[0] !== '/metrics') return answer(res, 404, 'Only /metrics is served here.')
   if (req.method !== 'GET' && req.method !== 'HEAD') {
     res.setHeader('Allow', 'GET, HEAD')
     return answer(res, 405, 'Only GET and HEAD are allowed here.')

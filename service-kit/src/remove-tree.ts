@@ -33,7 +33,7 @@ export class RemovalError extends Error {
   readonly path: string
   readonly code: string
   constructor(first: { path: string; code: string }, count: number) {
-    const others = count > 1 ? `, nor can ${count - 1} more` : ''
+    const others = count > 1 ? `; ${count - 1} more cannot be removed either` : ''
     super(`${first.path} cannot be removed: ${WHY[first.code] ?? first.code}${others}`)
     this.path = first.path
     this.code = first.code

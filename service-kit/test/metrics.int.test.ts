@@ -69,7 +69,7 @@ describe('a port that cannot be had', () => {
     const { port } = other.address() as AddressInfo
     const server = http.createServer()
     const taken = listen(server, { port, address: '127.0.0.1', setting: 'CLISCALE_PORT' })
-    await expect(taken).rejects.toThrow(`CLISCALE_PORT: port ${port} of 127.0.0.1 is taken by another program`)
+    await expect(taken).rejects.toThrow(`CLISCALE_PORT: port ${port} of 127.0.0.1 is in use by another program`)
     await expect(taken).rejects.toBeInstanceOf(ConfigError)
     const nowhere = listen(server, { port: 0, address: '192.0.2.1', setting: 'CLISCALE_LISTEN_ADDRESS' })
     await expect(nowhere).rejects.toThrow('this machine does not have the address')

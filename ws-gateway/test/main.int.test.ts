@@ -212,7 +212,7 @@ describe('the gateway’s process', () => {
       CLISCALE_PORT: String(port),
     })
     expect((await once(child, 'exit'))[0]).toBe(78)
-    expect(output()).toContain(`CLISCALE_PORT: port ${port} of 127.0.0.1 is taken by another program`)
+    expect(output()).toContain(`CLISCALE_PORT: port ${port} of 127.0.0.1 is in use by another program`)
     expect(output()).not.toContain('    at ')
   })
 
