@@ -21,7 +21,10 @@ export const GATEWAY_ENV = {
     .meta({ description: PUBLIC_URL_DESCRIPTION }),
   CLISCALE_TRUSTED_PROXY_HOPS: wholeNumber(0, 10)
     .default(0)
-    .meta({ description: 'Number of trusted proxies in front: that many entries of X-Forwarded-For are believed.' }),
+    .meta({
+      description:
+        'Number of trusted proxies in front of the server: that many entries of X-Forwarded-For are trusted.',
+    }),
   CLISCALE_VIEWER_TTL_SECONDS: wholeNumber(60, 365 * 24 * 3600)
     .default(7 * 24 * 3600)
     .meta({ description: 'How long a browser that has used its link may reconnect.' }),
@@ -32,14 +35,14 @@ export const GATEWAY_ENV = {
     .default([])
     .meta({
       description:
-        'Origins whose pages may show terminals in a frame; their site must be ours, because cookies are SameSite=Strict. Empty: none.',
+        'Origins whose pages may show terminals in a frame. They must be same-site with this server, because cookies are SameSite=Strict. Empty: none.',
     }),
   CLISCALE_MAX_PENDING_UPGRADES: wholeNumber(1, 1_000_000)
     .default(8192)
-    .meta({ description: 'WebSocket upgrades in progress at once; further ones get a 503.' }),
+    .meta({ description: 'WebSocket upgrades that may be in progress at once; further ones get a 503.' }),
   CLISCALE_MAX_PENDING_UPGRADES_PER_ADDRESS: wholeNumber(1, 1_000_000)
     .default(4096)
-    .meta({ description: 'The same for each client address, which many people may share.' }),
+    .meta({ description: 'The same limit for each client address, which many people may share.' }),
 } as const
 
 /** The settings of a gateway that runs as a process of its own. */
@@ -71,7 +74,7 @@ export const GATEWAY_PROCESS_ENV = {
     .meta({ description: 'Seconds for an orderly shutdown; keep it below the pod’s grace period.' }),
   CLISCALE_LAME_DUCK_SECONDS: wholeNumber(0, 3600).default(5).meta({
     description:
-      'Seconds of that time in which terminals and requests are still served while load balancers notice the shutdown.',
+      'Seconds at the start of CLISCALE_DRAIN_SECONDS in which terminals and requests are still served, while load balancers notice the shutdown.',
   }),
   ...METRICS_ENV,
   CLISCALE_LOG_LEVEL: z

@@ -50,7 +50,7 @@ export function createGatewayMetrics(metrics: Metrics, stats: () => GatewayStats
   )
   const dials = metrics.counter({
     name: 'cliscale_ws_dial_failures_total',
-    help: 'Failed attempts to reach the terminal of a session, by reason; each is repeated',
+    help: 'Failed attempts to reach the terminal of a session, by fault; each is tried again',
     labels: { fault: DIAL_FAULTS },
   })
   const closed = metrics.counter({

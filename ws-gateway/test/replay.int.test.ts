@@ -180,7 +180,7 @@ describe('a session whose host is gone', () => {
     const [note] = decoded(inbox).filter((message) => message.type === 'snapshot')
     expect(note?.seq).toBe(seq)
     expect(String(Buffer.from(note!.bytes))).toContain(
-      `the first ${(seq / 1e6).toFixed(1)} MB of the output are not shown here; all of it: GET /api/sessions/${sid}/logs`,
+      `the first ${(seq / 1e6).toFixed(1)} MB of the output are not shown here; for all of it: GET /api/sessions/${sid}/logs`,
     )
     const onTty = await view(sid, { protocols: ['tty'], hello: { AuthToken: '' } })
     expect(onTty.of('0')[0]).toContain('[cliscale] the first 3.1 MB of the output are not shown here')

@@ -136,7 +136,7 @@ export class Attachment {
 
   async #dial(endpoint: NonNullable<SessionState['endpoint']>): Promise<void> {
     if (!this.#deps.podNetworks.isAllowed(endpoint.address)) {
-      this.#deps.logger.error({ sessionId: this.#session.id }, 'an endpoint lies outside CLISCALE_POD_NETWORKS')
+      this.#deps.logger.error({ sessionId: this.#session.id }, 'an endpoint is outside CLISCALE_POD_NETWORKS')
       return this.#close(CLOSE.internal, 'the terminal has an address that is not allowed', 'target_refused')
     }
     this.#state = 'dialling'

@@ -82,7 +82,7 @@ export class FirstMessageReader {
     if (this.#buffer.length < 2 + extended) return undefined
     const length = readLength(this.#buffer, short)
     const kept = this.#fragments.reduce((sum, part) => sum + part.length, 0)
-    if (length + kept > this.#maxBytes) return fault(CLOSE.tooBig, `a message may have ${this.#maxBytes} bytes`)
+    if (length + kept > this.#maxBytes) return fault(CLOSE.tooBig, `a message may be at most ${this.#maxBytes} bytes`)
     if (this.#buffer.length < start + length) return undefined
     return {
       opcode: first & 0x0f,
@@ -116,7 +116,7 @@ function headerFault(first: number, second: number): string | undefined {
   const opcode = first & 0x0f
   if ((first & 0x70) !== 0) return 'reserved bits are set'
   if ((opcode > Opcode.binary && opcode < Opcode.close) || opcode > Opcode.pong) return 'unknown opcode'
-  if ((second & 0x80) === 0) return 'frames of a client must be masked'
+  if ((second & 0x80) === 0) return 'client frames must be masked'
   const isWholeAndShort = (first & 0x80) !== 0 && (second & 0x7f) <= 125
   return opcode >= Opcode.close && !isWholeAndShort ? 'a control frame must be short and whole' : undefined
 }

@@ -135,7 +135,7 @@ async function writeOutput(options: ReplayOptions, hello: ClientHello): Promise<
 
 /** Says what is not shown and where it is. Outside of the offsets: a viewer counts only what its program printed. */
 function leftOutFrame({ protocol, state }: ReplayOptions, { seq, leftOut }: Start): Buffer {
-  const text = `the first ${inMegabytes(leftOut)} of the output are not shown here; all of it: GET /api/sessions/${state.id}/logs`
+  const text = `the first ${inMegabytes(leftOut)} of the output are not shown here; for all of it: GET /api/sessions/${state.id}/logs`
   if (protocol !== V1_PROTOCOL) return lineFrame(text)
   return binaryFrame(encodeSnapshot(seq, noteLine(text)))
 }

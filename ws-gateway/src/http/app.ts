@@ -59,7 +59,7 @@ const notFound: RequestHandler = (_req, _res, next) => next(nothingHere())
 function only(methods: string): RequestHandler {
   return (_req, _res, next) =>
     next(
-      new AppError('method_not_allowed', { detail: `Only ${methods} is answered here.`, headers: { Allow: methods } }),
+      new AppError('method_not_allowed', { detail: `Only ${methods} is allowed here.`, headers: { Allow: methods } }),
     )
 }
 
@@ -94,7 +94,8 @@ function page(files: RequestHandler): RequestHandler {
   return (req, res, next) => {
     // A WebSocket whose Upgrade header a proxy has dropped would be told 200 and a page.
     if (req.headers['sec-websocket-key'] !== undefined || req.headers['sec-websocket-version'] !== undefined) {
-      const detail = 'The request has WebSocket headers but no "Upgrade: websocket"; a proxy in between may drop it.'
+      const detail =
+        'The request has WebSocket headers but no "Upgrade: websocket"; a proxy in between may have removed it.'
       return next(new AppError('upgrade_required', { detail, headers: { Upgrade: 'websocket' } }))
     }
     send(req, res, next)
@@ -125,7 +126,7 @@ function readToken(body: unknown): string {
   if (typeof body !== 'object' || body === null || Array.isArray(body))
     throw new AppError('body_not_object', { detail: 'Send {"token": "…"} as JSON.' })
   const unknown = parsed.error.issues.some((issue) => issue.code === 'unrecognized_keys')
-  if (unknown) throw new AppError('unknown_field', { detail: 'The body has one field, "token".' })
+  if (unknown) throw new AppError('unknown_field', { detail: 'The body must have one field, "token".' })
   throw new AppError('invalid_field', {
     detail: `"token" must be a string of 1 to ${MAX_TOKEN_CHARS} characters.`,
     errors: [{ path: 'token', message: `must be a string of 1 to ${MAX_TOKEN_CHARS} characters` }],

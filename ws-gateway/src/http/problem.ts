@@ -8,10 +8,12 @@ import type { ErrorRequestHandler } from 'express'
 function toAppError(error: unknown): unknown {
   if (isAppError(error)) return error
   const { type, status } = (error ?? {}) as { type?: string; status?: number }
-  if (type === 'entity.too.large') return new AppError('body_too_large', { detail: 'The body may have up to 8 KiB.' })
+  if (type === 'entity.too.large') return new AppError('body_too_large', { detail: 'The body may be at most 8 KiB.' })
   if (type === 'entity.parse.failed') return new AppError('json_invalid', { detail: 'The body must be JSON.' })
   if (type === 'encoding.unsupported' || type === 'charset.unsupported')
-    return new AppError('unsupported_media_type', { detail: 'Send the body as application/json in UTF-8, not packed.' })
+    return new AppError('unsupported_media_type', {
+      detail: 'Send the body as application/json in UTF-8, not compressed.',
+    })
   if (status !== undefined && status >= 400 && status < 500)
     return new AppError('bad_request', { detail: 'The request cannot be read.' })
   return error

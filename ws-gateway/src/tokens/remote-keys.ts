@@ -39,8 +39,8 @@ export function createRemoteKeys(url: URL, onFailure: () => void): RemoteKeys {
 async function fetchKeys(...request: Parameters<typeof fetch>): Promise<Response> {
   const response = await fetch(...request)
   const text = await response.text()
-  if (response.status !== 200) throw new Error(`the keys were answered with ${response.status}`)
+  if (response.status !== 200) throw new Error(`the request for the keys was answered with ${response.status}`)
   const { keys } = JSON.parse(text) as { keys?: unknown }
-  if (!Array.isArray(keys) || keys.length === 0) throw new Error('the answer holds no keys')
+  if (!Array.isArray(keys) || keys.length === 0) throw new Error('the answer contains no keys')
   return new Response(text, { headers: { 'content-type': 'application/json' } })
 }

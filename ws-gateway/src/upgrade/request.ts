@@ -41,7 +41,7 @@ function splitOnce(url: string): [string, string] {
 
 function requireHandshake(req: IncomingMessage): void {
   if (req.method !== 'GET')
-    throw new AppError('method_not_allowed', { detail: 'A WebSocket is opened by GET.', headers: { Allow: 'GET' } })
+    throw new AppError('method_not_allowed', { detail: 'A WebSocket is opened with GET.', headers: { Allow: 'GET' } })
   if (req.headers.upgrade?.toLowerCase() !== 'websocket')
     throw new AppError('upgrade_required', {
       detail: 'Only "Upgrade: websocket" is supported here.',
@@ -56,10 +56,10 @@ function requireHandshake(req: IncomingMessage): void {
     throw new AppError('bad_request', { detail: 'Sec-WebSocket-Key must be 16 bytes in base64.' })
   if (req.httpVersion !== '1.1') throw new AppError('bad_request', { detail: 'A WebSocket needs HTTP/1.1.' })
   if ((req.headers['content-length'] ?? '0') !== '0' || req.headers['transfer-encoding'] !== undefined)
-    throw new AppError('bad_request', { detail: 'A request for a WebSocket has no body.' })
+    throw new AppError('bad_request', { detail: 'A request for a WebSocket must have no body.' })
   const duplicate = findDuplicateHeader(req)
   if (duplicate !== undefined)
-    throw new AppError('duplicate_header', { detail: `The header ${duplicate} may be sent once.` })
+    throw new AppError('duplicate_header', { detail: `The header ${duplicate} may be sent only once.` })
 }
 
 function readProtocols(header: string | undefined): readonly string[] {
@@ -75,7 +75,7 @@ function readProtocols(header: string | undefined): readonly string[] {
 function requireKnownProtocol(protocols: readonly string[], offered: readonly string[]): void {
   if (offered.includes('bearer'))
     throw new AppError('bad_request', {
-      detail: `A token travels as one subprotocol, "${BEARER_PROTOCOL_PREFIX}<token>", beside "${V1_PROTOCOL}" or "${TTY_PROTOCOL}".`,
+      detail: `Send a token as one subprotocol, "${BEARER_PROTOCOL_PREFIX}<token>", beside "${V1_PROTOCOL}" or "${TTY_PROTOCOL}".`,
     })
   if (protocols.length > 0 && !offered.includes(V1_PROTOCOL) && !offered.includes(TTY_PROTOCOL))
     throw new AppError('bad_request', {
