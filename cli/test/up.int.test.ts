@@ -91,7 +91,7 @@ test('a data folder that cannot be made is one sentence', async () => {
 })
 
 test.each([
-  ['api-key', 'not a key', /^ must hold only letters/],
+  ['api-key', 'not a key', /^ must contain only letters/],
   ['secrets/data-key', 'hunter2', /^ must be 32 bytes/],
   ['secrets/signing-key.pem', '', /^ is empty/],
 ])('a damaged %s is named, and nothing of it is shown', async (name, text, why) => {

@@ -87,7 +87,7 @@ async function openCluster(
     throw new ConfigError([
       kubeconfig
         ? 'the kubeconfig that KUBECONFIG names cannot be used'
-        : 'there is no kubeconfig: this process is no pod of a cluster, and KUBECONFIG is not set',
+        : 'there is no kubeconfig: this process is not a pod of a cluster, and KUBECONFIG is not set',
     ])
   }
   const images = Object.fromEntries(Object.entries(template.images).map(([name, { kind }]) => [name, kind]))

@@ -50,7 +50,7 @@ export const CONTROLLER_ENV = {
     .meta({
       secret: true,
       description:
-        'RSA private keys (PEM, PKCS #8 or #1) that sign tokens. The first signs; all are published, which makes rotation possible. A public key among them belongs to a retired key, and only session hosts are told of it. A file is read again when it changes.',
+        'RSA private keys (PEM, PKCS #8 or #1) that sign tokens. The first signs; all are published, which makes rotation possible. A public key among them belongs to a retired key and is published only to session hosts. A file is read again when it changes.',
     }),
   CLISCALE_PUBLIC_URL: z
     .string()
@@ -63,7 +63,10 @@ export const CONTROLLER_ENV = {
     .meta({ description: PUBLIC_URL_DESCRIPTION }),
   CLISCALE_TRUSTED_PROXY_HOPS: wholeNumber(0, 10)
     .default(0)
-    .meta({ description: 'Number of trusted proxies in front: that many entries of X-Forwarded-For are believed.' }),
+    .meta({
+      description:
+        'Number of trusted proxies in front of the server: that many entries of X-Forwarded-For are trusted.',
+    }),
   CLISCALE_SESSIONS_PER_MINUTE: wholeNumber(1, 1_000_000)
     .default(5)
     .meta({ description: 'Sessions that one client address (IPv6: one /64) may create in a minute.' }),
@@ -81,7 +84,7 @@ export const CONTROLLER_ENV = {
     .meta({ description: 'A list of host:port that need neither https nor a public address. For tests.' }),
   CLISCALE_REQUIRE_CHECKSUM: trueOrFalse()
     .default(false)
-    .meta({ description: 'Whether a session with code_url must carry code_checksum_sha256.' }),
+    .meta({ description: 'Whether a session with code_url must have code_checksum_sha256.' }),
   CLISCALE_RETENTION_HOURS: wholeNumber(1, 24 * 365 * 10)
     .default(24 * 7)
     .meta({ description: 'How long the record and the log of an ended session are kept.' }),
@@ -200,11 +203,11 @@ export const ROTATION_ENV = {
   CLISCALE_SIGNING_KEY_NAMESPACE: z.string().meta({ description: 'Its namespace.' }),
   CLISCALE_ROTATION_PUBLISH_SECONDS: wholeNumber(0, 86_400).default(840).meta({
     description:
-      'Between publishing the new key and signing with it: mounted files change within 2 minutes, caches of public keys last 10.',
+      'Seconds between publishing the new key and signing with it: mounted files change within 2 minutes, and caches of public keys last 10.',
   }),
   CLISCALE_ROTATION_RETIRE_SECONDS: wholeNumber(0, 86_400).default(1_080).meta({
     description:
-      'Between signing with the new key and retiring the old one: again 2 minutes, then its last tokens expire in 5, and caches in 10.',
+      'Seconds between signing with the new key and retiring the old one: again 2 minutes, then its last tokens expire in 5, and caches in 10.',
   }),
 } as const
 

@@ -184,7 +184,7 @@ function watchMetrics(metrics: Metrics, watch: () => WatchStats | undefined): vo
   metrics.gauge(
     {
       name: 'cliscale_watch_silent_seconds',
-      help: 'Time since the watch of the cluster last said anything, bookmarks included; absent where nothing is watched',
+      help: 'Time since the watch of the cluster last received anything, bookmarks included; absent where nothing is watched',
     },
     sample(({ silentMs }) => silentMs / 1000),
   )

@@ -31,7 +31,7 @@ export interface StoreGateOptions {
  */
 export function createStoreGate({ pool, logger, isChecked, everyMs = 1_000 }: StoreGateOptions): StoreGate {
   const abort = new AbortController()
-  let waitsFor: string | undefined = isChecked ? undefined : 'the database has not been asked yet'
+  let waitsFor: string | undefined = isChecked ? undefined : 'the database has not been checked yet'
   const wait = async (): Promise<boolean> => {
     let told: string | undefined
     while (!abort.signal.aborted) {
@@ -71,7 +71,7 @@ async function findFault(pool: pg.Pool): Promise<string | undefined> {
     const code = (error as { code?: string }).code ?? 'no answer'
     // 28: the login is refused. 3D000: there is no such database.
     if (/^(28...|3D000)$/.test(code))
-      throw new ConfigError([`the database of CLISCALE_DATABASE_URL refuses its login or its name (${code})`])
+      throw new ConfigError([`the database of CLISCALE_DATABASE_URL refuses the login or does not exist (${code})`])
     if (!isStoreUnavailable(error) && !/^[0-9A-Z]{5}$/.test(code) && code !== 'no answer') throw error
     return `the database of CLISCALE_DATABASE_URL cannot be used (${code})`
   }

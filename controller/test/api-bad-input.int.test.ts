@@ -372,7 +372,7 @@ test('T20 a checksum is given for a repository, which has none', async () => {
     code_checksum_sha256: 'a'.repeat(64),
   })
   expectProblem(answer, 400, 'invalid_field')
-  expect(answer.json.errors[0]?.message).toContain('a repository is not one file of bytes')
+  expect(answer.json.errors[0]?.message).toContain('a repository is not a single file')
 })
 
 describe('an address that leads nowhere', () => {

@@ -20,7 +20,7 @@ test('an image that is not allowed is a fault of the caller, who is told which a
   const none = await without.create({ command: 'true', image: 'node20' })
   expect([none.status, none.json.errors]).toEqual([
     400,
-    [{ path: 'image', message: 'cannot be chosen: this server allows no images but its own; leave it out' }],
+    [{ path: 'image', message: 'cannot be chosen: this server allows only its own image; leave it out' }],
   ])
 })
 

@@ -236,7 +236,7 @@ describe('the controller of a cluster', () => {
     expect(view).toMatchObject({
       status: 'scheduling',
       reason: 'launch_failed',
-      detail: /cannot be launched yet: the API server could not be asked/ as never,
+      detail: /cannot be launched yet: the API server could not be reached/ as never,
     })
     program.child.kill('SIGTERM')
     expect(await program.ended()).toMatchObject({ code: 0, stderr: '' })
@@ -257,7 +257,7 @@ describe('the controller of a cluster', () => {
     }).ended()
     expect([refused.code, refused.stderr]).toEqual([
       78,
-      expect.stringContaining('refuses its login or its name (3D000)'),
+      expect.stringContaining('refuses the login or does not exist (3D000)'),
     ])
   })
 
@@ -267,7 +267,7 @@ describe('the controller of a cluster', () => {
       ...(await clusterEnv()),
       CLISCALE_PORT: taken.port,
     }).ended()
-    expect([code, stderr]).toEqual([78, expect.stringMatching(/CLISCALE_PORT: port \d+ of 127.0.0.1 is taken/)])
+    expect([code, stderr]).toEqual([78, expect.stringMatching(/CLISCALE_PORT: port \d+ of 127.0.0.1 is in use/)])
   })
 })
 

@@ -84,13 +84,13 @@ describe('migrations', () => {
     await migrate(database.url, 'latest', { migrations: newer })
     expect(await migrate(database.url)).toEqual([])
     expect(await findSchemaFault(database)).toBeUndefined()
-    await expect(migrate(database.url, 'rollback')).rejects.toThrow('0002-newer, is of a newer release')
+    await expect(migrate(database.url, 'rollback')).rejects.toThrow('0002-newer, belongs to a newer release')
 
     const breaking = [...newer, step('0003-rename', 'alter table newer rename to newest', { breaking: true })]
     await migrate(database.url, 'latest', { migrations: breaking })
     expect(await findSchemaFault(database, breaking)).toBeUndefined()
     expect(await findSchemaFault(database)).toMatch(
-      /newer release that this one cannot work with \(0003-rename.breaking\)/,
+      /newer release, which this one cannot work with \(0003-rename.breaking\)/,
     )
     await expect(migrate(database.url)).rejects.toThrow('install that release')
   })

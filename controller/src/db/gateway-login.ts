@@ -15,7 +15,7 @@ export async function ensureGatewayRole(databaseUrl: string): Promise<void> {
   await withClient(databaseUrl, async (client) => {
     const found = await client.query('select from pg_roles where rolname = $1', [ROLE])
     if (found.rowCount !== 0) return
-    await become(client, `make the role ${ROLE}`)
+    await become(client, `create the role ${ROLE}`)
     await client.query(`create role ${ROLE} nologin`).catch((error: unknown) => {
       // Another database of this server is being migrated at the same moment.
       if (!['42710', '23505'].includes((error as pg.DatabaseError).code ?? '')) throw error
@@ -38,7 +38,7 @@ export async function admitGatewayLogin(databaseUrl: string, login: string): Pro
     const [found] = rows
     if (found === undefined)
       throw new Error(
-        `the database has no login ${login}, which CLISCALE_GATEWAY_DATABASE_USER names; make it first (on Cloud SQL: gcloud sql users create)`,
+        `the database has no login ${login}, which CLISCALE_GATEWAY_DATABASE_USER names; create it first (on Cloud SQL: gcloud sql users create)`,
       )
     if (found.member) return
     await become(client, `make ${login} a member of ${ROLE}`)
@@ -54,7 +54,7 @@ async function become(client: pg.Client, what: string): Promise<void> {
   )
   const [maker] = rows
   if (maker === undefined)
-    throw new Error(`this login may not ${what}; give it CREATEROLE, or let an administrator do it once`)
+    throw new Error(`this login may not ${what}; give it CREATEROLE, or have an administrator do it once`)
   await client.query(maker.statement)
 }
 

@@ -19,8 +19,8 @@ async function main(command: string | undefined, name: string | undefined): Prom
   if (command === 'wait') return wait(url, name)
   const gatewayLogin = process.env['CLISCALE_GATEWAY_DATABASE_USER'] || undefined
   const names = await patiently(() => migrate(url, command, { gatewayLogin }))
-  if (names.length === 0) return command === 'latest' ? 'The database is up to date.' : 'There is nothing to take back.'
-  return `${command === 'latest' ? 'Ran' : 'Took back'} ${names.join(', ')}.`
+  if (names.length === 0) return command === 'latest' ? 'The database is up to date.' : 'There is nothing to roll back.'
+  return `${command === 'latest' ? 'Ran' : 'Rolled back'} ${names.join(', ')}.`
 }
 
 /** How long a database may take that is started at the same time, or the proxy that leads to it. */

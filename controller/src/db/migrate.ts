@@ -25,7 +25,7 @@ export interface MigrateOptions {
  * outside a transaction (`create index concurrently`), and a step that fails leaves no other behind it half done.
  *
  * @returns the names of the migrations that were run.
- * @throws Error when the schema is of a newer release that this one cannot work with, or when a step fails or refuses.
+ * @throws Error when a newer release set up the database and this one cannot work with it, or when a step fails or refuses.
  */
 export async function migrate(
   databaseUrl: string,
@@ -107,5 +107,5 @@ function storedName(migration: Migration): string {
 async function refuseForeignRollback(db: Knex, migrations: readonly Migration[]): Promise<void> {
   const last = (await db('knex_migrations').orderBy('id', 'desc').first('name')) as { name: string } | undefined
   if (last !== undefined && !migrations.some((migration) => storedName(migration) === last.name))
-    throw new Error(`rollback refused: the last step, ${last.name}, is of a newer release; use that release`)
+    throw new Error(`rollback refused: the last step, ${last.name}, belongs to a newer release; use that release`)
 }

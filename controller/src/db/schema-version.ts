@@ -18,7 +18,7 @@ export async function findSchemaFault(
   const known = new Set(migrations.map(({ name, breaking }) => (breaking ? `${name}${BREAKING_SUFFIX}` : name)))
   const breaking = [...done].filter((name) => !known.has(name) && name.endsWith(BREAKING_SUFFIX))
   if (breaking.length > 0)
-    return `the database is of a newer release that this one cannot work with (${breaking.join(', ')}); install that release`
+    return `the database was set up by a newer release, which this one cannot work with (${breaking.join(', ')}); install that release`
   const pending = [...known].filter((name) => !done.has(name))
   if (pending.length > 0 && !options.pendingIsFine)
     return `the database lacks ${pending.join(', ')}; run the migrations first (npm run migrate:latest -w controller)`

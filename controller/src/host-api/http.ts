@@ -18,7 +18,7 @@ export function bearer(request: IncomingMessage): string {
 /** The whole body. A request whose body does not arrive in time is destroyed. @throws AppError body_too_large */
 export async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
   const tooLarge = new AppError('body_too_large', {
-    detail: `The body may have ${maxBytes} bytes.`,
+    detail: `The body may be at most ${maxBytes} bytes.`,
     headers: { connection: 'close' },
   })
   if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge
@@ -50,7 +50,7 @@ export async function readJson<T>(request: IncomingMessage, schema: z.ZodType<T>
   const parsed = schema.safeParse(value)
   if (parsed.success) return parsed.data
   const errors = parsed.error.issues.map((issue) => ({ path: issue.path.join('.'), message: issue.message }))
-  throw new AppError('invalid_field', { detail: 'The body does not fit this call.', errors })
+  throw new AppError('invalid_field', { detail: 'The body is not valid for this call.', errors })
 }
 
 /** Where output bytes belong and how wide the terminal was. */

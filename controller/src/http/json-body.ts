@@ -39,12 +39,12 @@ function refuseForeignType(req: IncomingMessage): void {
   const encoding = req.headers['content-encoding']?.toLowerCase()
   // Unpacking is where a small request becomes a large one.
   if (encoding !== undefined && encoding !== 'identity')
-    throw new AppError('unsupported_media_type', { detail: 'Send the body unpacked, without Content-Encoding.' })
+    throw new AppError('unsupported_media_type', { detail: 'Send the body uncompressed, without Content-Encoding.' })
 }
 
 function tooLarge(limit: number, found: string): AppError {
   return new AppError('body_too_large', {
-    detail: `The body may have ${limit} bytes, got ${found}. Put large data in the code that code_url names.`,
+    detail: `The body may be at most ${limit} bytes, got ${found}. Put large data into the code that code_url points to.`,
   })
 }
 
@@ -72,7 +72,7 @@ function readBytes(req: IncomingMessage, limit: number): Promise<Buffer> {
     }
     const onEnd = (): void => settle(() => resolve(Buffer.concat(chunks, size)))
     const onClose = (): void =>
-      settle(() => reject(new AppError('bad_request', { detail: 'The body broke off before its end.' })))
+      settle(() => reject(new AppError('bad_request', { detail: 'The body ended too early.' })))
     req.on('data', onData).on('end', onEnd).on('error', onClose).on('close', onClose)
   })
 }
@@ -91,7 +91,7 @@ function parse(text: string): unknown {
   const before = text.slice(0, fault.position).split('\n')
   const where = `at position ${fault.position} (line ${before.length}, column ${before.at(-1)!.length + 1})`
   const what = {
-    syntax: fault.position >= text.length ? `It ends too early, ${where}.` : `It breaks ${where}.`,
+    syntax: fault.position >= text.length ? `It ends too early, ${where}.` : `The fault is ${where}.`,
     depth: `It is nested more than ${MAX_DEPTH} levels deep ${where}.`,
     duplicate_key: `An object has the same key twice, the second ${where}.`,
   }[fault.kind]

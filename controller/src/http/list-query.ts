@@ -14,7 +14,7 @@ export function readListQuery(req: Request): { cursor: string | undefined; limit
       faults.push({
         code: 'unknown_field',
         path: 'query',
-        message: 'has a parameter that is not known; use limit and cursor',
+        message: 'has an unknown parameter; use limit and cursor',
       })
     else if (query.getAll(name).length > 1)
       faults.push({ code: 'invalid_field', path: name, message: 'is given more than once' })
@@ -24,7 +24,7 @@ export function readListQuery(req: Request): { cursor: string | undefined; limit
     faults.push({ code: 'invalid_field', path: 'limit', message: `must be a whole number from 1 to ${MAX_LIMIT}` })
   const cursor = query.get('cursor') ?? undefined
   if (cursor !== undefined && cursor.length > MAX_CURSOR_CHARS)
-    faults.push({ code: 'invalid_field', path: 'cursor', message: 'is not one that this list gave out' })
+    faults.push({ code: 'invalid_field', path: 'cursor', message: 'was not returned by this list' })
   if (faults.length > 0) throwFaults(faults)
   return { cursor, limit: Number(limit) }
 }

@@ -88,7 +88,7 @@ const createSession: ZodOpenApiOperationObject = {
         .regex(IDEMPOTENCY_KEY)
         .optional()
         .meta({
-          description: `The same key with the same body within ${IDEMPOTENCY_HOURS} hours answers for the same session, with a fresh token; with another body it is refused.`,
+          description: `Within ${IDEMPOTENCY_HOURS} hours, the same key with the same body returns the same session with a fresh token; with another body it is refused.`,
         }),
     }),
   },
@@ -97,7 +97,7 @@ const createSession: ZodOpenApiOperationObject = {
     '201': {
       ...json('The session is accepted.', CreateSessionResponse),
       headers: z.object({
-        Location: z.string().meta({ description: 'Where the session is read.' }),
+        Location: z.string().meta({ description: 'The address of the session.' }),
         'Idempotent-Replayed': z
           .literal('true')
           .optional()
@@ -141,7 +141,7 @@ const listSessions: ZodOpenApiOperationObject = {
 
 const getSession: ZodOpenApiOperationObject = {
   operationId: 'getSession',
-  summary: 'How a session is doing, or how it ended',
+  summary: 'The state of a session, or how it ended',
   tags: ['sessions'],
   requestParams: { path: sessionPath },
   responses: { '200': json('The session.', SessionView), ...problems([...COMMON, ...SESSION]) },
@@ -162,7 +162,7 @@ const stopSession: ZodOpenApiOperationObject = {
 const createToken: ZodOpenApiOperationObject = {
   operationId: 'createToken',
   summary: 'A fresh link to the terminal',
-  description: 'Opens the terminal once, within 5 minutes; also after the session’s end, for what it printed.',
+  description: 'Opens the terminal once, within 5 minutes. After the session’s end, it shows what the session printed.',
   tags: ['sessions'],
   requestParams: { path: sessionPath },
   requestBody: { required: false, content: { 'application/json': { schema: CreateTokenRequest } } },
@@ -227,7 +227,7 @@ export function openApiDocument(): object {
           operationId: 'getHealth',
           summary: 'Whether the process answers',
           tags: ['system'],
-          responses: { '200': json('It does.', Health) },
+          responses: { '200': json('The process answers.', Health) },
         }),
       },
       '/readyz': {

@@ -25,7 +25,7 @@ export function problemHandler(logger: Logger): ErrorRequestHandler {
 
 /** A path that leads nowhere. */
 export const nothingHere: RequestHandler = () => {
-  throw new AppError('not_found', { detail: 'Nothing is at this path. /openapi.json lists what there is.' })
+  throw new AppError('not_found', { detail: 'There is nothing at this path. /openapi.json lists all paths.' })
 }
 
 /** For every method but those that the route has. */
@@ -44,7 +44,7 @@ function toAppError(error: unknown): unknown {
   // Express throws errors with a status for a path whose percent signs encode nothing.
   const { status } = (error ?? {}) as { status?: unknown }
   if (status === 400)
-    return new AppError('bad_request', { detail: 'The path has a percent sign that encodes nothing.' })
+    return new AppError('bad_request', { detail: 'The path has a percent sign that does not encode anything.' })
   return error
 }
 

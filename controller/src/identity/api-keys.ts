@@ -17,8 +17,8 @@ export function readApiKeys(text: string, report: (message: string) => void): Ap
   const keys = text.split(',').map((key) => key.trim())
   for (const key of keys) {
     if (key.length < MIN_KEY_CHARS || key.length > MAX_KEY_CHARS)
-      report(`must have from ${MIN_KEY_CHARS} to ${MAX_KEY_CHARS} characters, not ${key.length}`)
-    else if (!KEY.test(key)) report('must hold only letters, digits and - . _ ~ + / (with = at its end)')
+      report(`must have ${MIN_KEY_CHARS} to ${MAX_KEY_CHARS} characters, not ${key.length}`)
+    else if (!KEY.test(key)) report('must contain only letters, digits and - . _ ~ + / (with = at its end)')
   }
   return keys.map((key) => {
     const hash = sha256(key)

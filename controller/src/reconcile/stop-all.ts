@@ -43,7 +43,8 @@ export async function stopAll(
   const removed = Promise.allSettled(ids.map((id) => launcher.remove(id)))
   const until = Date.now() + limitMs * (1 - GRACE_SHARE)
   const results = (await Promise.race([removed, sleep(until - Date.now(), undefined, { ref: false })])) ?? []
-  for (const result of results) if (result.status === 'rejected') logger.error({ err: result.reason }, 'not removed')
+  for (const result of results)
+    if (result.status === 'rejected') logger.error({ err: result.reason }, 'a session could not be removed')
   await attempt(logger, until, async () => {
     for (const { id } of await findOpenSessions(pool)) await end(id, false)
   })

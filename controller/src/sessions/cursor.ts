@@ -13,6 +13,6 @@ export function decodeCursor(cursor: string): ListPosition {
   if (rest.length === 0 && isTime && SESSION_ID_PATTERN.test(id)) return { createdAt, id }
   throw new AppError('invalid_field', {
     detail: 'cursor is not valid. Use nextCursor of the previous page, or leave it out to start at the first page.',
-    errors: [{ path: 'cursor', message: 'is not one that this list gave out' }],
+    errors: [{ path: 'cursor', message: 'was not returned by this list' }],
   })
 }

@@ -23,14 +23,14 @@ export function imageFaults(body: Readonly<Record<string, unknown>>, images: Ima
     return OF_THE_HOST.filter((field) => body[field] !== undefined).map((path) => ({
       code: 'invalid_field',
       path,
-      message: 'cannot be given to this image, which brings a terminal of its own and runs what it runs: leave it out',
+      message: 'cannot be used with this image, which brings its own terminal and command: leave it out',
     }))
   // Something else than a string is told by the schema.
   if (kind !== undefined || typeof body['image'] !== 'string') return []
   const names = Object.keys(images)
   const message =
     names.length === 0
-      ? 'cannot be chosen: this server allows no images but its own; leave it out'
+      ? 'cannot be chosen: this server allows only its own image; leave it out'
       : `must be one of ${names.map((name) => JSON.stringify(name)).join(', ')}, or left out`
   return [{ code: 'invalid_field', path: 'image', message }]
 }

@@ -136,7 +136,7 @@ describe('the checksum of a code_url', () => {
   test('must be the one of code_checksum_sha256', () => {
     const error = refusal({ command: 'x', code_url: url, code_checksum_sha256: '0'.repeat(64) })
     expect(error.errors).toEqual([
-      { path: 'code_checksum_sha256', message: 'is not the SHA-256 that code_url has after "#": keep one of them' },
+      { path: 'code_checksum_sha256', message: 'differs from the SHA-256 after "#" in code_url: keep one of them' },
     ])
   })
 
@@ -145,7 +145,7 @@ describe('the checksum of a code_url', () => {
     (code_url) => {
       const error = refusal({ command: 'x', code_url, code_checksum_sha256: hex })
       expect(error.errors).toEqual([
-        { path: 'code_checksum_sha256', message: expect.stringContaining('not one file of bytes') },
+        { path: 'code_checksum_sha256', message: expect.stringContaining('is not a single file') },
       ])
     },
   )
@@ -180,7 +180,7 @@ describe('an image', () => {
 
   test('is refused where there is no list', () => {
     expect(refused({ command: 'x', image: 'node20' }, {})).toEqual([
-      { path: 'image', message: 'cannot be chosen: this server allows no images but its own; leave it out' },
+      { path: 'image', message: 'cannot be chosen: this server allows only its own image; leave it out' },
     ])
   })
 
@@ -201,7 +201,7 @@ describe('an image', () => {
       'prompt',
       'env',
     ])
-    for (const { message } of errors ?? []) expect(message).toContain('brings a terminal of its own')
+    for (const { message } of errors ?? []) expect(message).toContain('brings its own terminal')
   })
 
   test('of either kind makes a session of that kind', () => {

@@ -92,7 +92,7 @@ export function parseNewToken(body: unknown): CreateTokenRequest {
 export function refuseReadOnly({ mode }: CreateTokenRequest, kind: ImageKind): void {
   if (mode === 'rw' || kind === 'runner') return
   const message =
-    'cannot be "ro" here: the image of this session brings a terminal of its own, which everybody may type into'
+    'cannot be "ro" here: the image of this session brings its own terminal, into which everybody may type'
   throwFaults([{ code: 'invalid_field', path: 'mode', message }])
 }
 
@@ -127,7 +127,7 @@ function envFaults(env: unknown): Fault[] {
     faults.push({
       code: 'env_too_large',
       path: 'env',
-      message: `must be at most ${LIMITS.envBytes} bytes of UTF-8 with all its names and values, got ${bytes}; put large values in a file of the code`,
+      message: `must be at most ${LIMITS.envBytes} bytes of UTF-8 in all its names and values together, got ${bytes}; put large values into a file of the code`,
     })
   return faults
 }
@@ -144,11 +144,11 @@ function checksumFault(codeUrl: CodeUrl, value: unknown, policy: RequestPolicy):
   const path = 'code_checksum_sha256'
   const inUrl = checksumOf(codeUrl)
   if (inUrl !== null && typeof value === 'string' && value.toLowerCase() !== inUrl)
-    return { code: 'invalid_field', path, message: 'is not the SHA-256 that code_url has after "#": keep one of them' }
+    return { code: 'invalid_field', path, message: 'differs from the SHA-256 after "#" in code_url: keep one of them' }
   const given = value !== undefined || inUrl !== null
   if (given && (codeUrl.kind === 'git' || codeUrl.kind === 'folder')) {
     const what = codeUrl.kind === 'git' ? 'a repository' : 'a folder'
-    const message = `is for archives and GitHub tree URLs; ${what} is not one file of bytes: remove it, or use an archive`
+    const message = `applies to archives and GitHub tree URLs; ${what} is not a single file: remove it, or use an archive`
     return { code: 'invalid_field', path, message }
   }
   if (given || !policy.requireChecksum || codeUrl.kind === 'folder') return undefined

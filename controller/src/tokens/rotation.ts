@@ -94,7 +94,7 @@ export async function rotate(options: RotationOptions): Promise<void> {
       await pause(100 + Math.random() * 400)
     }
   }
-  throw new Error('the Secret is changed by somebody else all the time')
+  throw new Error('the Secret keeps being changed by somebody else')
 }
 
 interface Known {
@@ -120,7 +120,7 @@ function readKeys(pem: string): Keys {
   if (first === undefined) throw new Error('there is no private key; nothing can be rotated')
   if (more.length > 0)
     throw new Error(
-      `there are ${more.length + 2} private keys, and a rotation knows two: keep the one that signs, first, and one more at most`,
+      `there are ${more.length + 2} private keys, but a rotation handles two: keep the one that signs first in the list, and at most one more`,
     )
   return { private: second === undefined ? [first] : [first, second], retired: blocks.filter(isPublicPem) }
 }
@@ -152,7 +152,7 @@ async function goOn(
     do: 'write',
     pem,
     note: wasRetired ? noteOf('signing', kids[0], note, known) : noteOf('published', kids[1], note, known),
-    say: 'Two keys are there and nothing says since when; they are taken for a rotation that has just begun.',
+    say: 'There are two keys, and nothing says since when; they are treated as a rotation that has just begun.',
   }
 }
 
@@ -169,8 +169,7 @@ async function publish(first: string, retired: readonly string[], note: Note | u
 
 function sign(keys: readonly [string, string], retired: readonly string[], note: Note, known: Known): Step {
   const ms = remaining(note, known.publishMs, known)
-  if (ms > 0)
-    return { do: 'wait', ms, say: `The new key signs at ${timeOf(ms, known)}, when every cache has heard of it.` }
+  if (ms > 0) return { do: 'wait', ms, say: `The new key signs at ${timeOf(ms, known)}, when every cache knows it.` }
   const [old, fresh] = keys
   return {
     do: 'write',
@@ -205,7 +204,7 @@ async function retire(
     do: 'write',
     pem: [fresh, publicPem(old), ...kept].join(''),
     note: { ...noteOf('retired', note.kid, note, known), retired: times },
-    say: 'The old key is retired; its public half stays for the sessions that it has vouched for.',
+    say: 'The old key is retired; its public key stays for sessions with assertions that it has signed.',
   }
 }
 

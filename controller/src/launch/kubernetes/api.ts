@@ -228,8 +228,9 @@ function unavailable(err: unknown): Error {
     return new LauncherUnavailable(`the API server answered ${err.status}: ${err.message}`, { cause: err })
   }
   const { code, name } = err as NodeJS.ErrnoException
-  const why = name === 'TimeoutError' || name === 'AbortError' ? 'not in time' : (code ?? 'the connection broke')
-  return new LauncherUnavailable(`the API server could not be asked: ${why}`, { cause: err })
+  const why =
+    name === 'TimeoutError' || name === 'AbortError' ? 'it did not answer in time' : (code ?? 'the connection broke')
+  return new LauncherUnavailable(`the API server could not be reached: ${why}`, { cause: err })
 }
 
 /** How long the server asked to wait, if that is what stopped the call. */

@@ -180,7 +180,7 @@ class JobLauncher implements KubernetesLauncher {
       const existing = await this.#getJob(request.sessionId)
       if (existing === undefined) continue
       if (sessionOf(existing, this.#options.instance) !== request.sessionId)
-        throw new Error(`a Job named ${existing.metadata.name} is there that is not ours`)
+        throw new Error(`a Job named ${existing.metadata.name} exists that is not ours`)
       if (existing.metadata.deletionTimestamp !== undefined)
         throw new LauncherUnavailable('an earlier launch of the session is still being removed')
       const isOver = isFinished(existing) || this.#view.isSpent(existing)
@@ -189,7 +189,7 @@ class JobLauncher implements KubernetesLauncher {
       // It has ended, and cannot be started again.
       await this.#deleteJob(request.sessionId, existing.metadata.uid)
     }
-    throw new LauncherUnavailable('the session’s Job came and went while it was made')
+    throw new LauncherUnavailable('the session’s Job appeared and disappeared while it was being created')
   }
 
   /** The Job that was made, or undefined when there is one of that name. */

@@ -40,7 +40,7 @@ function outOfMemory({ pod }: FaultEvidence): LaunchFault | undefined {
   const main = mainContainer(pod)
   if (main?.state?.terminated?.reason !== 'OOMKilled') return undefined
   const limit = main.resources?.limits?.['memory']
-  return told('oom_killed', `The command used more memory than it may${limit ? ` (${limit})` : ''} and was killed.`)
+  return told('oom_killed', `The command exceeded its memory limit${limit ? ` (${limit})` : ''} and was killed.`)
 }
 
 function deadline({ job }: FaultEvidence): LaunchFault | undefined {
@@ -128,7 +128,7 @@ function endedWithoutWord({ pod, isEnded, hasReport }: FaultEvidence): LaunchFau
   const ended = mainContainer(pod)?.state?.terminated
   const hostEnded = host?.lastState?.terminated ?? host?.state?.terminated
   if (hostEnded?.reason === 'OOMKilled') return told('runner_lost', 'The session’s host ran out of memory.')
-  return told('runner_lost', `The session’s pod ended without a word${exitOf(ended)}.`, pod.status?.message)
+  return told('runner_lost', `The session’s pod ended without a report${exitOf(ended)}.`, pod.status?.message)
 }
 
 function exitOf(ended: EndedContainer | undefined): string {

@@ -76,7 +76,7 @@ describe('a pod as the cluster told of it', () => {
         progress: 'ended',
         fault: {
           reason: 'oom_killed',
-          detail: 'The command used more memory than it may (256Mi) and was killed.',
+          detail: 'The command exceeded its memory limit (256Mi) and was killed.',
         },
       },
     ],
@@ -110,7 +110,7 @@ describe('a pod as the cluster told of it', () => {
         progress: 'ended',
         fault: {
           reason: 'oom_killed',
-          detail: 'The command used more memory than it may (256Mi) and was killed.',
+          detail: 'The command exceeded its memory limit (256Mi) and was killed.',
         },
         report: { status: 'failed', reason: 'oom_killed', detail: null, exitCode: 137, signal: 'SIGKILL' },
       },
@@ -174,13 +174,13 @@ describe('a pod as clusters tell of it that lose machines', () => {
       'disk of a container',
       failed('Evicted', 'Container work exceeded its local ephemeral storage limit "1Gi".'),
       'disk_full',
-      'more disk than it may',
+      'exceeded its disk limit',
     ],
     [
       'disk of the pod',
       failed('Evicted', 'Pod ephemeral local storage usage exceeds the total limit of containers 2Gi.'),
       'disk_full',
-      'more disk than it may',
+      'exceeded its disk limit',
     ],
     ['a machine that is full after all', failed('OutOfcpu', 'Node has no cpu'), 'evicted', 'refused the session'],
     [
@@ -190,10 +190,10 @@ describe('a pod as clusters tell of it that lose machines', () => {
       'lost its containers',
     ],
     [
-      'an end without a word',
+      'an end without a report',
       status({ ...work({ terminated: { exitCode: 1, reason: 'Error' } }), phase: 'Failed' }),
       'runner_lost',
-      'ended without a word, its program with exit code 1',
+      'ended without a report, its program with exit code 1',
     ],
   ])('%s', (_name, pod, reason, words) => {
     expect(podState(pod).fault).toEqual({ reason, detail: expect.stringContaining(words) })

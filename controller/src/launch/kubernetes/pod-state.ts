@@ -136,7 +136,7 @@ function containerWait({ image, lastState, name, state }: ContainerStatus): Laun
   // The same words as while it is tried, for the same cause.
   if (ended && isStartFault(ended))
     return told('container_failed', `The container ${name} cannot be created yet.`, ended.message)
-  const how = ended?.reason === 'OOMKilled' ? 'for want of memory' : `with exit code ${ended?.exitCode}`
+  const how = ended?.reason === 'OOMKilled' ? 'because it ran out of memory' : `with exit code ${ended?.exitCode}`
   return told('container_failed', `The container ${name} ended ${how} and is started again.`)
 }
 
