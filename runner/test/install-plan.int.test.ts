@@ -204,7 +204,7 @@ describe('what is installed for Node', () => {
   ])('is never by npm for a %s', async (lock, text, tool, example) => {
     const { missing } = await plan({ ...PACKAGE, [lock]: text }, ['npm'])
     expect(missing).toContain(`${tool} was not found where the session runs (there is a ${lock}).`)
-    expect(missing).toContain(`install_cmd how this code is installed, for example "${example}"`)
+    expect(missing).toContain(`install_cmd to the command that installs this code, for example "${example}"`)
   })
 
   test('is told when npm is missing too', async () => {
@@ -267,13 +267,13 @@ describe('what is installed for Python', () => {
       'uv.lock before all',
       { 'uv.lock': '', 'pyproject.toml': PROJECT + BUILD, 'requirements.txt': '' },
       'uv sync --locked | there is a uv.lock; into .venv',
-      'uv was not found where the session runs, and pip does not read uv.lock: versions may be other ones.\npython -m pip install -e . | there is a uv.lock; into .venv',
+      'uv was not found where the session runs, and pip does not read uv.lock: versions may differ.\npython -m pip install -e . | there is a uv.lock; into .venv',
     ],
     [
       'a uv.lock that pip can do nothing with',
       { 'uv.lock': '', 'pyproject.toml': '[tool.uv.workspace]\nmembers = ["a"]\n' },
       'uv sync --locked | there is a uv.lock; into .venv',
-      'MISSING uv was not found where the session runs (there is a uv.lock). Install it there, or say with install_cmd how this code is installed; an empty one installs nothing.',
+      'MISSING uv was not found where the session runs (there is a uv.lock). Install it there, or set install_cmd to the command that installs this code; an empty one installs nothing.',
     ],
     [
       'nothing for a uv.lock alone',
@@ -290,8 +290,8 @@ describe('what is installed for Python', () => {
     [
       'a word for Poetry of before',
       { 'pyproject.toml': '[tool.poetry]\nname = "x"\n' },
-      `There is a pyproject.toml of Poetry, ${poetry}`,
-      `There is a pyproject.toml of Poetry, ${poetry}`,
+      `There is a Poetry pyproject.toml, ${poetry}`,
+      `There is a Poetry pyproject.toml, ${poetry}`,
     ],
     [
       'a word for Pipenv',

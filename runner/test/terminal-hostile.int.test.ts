@@ -14,7 +14,7 @@ import { TestEmulator } from './terminal-emulator.ts'
 import { eventually, EXIT_OK, openFixture, V1 } from './terminal-fixture.ts'
 
 const KIB = 1024
-const NOTE = 'The screen could not be drawn again'
+const NOTE = 'The screen could not be redrawn'
 
 function repeated(text: string, bytes: number): Buffer {
   return Buffer.from(text.repeat(Math.ceil(bytes / text.length)))
@@ -136,8 +136,8 @@ describe('a screen that is lost', () => {
   }
 
   for (const [program, why, screenStallMs] of [
-    ['hang.mjs', 'it does not come to an end', 100],
-    ['fill.mjs', 'it needs more memory than it may have', 20_000],
+    ['hang.mjs', 'it takes too long', 100],
+    ['fill.mjs', 'it exceeded its memory limit', 20_000],
   ] as const)
     test(`by ${program} leaves viewers the raw output, behind a line that says so`, async () => {
       const file = path.join(import.meta.dirname, 'screen-programs', program)

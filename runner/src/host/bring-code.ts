@@ -45,7 +45,7 @@ export async function bringCode(options: BringCodeOptions, order: WorkOrder): Pr
     signal.throwIfAborted()
     const known = isSessionFailure(error)
     if (!known) logger.error({ err: error }, 'the code could not be fetched')
-    const detail = known ? error.detail : 'The code could not be fetched, by a fault of ours. Try again.'
+    const detail = known ? error.detail : 'The code could not be fetched because of a fault in CLI Scale. Try again.'
     terminal.appendHost(failedLine(detail))
     return endWithout('failed', known ? error.reason : 'internal', detail)
   }

@@ -29,7 +29,7 @@ async function main(): Promise<void> {
       [
         'host',
         async () => {
-          asked.abort(new Error('the host is told to end'))
+          asked.abort(new Error('the host was told to end'))
           await life.catch(() => {})
         },
       ],

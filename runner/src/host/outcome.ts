@@ -24,7 +24,7 @@ const STOPPED: Record<EndCause | StopReason, (timeoutSeconds: number) => Verdict
   install_limit: () =>
     failed(
       'install_failed',
-      'The install command took longer than sessions may and was ended. Bring code that needs less.',
+      'The install command exceeded its time limit and was stopped. Use code that installs in less time.',
     ),
   // Whatever its exit code is, it did not end by itself. Why, the controller may know.
   system: () => lost('The system ended the session while its command ran.'),
@@ -39,7 +39,7 @@ function judge(exit: WorkExit, timeoutSeconds: number, cause: StopReason | undef
   const what = exit.phase === 'install' ? `The install command${ran}` : 'The command'
   const how = exit.signal === null ? `ended with exit code ${exit.exitCode}` : `was ended by the signal ${exit.signal}`
   if (exit.oomKilled && exit.exitCode !== 0) {
-    return failed('oom_killed', `${what} used more memory than it may; it ${how}.`)
+    return failed('oom_killed', `${what} exceeded its memory limit; it ${how}.`)
   }
   if (exit.phase === 'install') return failed('install_failed', `${what} ${how}.`)
   if (exit.signal !== null) return failed('killed_by_signal', `${what} ${how}.`)

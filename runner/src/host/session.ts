@@ -112,7 +112,11 @@ export class Session {
     signal.throwIfAborted()
     logger.error({ err: error }, 'the connection to work failed')
     if (++this.faults < MAX_FAULTS) return undefined
-    return endWithout('lost', 'runner_lost', 'What the process that runs the command sends cannot be understood.')
+    return endWithout(
+      'lost',
+      'runner_lost',
+      'The process that runs the command sent something that cannot be understood.',
+    )
   }
 
   /**

@@ -121,7 +121,7 @@ async function firstEvent(iterator: AsyncGenerator<WorkEvent>): Promise<WorkEven
     const { done, value } = await iterator.next()
     return done === true ? undefined : value
   } catch (cause) {
-    throw new WorkUnreachable('broken', 'work did not answer as it should', { cause })
+    throw new WorkUnreachable('broken', 'work did not answer as expected', { cause })
   }
 }
 

@@ -22,7 +22,7 @@ async function main(): Promise<void> {
   await listenOnSocket(config.socketPath, (socket) => work.accept(socket))
   setInterval(() => {
     if (!isAbandoned(work.current, work.hostlessSinceMs, Date.now())) return
-    logger.error('no host came; giving up')
+    logger.error('no host connected; giving up')
     void work.quit()
   }, 5000)
   let signalled = false

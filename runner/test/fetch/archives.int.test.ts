@@ -436,7 +436,7 @@ describe('a zip', () => {
     })
     expect(outcome.failure).toBeUndefined()
     expect(outcome.tree).toEqual({ 'good.txt': 'good' })
-    expect(outcome.notes).toEqual([`the zip is followed by ${tail.length} bytes that are no part of it`])
+    expect(outcome.notes).toEqual([`the zip is followed by ${tail.length} bytes that are not part of it`])
   })
 
   test('R28: a second zip after its end is refused', async () => {
@@ -609,7 +609,7 @@ describe('what is left out of an archive', () => {
     const outcome = await fetchBytes(body)
     expect(outcome.failure).toBeUndefined()
     expect(outcome.tree).toEqual(kept)
-    expect(outcome.notes.join()).toMatch(/^left out: "\.git", "sub\/\.GIT", "git~1", … \(6 in all\); hooks/)
+    expect(outcome.notes.join()).toMatch(/^left out: "\.git", "sub\/\.GIT", "git~1", … \(6 in all\); the hooks/)
   })
 
   test('nothing else is judged more mildly for it', async () => {

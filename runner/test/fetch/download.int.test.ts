@@ -268,7 +268,7 @@ describe('an answer', () => {
     [500, {}, 'download_failed', 'answered 500'],
     [204, {}, 'download_failed', 'answered 204: there is nothing'],
     [202, {}, 'download_failed', 'still preparing'],
-    [206, {}, 'download_failed', 'answered 206, a part'],
+    [206, {}, 'download_failed', 'answered 206, only a part'],
     [304, {}, 'download_failed', 'not modified'],
     [301, {}, 'download_failed', 'answered 301'],
   ])('U30: of status %d %j is %s', async (status, headers, reason, words) => {
@@ -492,7 +492,7 @@ describe('a download that breaks', () => {
     const good = await inTurn([broken, whole])
     expect(good.failure).toBeUndefined()
     expect(good).toMatchObject({ tree: { a: '1' }, count: 2, stages: ['fetching_code', 'verifying'] })
-    expect(good.notes.join()).toContain('the second try went well')
+    expect(good.notes.join()).toContain('the second attempt succeeded')
     const bad = await inTurn([broken])
     expect(bad.failure?.reason).toMatch(/^(download_failed|archive_refused)$/)
     expect(bad).toMatchObject({ tree: {}, beside: ['workspace'], count: 2 })
@@ -528,7 +528,7 @@ describe('a download that breaks', () => {
     expect(fits.failure).toBeUndefined()
     const { failure } = await inTurn([cut, send(large)], { deps: { limits: { downloadBytes: 100_000 } } })
     expect(failure?.reason).toBe('code_too_large')
-    expect(failure?.detail).toContain('that came before')
+    expect(failure?.detail).toContain('of the first attempt')
   })
 
   test('an abort between the tries ends it', async () => {

@@ -229,7 +229,7 @@ describe('a git repository', () => {
     await using server = await startServer(() => {})
     const { failure } = await clone(server, { deps: { env: { PATH: '/nonexistent' } } })
     expect(failure?.reason).toBe('bad_code_url')
-    expect(failure?.detail).toMatch(/no git on the machine/)
+    expect(failure?.detail).toMatch(/machine that runs the session has no git/)
   })
 })
 
@@ -397,7 +397,7 @@ describe('a place in a repository', () => {
     const outcome = await clone(server)
     expect(outcome.failure).toBeUndefined()
     expect(files(outcome)).toEqual({ '.git': '/', 'a.txt': '1' })
-    expect(outcome.notes.join()).toContain('second try')
+    expect(outcome.notes.join()).toContain('second attempt')
   })
 })
 

@@ -36,11 +36,11 @@ function notAnArchive(name: string | undefined, contentType: string): SessionFai
   if (name !== undefined)
     return new SessionFailure(
       'not_an_archive',
-      `The download is ${name}, whatever its address says; zip, tar.gz and tar are read. Pack it as one of them.`,
+      `The download is ${name}, whatever its address says. Pack it as zip, tar.gz or tar.`,
     )
-  const got = contentType === '' ? 'something that names no type' : printable(contentType).slice(1, -1)
+  const got = contentType === '' ? 'something without a type' : printable(contentType).slice(1, -1)
   return new SessionFailure(
     'not_an_archive',
-    `The download is neither a zip nor a tar.gz nor a tar archive: got ${got}. Use an address that downloads the archive itself.`,
+    `The download is not a zip, tar.gz or tar archive: got ${got}. Use an address that downloads the archive itself.`,
   )
 }

@@ -236,7 +236,7 @@ function singleHeader(value: string | string[] | undefined): string | undefined 
 }
 
 function tooLarge(announced: number | undefined, earlier: number, limits: FetchLimits): SessionFailure {
-  const before = earlier === 0 ? '' : ` together with the ${formatBytes(earlier)} that came before`
+  const before = earlier === 0 ? '' : ` together with the ${formatBytes(earlier)} of the first attempt`
   const size = announced === undefined ? before : ` (it is ${formatBytes(announced)})${before}`
   return new SessionFailure(
     'code_too_large',

@@ -64,7 +64,7 @@ export function createEntryPlan(
         throw refuse(
           'too-many-entries',
           undefined,
-          `The archive holds more than ${limits.entries} entries; pack fewer files.`,
+          `The archive contains more than ${limits.entries} entries; pack fewer files.`,
         )
       const clean = cleanPath(entry.name, limits, names)
       if (clean === '' && entry.kind !== 'folder') throw refuse('empty-name', entry.name, 'names no file.')
@@ -106,7 +106,7 @@ export function cleanPath(name: string, limits: FetchLimits, rules: NameRules = 
   if (Buffer.byteLength(name) > limits.pathBytes)
     throw refuse('name-too-long', name, `has a path of more than ${limits.pathBytes} bytes.`)
   const parts = name.split('/').filter((part) => part !== '' && part !== '.')
-  if (parts.includes('..')) throw refuse('parent-folder', name, 'climbs out by ".."; pack with paths without it.')
+  if (parts.includes('..')) throw refuse('parent-folder', name, 'leads out with ".."; pack without it.')
   if (parts.length > limits.depth) throw refuse('too-deep', name, `lies more than ${limits.depth} folders deep.`)
   if (parts.some((part) => Buffer.byteLength(part) > limits.nameBytes))
     throw refuse('name-too-long', name, `has a name of more than ${limits.nameBytes} bytes.`)
@@ -156,7 +156,7 @@ function place(
 ): PlannedEntry | undefined {
   const path = below(entry.clean, root)
   if (path === undefined) return undefined
-  if (path === '' && entry.kind !== 'folder') throw refuse('empty-name', entry.name, 'stands where a folder must be.')
+  if (path === '' && entry.kind !== 'folder') throw refuse('empty-name', entry.name, 'is where a folder must be.')
   const omitted = leftOutFolder(entry.clean, leaveOut)
   if (omitted !== undefined && !leaveOut)
     throw refuse('git-folder', entry.name, 'belongs to a .git folder, whose hooks would run; pack without it.')
@@ -185,7 +185,7 @@ function checkNames(entries: readonly (PlannedEntry | undefined)[], rules: NameR
     if (entry === undefined || entry.path === '') continue
     const known = kinds.get(entry.path)
     if (known !== undefined && (known !== 'folder' || entry.kind !== 'folder'))
-      throw refuse('duplicate-name', entry.name, 'is there twice.')
+      throw refuse('duplicate-name', entry.name, 'appears twice.')
     kinds.set(entry.path, entry.kind)
   }
   const isFile = (path: string): boolean => rules === 'as-git-cased' && kinds.get(path) === 'file'
@@ -245,7 +245,7 @@ function applyLinkRules(planned: readonly (PlannedEntry | undefined)[], options:
   const leadsOut = createLinkCheck(links, options.names)
   const entries = planned.map((entry) => {
     if (entry?.kind === 'hardlink' && !files.has(entry.source ?? ''))
-      throw refuse('hardlink-target', entry.name, 'is a hard link to something that is no file of this archive.')
+      throw refuse('hardlink-target', entry.name, 'is a hard link to something that is not a file of this archive.')
     if (entry?.kind !== 'symlink' || !leadsOut(entry)) return entry
     if (options.outsideLinks === 'refuse')
       throw refuse('link-outside', entry.name, `is a link to ${printable(entry.target ?? '')}, outside of the archive.`)
@@ -265,7 +265,7 @@ function warnings(planned: readonly (PlannedEntry | undefined)[]): string[] {
 function leftOutNote(folders: ReadonlySet<string>): string {
   const some = [...folders].slice(0, 3).map(printable).join(', ')
   const more = folders.size > 3 ? `, … (${folders.size} in all)` : ''
-  return `left out: ${some}${more}; hooks and settings of a .git would act here, and a .venv works only where it was made`
+  return `left out: ${some}${more}; the hooks and settings of a .git would take effect here, and a .venv works only where it was created`
 }
 
 function omittedNote(paths: readonly string[]): string {

@@ -69,7 +69,7 @@ export async function fetchCode(options: FetchCodeOptions, deps: FetchDeps = {})
     if (deadline.aborted)
       throw new SessionFailure(
         'download_timeout',
-        `The code was not there after ${limits.totalMs / 1000} s. Use a smaller archive.`,
+        `The code did not arrive within ${limits.totalMs / 1000} s. Use a smaller archive.`,
       )
     throw explain(error)
   }
@@ -86,13 +86,13 @@ function readUrl(options: FetchCodeOptions): CodeUrl {
   if (options.checksumSha256 !== null && (code.kind === 'git' || code.kind === 'folder'))
     throw new SessionFailure(
       'bad_code_url',
-      'code_checksum_sha256 is for archives and GitHub tree URLs; a repository or a folder is not one file of bytes. Remove it or use an archive.',
+      'code_checksum_sha256 applies to archives and GitHub tree URLs; a repository or a folder is not a single file. Remove it or use an archive.',
     )
   const inUrl = checksumOf(code)
   if (inUrl !== null && options.checksumSha256 !== null && inUrl !== options.checksumSha256.toLowerCase())
     throw new SessionFailure(
       'bad_code_url',
-      'code_checksum_sha256 is not the SHA-256 that code_url has after "#". Keep one of them.',
+      'code_checksum_sha256 differs from the SHA-256 after "#" in code_url. Keep one of them.',
     )
   return code
 }
@@ -128,7 +128,10 @@ async function fetchTwice(
     context.signal.throwIfAborted()
     await staging.reset()
     const fetched = await fetchInto(staging, code, once, env, context)
-    return { ...fetched, notes: [`the download broke off or was damaged; the second try went well`, ...fetched.notes] }
+    return {
+      ...fetched,
+      notes: [`the download broke off or was damaged; the second attempt succeeded`, ...fetched.notes],
+    }
   }
 }
 
@@ -211,7 +214,7 @@ async function fetchArchive(
   })
   return top === ''
     ? notes
-    : [...notes, `the archive holds one folder, ${printable(top)}: its content is the workspace`]
+    : [...notes, `the archive contains one folder, ${printable(top)}: its content is the workspace`]
 }
 
 /**
@@ -240,7 +243,7 @@ function explain(error: unknown): unknown {
   if (isSessionFailure(error)) return error
   const code = (error as NodeJS.ErrnoException).code ?? ''
   if (code === 'ENOSPC' || code === 'EDQUOT')
-    return new SessionFailure('disk_full', 'There is no room left for the code on the disk of the session.', {
+    return new SessionFailure('disk_full', 'There is no room left for the code on the session’s disk.', {
       cause: error,
     })
   return new SessionFailure('internal', `The code could not be stored${code === '' ? '' : ` (${code})`}.`, {

@@ -25,7 +25,7 @@ export async function copyFolder(
   if (isInside(await realpath(to), source))
     throw new SessionFailure(
       'bad_code_url',
-      `The folder ${printable(from)} holds the data of CLI Scale itself. Choose another.`,
+      `The folder ${printable(from)} contains the data of CLI Scale itself. Choose another.`,
     )
   const state = { entries: 0, bytes: 0 }
   await copyInto(source, to, '', state, options)
@@ -73,7 +73,7 @@ async function copyInto(
     if (state.entries > options.limits.entries)
       throw new SessionFailure(
         'code_too_large',
-        `The folder holds more than ${options.limits.entries} entries. Use a smaller one.`,
+        `The folder contains more than ${options.limits.entries} entries. Use a smaller one.`,
       )
     if (child.isDirectory()) {
       await copyInto(source, target, relative, state, options)

@@ -60,7 +60,7 @@ export async function runGit(args: readonly string[], run: GitRun): Promise<{ co
     if (isSessionFailure(error) || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
     throw new SessionFailure(
       'bad_code_url',
-      'There is no git on the machine that runs the session, and a repository needs it. Install git, or use a .zip, a .tar.gz or a GitHub tree URL.',
+      'The machine that runs the session has no git, which a repository needs. Install git, or use a .zip, a .tar.gz or a GitHub tree URL.',
     )
   } finally {
     run.signal.removeEventListener('abort', kill)
@@ -92,7 +92,7 @@ export function explainGit(stderr: string, url: string): SessionFailure {
   if (/couldn't find remote ref|not our ref|Remote branch .* not found|unadvertised object/i.test(stderr))
     return new SessionFailure(
       'ref_not_found',
-      `There is no such branch, tag or commit in the repository ${where}, or its server does not hand it out. Check code_url.`,
+      `There is no such branch, tag or commit in the repository ${where}, or its server does not provide it. Check code_url.`,
     )
   if (/not valid: is this a git repository|unexpected http status|invalid server response/i.test(stderr))
     return new SessionFailure('download_failed', `There is no git repository at ${where}. Check code_url.`)
@@ -102,7 +102,7 @@ export function explainGit(stderr: string, url: string): SessionFailure {
       `${where} redirects to something other than https, which is refused.`,
     )
   if (/Operation too slow/i.test(stderr))
-    return new SessionFailure('download_timeout', `${where} sent too little for too long. Try again.`)
+    return new SessionFailure('download_timeout', `${where} sent data too slowly. Try again.`)
   if (/early EOF|unexpected disconnect|RPC failed; curl (18|52|55|56|92)|Connection reset|Empty reply/i.test(stderr))
     return new SessionFailure('download_failed', `${where} closed the connection too early. Try again.`, {
       cause: { code: 'ECONNRESET' },

@@ -91,7 +91,7 @@ export function findRef(ref: string, refs: Refs): string {
   if (known !== undefined) return known
   if (/^[0-9a-f]{4,64}$/i.test(ref)) return ref.toLowerCase()
   const { detail } = refNotFound(ref, nearest(ref, [...refs.keys()].map(shortName)))
-  throw new SessionFailure('ref_not_found', `${detail} A name after "#" or in ?ref= of code_url is taken for one.`)
+  throw new SessionFailure('ref_not_found', `${detail} A name after "#" or in ?ref= of code_url is read as one.`)
 }
 
 /**
@@ -106,7 +106,7 @@ export function wholeCommit(id: string, refs: Refs): string {
   if (commit !== undefined && found.size === 1) return commit
   throw new SessionFailure(
     'ref_not_found',
-    `There is no branch or tag ${printable(id)}, and as a commit it is cut short: a git server finds one only by all of its 40 digits, unless a branch or tag stands there. Write the whole id.`,
+    `There is no branch or tag ${printable(id)}, and as a commit id it is too short: a git server finds a commit only by all of its 40 digits, unless a branch or tag points to it. Write the whole id.`,
   )
 }
 

@@ -66,7 +66,7 @@ export async function cloneRepository(code: GitUrl, target: string, options: Clo
 }
 
 const SHALLOW =
-  'only this commit was fetched, without its history; git fetch --unshallow --tags brings it, and git describe works then'
+  'only this commit was fetched, without its history; git fetch --unshallow --tags fetches the rest, and then git describe works'
 
 /** Whether the commit has a history, which a clone of depth 1 does not show otherwise. */
 async function hasParent(run: GitRun): Promise<boolean> {

@@ -6,9 +6,9 @@ const STATUS_HINTS: Partial<Record<number, string>> = {
   202: ': it is still preparing the file. Try again in a while.',
   204: ': there is nothing at this address. Check code_url.',
   205: ': there is nothing at this address. Check code_url.',
-  206: ', a part of the file, though all of it was asked for. Use another address.',
-  304: ', "not modified", to a request that names no earlier version. Try again, or use another address.',
-  406: ': it hands the file out only to other programs. Use another address.',
+  206: ', only a part of the file, although the whole file was requested. Use another address.',
+  304: ', "not modified", although the request named no earlier version. Try again, or use another address.',
+  406: ': it gives the file only to other programs. Use another address.',
 }
 
 /** What an HTTP status other than 200 means for a person; also says when GitHub's rate limit ends. */
@@ -39,7 +39,7 @@ export function explainStatus(
     )
   const hint =
     STATUS_HINTS[status] ??
-    (status >= 500 ? ': it has a fault of its own. Try again later.' : ' instead of the code. Check code_url.')
+    (status >= 500 ? ': the fault is on its side. Try again later.' : ' instead of the code. Check code_url.')
   return new SessionFailure('download_failed', `${host} answered ${status}${hint}`)
 }
 
@@ -59,7 +59,7 @@ const SENTENCES: Record<string, string> = {
   EHOSTUNREACH: 'cannot be reached from here',
   ENETUNREACH: 'cannot be reached from here',
   UND_ERR_SOCKET: 'closed the connection',
-  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'sent another number of bytes than it announced',
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'sent a different number of bytes than it announced',
   UND_ERR_HEADERS_OVERFLOW: 'sent headers that are too large',
 }
 /** Of a connection that broke; another may not. */

@@ -43,7 +43,7 @@ export type ArchiveRule =
  */
 export function refuse(rule: ArchiveRule, entry: string | undefined, why: string): SessionFailure {
   const where = entry === undefined ? '' : `${printable(entry)} `
-  return new SessionFailure('archive_refused', `${rule}: ${where}${why} Nothing of the archive was unpacked.`)
+  return new SessionFailure('archive_refused', `${rule}: ${where}${why} None of the archive was unpacked.`)
 }
 
 /** A name for a sentence: quoted, control and direction characters escaped, at most 100 characters. */

@@ -89,7 +89,7 @@ function createParser(
     if (state.entries === 0 && code !== 'TAR_ABORT')
       throw new SessionFailure(
         'not_an_archive',
-        `The file holds no tar archive (${text}). Use a .zip, .tar.gz or .tar.`,
+        `The file is not a tar archive (${text}). Use a .zip, .tar.gz or .tar.`,
       )
     throw refuse('odd-header', undefined, `The archive has a header that cannot be read (${text}); pack it again.`)
   })
@@ -121,7 +121,7 @@ function toEntry(entry: ReadEntry): ArchiveEntry {
     case 'OldFile':
     case 'ContiguousFile':
       // node-tar gives no size where the field is negative or no number.
-      if (entry.header.size === undefined) throw refuse('odd-header', name, 'has a size that is no number.')
+      if (entry.header.size === undefined) throw refuse('odd-header', name, 'has a size that is not a number.')
       return { name, executable, mtimeMs, kind: 'file', size: entry.size }
     case 'Directory':
       return { name, executable, mtimeMs, kind: 'folder', size: 0 }
@@ -130,7 +130,7 @@ function toEntry(entry: ReadEntry): ArchiveEntry {
     case 'Link':
       return { name, executable, mtimeMs, kind: 'hardlink', size: 0, target: entry.linkpath ?? '' }
     default:
-      throw refuse('special-file', name, `is of the type ${entry.type}; only files, folders and links are taken.`)
+      throw refuse('special-file', name, `is of the type ${entry.type}; only files, folders and links are accepted.`)
   }
 }
 
@@ -149,13 +149,13 @@ function checkMeta(text: string): void {
     if (key.startsWith('GNU.sparse.')) throw sparse(value)
     const whole = Number(length) === Buffer.byteLength(line) + 1
     if (!whole || value.includes('\0') || (key === 'size' && !/^\d{1,15}$/.test(value)))
-      throw refuse('odd-header', value, `stands in an extended header (${key}) that can be read in two ways.`)
+      throw refuse('odd-header', value, `is in an extended header (${key}) that can be read in two ways.`)
   }
 }
 
 function checkStart(chunk: Buffer): void {
   if (chunk[0] === 0x1f && chunk[1] === 0x8b)
-    throw refuse('nested-gzip', undefined, 'The archive is a gzip inside a gzip; compress it once.')
+    throw refuse('nested-gzip', undefined, 'The archive is a gzip inside a gzip; compress it only once.')
 }
 
 function checkBomb(out: number, read: number, limits: FetchLimits): void {
@@ -169,7 +169,7 @@ function checkBomb(out: number, read: number, limits: FetchLimits): void {
 function explainTarError(error: unknown): unknown {
   if (isSessionFailure(error)) return error
   const code = (error as NodeJS.ErrnoException).code ?? ''
-  if (code === 'Z_BUF_ERROR') return refuse('broken', undefined, 'The archive is cut off; upload it again.')
+  if (code === 'Z_BUF_ERROR') return refuse('broken', undefined, 'The archive is truncated; upload it again.')
   if (code.startsWith('Z_')) return refuse('broken', undefined, `The archive is damaged (${code}); upload it again.`)
   return error
 }

@@ -70,11 +70,15 @@ function findEnd(tail: Buffer, tailStart: number): number {
   const found = reaching.length > 0 ? reaching : all.filter((at) => followed[0] !== undefined && at >= followed[0])
   const [at] = found
   if (at === undefined)
-    throw refuse('broken', undefined, 'The zip has no end record: it is cut off, or much follows it; upload it again.')
+    throw refuse(
+      'broken',
+      undefined,
+      'The zip has no end record: it is truncated, or too much data follows it; upload it again.',
+    )
   if (found.length > 1)
     throw refuse('two-directories', undefined, 'The zip has two end records, so two programs see different files.')
   if (tail.readUInt16LE(at + 4) !== 0 || tail.readUInt16LE(at + 6) !== 0)
-    throw refuse('broken', undefined, 'The zip is one part of several; pack it as one file.')
+    throw refuse('broken', undefined, 'The zip is one part of a multi-part archive; pack it as one file.')
   return at
 }
 
@@ -128,6 +132,6 @@ export function checkExtents(extents: readonly ZipExtent[], directoryStart: numb
 export function readAt(file: FileHandle, position: number, length: number): Buffer {
   const buffer = Buffer.alloc(length)
   if (readSync(file.fd, buffer, 0, length, position) !== length)
-    throw refuse('broken', undefined, 'The archive is cut off; upload it again.')
+    throw refuse('broken', undefined, 'The archive is truncated; upload it again.')
   return buffer
 }

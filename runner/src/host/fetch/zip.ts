@@ -30,7 +30,7 @@ export async function planZip(file: string, options: PlanOptions & Options): Pro
     throw refuse(
       'too-many-entries',
       undefined,
-      `The zip holds ${directory.entries} entries; at most ${options.limits.entries} are allowed.`,
+      `The zip contains ${directory.entries} entries; at most ${options.limits.entries} are allowed.`,
     )
   const plan = createEntryPlan(options.limits, options.names)
   const extents: ZipExtent[] = []
@@ -55,7 +55,7 @@ export async function planZip(file: string, options: PlanOptions & Options): Pro
   if (directory.trailing === 0) return finished
   return {
     ...finished,
-    notes: [`the zip is followed by ${directory.trailing} bytes that are no part of it`, ...finished.notes],
+    notes: [`the zip is followed by ${directory.trailing} bytes that are not part of it`, ...finished.notes],
   }
 }
 
@@ -97,7 +97,7 @@ async function eachEntry(
       await visit(zip, entry)
     }
     if (directoryEnd !== undefined && (zip as unknown as { readEntryCursor: number }).readEntryCursor !== directoryEnd)
-      throw refuse('size-mismatch', undefined, 'The zip lists another number of entries than its end record says.')
+      throw refuse('size-mismatch', undefined, 'The number of entries in the zip differs from its end record.')
   } catch (error) {
     if (isSessionFailure(error) || signal.aborted || (error as NodeJS.ErrnoException).syscall !== undefined) throw error
     const text = error instanceof Error ? error.message : String(error)
@@ -145,14 +145,14 @@ function localExtent(file: FileHandle, entry: yauzl.Entry, name: string): ZipExt
   const flags = header.readUInt16LE(6)
   if ((flags & 0x1) !== 0) throw refuse('encrypted', name, 'is encrypted; pack without a password.')
   if (header.readUInt16LE(8) !== entry.compressionMethod)
-    throw refuse('size-mismatch', name, 'has another compression method in its local header.')
+    throw refuse('size-mismatch', name, 'has a different compression method in its local header.')
   const sizes = [header.readUInt32LE(18), header.readUInt32LE(22)]
   const wanted = [entry.compressedSize, entry.uncompressedSize]
   // Bit 3: the sizes follow the data, the header has zeros; 0xffffffff: they stand in a zip64 field.
   const agree = sizes.every(
     (size, i) => size === wanted[i] || size === 0xffffffff || ((flags & 0x8) !== 0 && size === 0),
   )
-  if (!agree) throw refuse('size-mismatch', name, 'has other sizes in its local header than in the directory.')
+  if (!agree) throw refuse('size-mismatch', name, 'has different sizes in its local header and in the directory.')
   const end = start + 30 + nameLength + header.readUInt16LE(28) + entry.compressedSize
   return { name, start, end }
 }
@@ -184,7 +184,7 @@ async function toEntry(zip: yauzl.ZipFile, entry: yauzl.Entry, name: string): Pr
     return { ...base, kind: 'symlink', size: 0, target: Buffer.concat(chunks).toString() }
   }
   if (type !== 0 && type !== 0o100000)
-    throw refuse('special-file', name, 'is a device, pipe or socket; only files, folders and links are taken.')
+    throw refuse('special-file', name, 'is a device, pipe or socket; only files, folders and links are accepted.')
   return { ...base, kind: 'file', size: entry.uncompressedSize }
 }
 

@@ -124,7 +124,7 @@ export class Journal implements Disposable {
     while (done < bytes.length && !this.#state.overflow && !this.#closed) {
       const room = this.#options.maxBytes - (this.#end.position - PREAMBLE_BYTES) - HEADER_BYTES
       const part = bytes.subarray(done, done + Math.min(MAX_BODY_BYTES, Math.max(room, 0)))
-      if (part.length === 0) this.#overflow('it has reached the most that is kept of one session')
+      if (part.length === 0) this.#overflow('it has reached the limit for one session')
       else if (
         this.#write({ type: RecordType.output, detail: workOffset === undefined ? -1 : workOffset + done }, part)
       )

@@ -5,7 +5,7 @@ const MAX_TAIL_BYTES = 256 * 1024
 /** Where the tail may begin is looked for in so much of it. */
 const SEARCH_BYTES = 64 * 1024
 const NOTE =
-  '\x1b[7m[cliscale] The screen could not be drawn again. The last output follows as it was printed; the log has all of it.\x1b[0m\r\n'
+  '\x1b[7m[cliscale] The screen could not be redrawn. The last output follows as it was printed; the log has all of it.\x1b[0m\r\n'
 
 /**
  * What a viewer starts with where there is no screen: a line that says so, and then the output from `seq` on, at most

@@ -46,7 +46,7 @@ export class ScreenThread implements AsyncDisposable {
     this.#worker.on('message', (answer: ScreenAnswer | ScreenReady) => this.#waiting?.resolve(answer))
     this.#worker.on('error', (error: NodeJS.ErrnoException) => {
       const isFull = error.code === 'ERR_WORKER_OUT_OF_MEMORY'
-      this.#lose(isFull ? 'it needs more memory than it may have' : `its thread failed: ${error.message}`)
+      this.#lose(isFull ? 'it exceeded its memory limit' : `its thread failed: ${error.message}`)
     })
     this.#worker.on('exit', () => this.#lose('its thread ended'))
   }
@@ -97,7 +97,7 @@ export class ScreenThread implements AsyncDisposable {
     return setInterval(() => {
       const waitedMs = performance.now() - wallMs
       const usedMs = this.#clock ? this.#clock.now() - cpuMs : this.#started ? waitedMs : 0
-      if (usedMs > this.#stallMs || waitedMs > this.#stallMs * PATIENCE_FACTOR) this.#lose('it does not come to an end')
+      if (usedMs > this.#stallMs || waitedMs > this.#stallMs * PATIENCE_FACTOR) this.#lose('it takes too long')
     }, this.#stallMs / 4).unref()
   }
 

@@ -367,6 +367,6 @@ function isSame(a: TerminalSize | undefined, b: TerminalSize): boolean {
 }
 
 function lostScreen(error: Error, pauseMs: number): Error {
-  const detail = `The session's screen was given up: ${error.message}. It begins again in ${pauseMs} ms; until then viewers get the raw output.`
+  const detail = `The session's screen was discarded: ${error.message}. It restarts in ${pauseMs} ms; until then viewers get the raw output.`
   return Object.assign(new Error(detail, { cause: error }), { code: 'SCREEN_LOST' })
 }

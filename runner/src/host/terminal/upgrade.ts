@@ -15,7 +15,7 @@ export function refuse(req: IncomingMessage, socket: Duplex, error: unknown): vo
 export function upgradeFault(req: IncomingMessage): AppError | undefined {
   const path = (req.url ?? '').split('?')[0]
   if (path !== '/ws' && path !== '/') return new AppError('not_found', { detail: 'The terminal is at /ws.' })
-  if (req.method !== 'GET') return new AppError('method_not_allowed', { detail: 'An upgrade is a GET.' })
+  if (req.method !== 'GET') return new AppError('method_not_allowed', { detail: 'An upgrade must be a GET.' })
   if (req.headers.upgrade?.toLowerCase() !== 'websocket' || req.headers['sec-websocket-version'] !== '13') {
     const headers = { 'Sec-WebSocket-Version': '13', Upgrade: 'websocket' }
     return new AppError('upgrade_required', { detail: 'Ask for WebSocket version 13.', headers })

@@ -130,5 +130,5 @@ function bringByCorepack(name: 'pnpm' | 'yarn', asModernYarn: boolean): string {
 function missing(choice: Choice): string {
   const { manager: name, because } = choice
   const example = name === 'npm' ? '' : `, for example "npx --yes ${commandOf(choice, false)}"`
-  return `${name} was not found where the session runs (${because}). Install it there, or say with install_cmd how this code is installed${example}; an empty one installs nothing.`
+  return `${name} was not found where the session runs (${because}). Install it there, or set install_cmd to the command that installs this code${example}; an empty one installs nothing.`
 }

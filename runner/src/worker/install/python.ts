@@ -81,7 +81,7 @@ async function wayOf(project: Project, others: readonly Other[]): Promise<Way | 
   }
   if (manifest === undefined || others.some((name) => name !== 'setup.py')) return undefined
   if (manifest.project === undefined) {
-    return manifest.tool?.poetry === undefined ? undefined : remark('pyproject.toml of Poetry', OTHERS['poetry.lock'])
+    return manifest.tool?.poetry === undefined ? undefined : remark('Poetry pyproject.toml', OTHERS['poetry.lock'])
   }
   return projectWay(manifest)
 }
@@ -100,7 +100,7 @@ function lockedWay(manifest: Manifest): Way {
     uv: 'uv sync --locked',
     pip: projectWay(manifest)?.pip ?? null,
     because: 'there is a uv.lock',
-    pipRemark: 'uv was not found where the session runs, and pip does not read uv.lock: versions may be other ones.',
+    pipRemark: 'uv was not found where the session runs, and pip does not read uv.lock: versions may differ.',
   }
 }
 
@@ -127,5 +127,5 @@ export function remark(file: string, example: string): string {
 
 function missing({ pip, because }: Way): string {
   const tools = pip === null ? 'uv' : 'Neither uv nor python3'
-  return `${tools} was ${pip === null ? 'not ' : ''}found where the session runs (${because}). Install it there, or say with install_cmd how this code is installed; an empty one installs nothing.`
+  return `${tools} was ${pip === null ? 'not ' : ''}found where the session runs (${because}). Install it there, or set install_cmd to the command that installs this code; an empty one installs nothing.`
 }
