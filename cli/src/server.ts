@@ -75,7 +75,7 @@ function describeFailure(error: unknown): { sentence: string; exitCode: number }
   if (code === 'EADDRINUSE') {
     const port = (error as { port?: number }).port
     return {
-      sentence: `Port ${port} was taken by another program just now: end that, or choose another one with CLISCALE_PORT.`,
+      sentence: `Port ${port} was taken by another program just now: stop that program, or choose another port with CLISCALE_PORT.`,
       exitCode: 1,
     }
   }

@@ -57,7 +57,7 @@ export const UP_ENV = {
     .optional()
     .meta({
       description:
-        'The data folder. When absent, /var/lib/cliscale for root, and a folder in the user’s data directory for anybody else.',
+        'The data folder. When absent, /var/lib/cliscale for root, and a folder in the user’s data directory for everybody else.',
     }),
 } as const
 
@@ -66,7 +66,7 @@ export const upSchema = z
   .object(UP_ENV)
   .refine(({ CLISCALE_PORT: port, CLISCALE_METRICS_PORT: metrics }) => port === 0 || port !== metrics, {
     path: ['CLISCALE_METRICS_PORT'],
-    error: 'must be another port than CLISCALE_PORT',
+    error: 'must be a different port from CLISCALE_PORT',
   })
 export type ServerSettings = z.infer<typeof serverSchema>
 export type UpSettings = z.infer<typeof upSchema>

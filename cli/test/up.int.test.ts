@@ -51,7 +51,7 @@ test('all faults of a configuration are reported at once, with exit code 78', as
 test('one port for two purposes is a fault', async () => {
   const { code, output } = await failure({ CLISCALE_PORT: '7080', CLISCALE_METRICS_PORT: '7080' })
   expect(code).toBe(78)
-  expect(output).toContain('  - CLISCALE_METRICS_PORT must be another port than CLISCALE_PORT\n')
+  expect(output).toContain('  - CLISCALE_METRICS_PORT must be a different port from CLISCALE_PORT\n')
 })
 
 test('a port that is in use is one sentence, before anything is started', async () => {
@@ -62,7 +62,7 @@ test('a port that is in use is one sentence, before anything is started', async 
     const { code, output } = await failure({ CLISCALE_PORT: String(port) })
     expect(code).toBe(1)
     expect(output).toBe(
-      `Port ${port} is in use by another program: end that, or choose another one with CLISCALE_PORT.\n`,
+      `Port ${port} is in use by another program: stop that program, or choose another one with CLISCALE_PORT.\n`,
     )
     expect(await readdir(dataDir)).not.toContain('postgres')
   } finally {
@@ -76,7 +76,7 @@ test('a folder that holds other things is left as it is', async () => {
   const { code, output } = await failure({})
   expect({ code, output }).toEqual({
     code: 1,
-    output: `The folder ${dataDir} holds other things and is no data folder of CLI Scale. Choose another one with CLISCALE_DATA_DIR.\n`,
+    output: `The folder ${dataDir} contains other things and is not a data folder of CLI Scale. Choose another one with CLISCALE_DATA_DIR.\n`,
   })
   expect(await mode(dataDir)).toBe('755')
 })

@@ -86,7 +86,7 @@ async function checkIsOurs(root: string, uid: number): Promise<void> {
   if (owner !== uid) throw new UserError(`The data folder ${root} belongs to another user. ${CHOOSE}`)
   const names = await readdir(root)
   if (names.length > 0 && !names.includes(MARK))
-    throw new UserError(`The folder ${root} holds other things and is no data folder of CLI Scale. ${CHOOSE}`)
+    throw new UserError(`The folder ${root} contains other things and is not a data folder of CLI Scale. ${CHOOSE}`)
 }
 
 /** A Unix socket's path may have 103 bytes (macOS) and a session's socket is named `<uuid>.work`. */

@@ -106,7 +106,7 @@ async function requireFreePort(port: number): Promise<void> {
 
 function portFault(port: number, { code, message }: NodeJS.ErrnoException): string {
   const mend = 'choose another one with CLISCALE_PORT'
-  if (code === 'EADDRINUSE') return `Port ${port} is in use by another program: end that, or ${mend}.`
+  if (code === 'EADDRINUSE') return `Port ${port} is in use by another program: stop that program, or ${mend}.`
   if (code === 'EACCES') return `Port ${port} needs more rights than you have: ${mend}.`
   return `Port ${port} cannot be used (${message}): ${mend}.`
 }

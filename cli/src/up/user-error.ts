@@ -10,7 +10,7 @@ export class UserError extends Error {
 
 const SYSTEM_FAULTS: Readonly<Record<string, string>> = {
   EACCES:
-    'this user may not do that. Start as the user whom the folder belongs to, or choose another one with CLISCALE_DATA_DIR',
+    'this user may not do that. Start as the user who owns the folder, or choose another one with CLISCALE_DATA_DIR',
   EAGAIN: 'there are too many processes. End some, or raise the limit with: ulimit -u',
   EDQUOT: 'your share of the disk is used up. Make room, or choose another data folder with CLISCALE_DATA_DIR',
   EFBIG: 'a file would be larger than your limit. Raise it with: ulimit -f unlimited',
@@ -19,7 +19,7 @@ const SYSTEM_FAULTS: Readonly<Record<string, string>> = {
   ENOMEM: 'there is not enough memory. End some programs, or raise the limit with: ulimit -v unlimited',
   ENOSPC: 'the disk is full. Make room, or choose another data folder with CLISCALE_DATA_DIR',
   EPERM:
-    'this user may not do that. Start as the user whom the folder belongs to, or choose another one with CLISCALE_DATA_DIR',
+    'this user may not do that. Start as the user who owns the folder, or choose another one with CLISCALE_DATA_DIR',
   EROFS: 'the disk is read-only. Choose another data folder with CLISCALE_DATA_DIR',
 }
 
@@ -28,5 +28,5 @@ export function systemFault(error: unknown): string | undefined {
   const { code = '', message, path: file } = error as NodeJS.ErrnoException
   const why = SYSTEM_FAULTS[code]
   if (why === undefined) return undefined
-  return `CLI Scale cannot go on${file === undefined ? '' : ` with ${file}`}: ${why}. (${message})`
+  return `CLI Scale cannot continue${file === undefined ? '' : ` with ${file}`}: ${why}. (${message})`
 }
