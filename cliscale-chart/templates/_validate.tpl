@@ -13,20 +13,20 @@
 {{- define "cliscale.faultsOfNames" -}}
 {{- $fullname := include "cliscale.fullname" . -}}
 {{- if gt (len $fullname) 33 }}
-release name: names would begin with {{ $fullname }}, of {{ len $fullname }} characters, and a CronJob's name may have 52; set fullnameOverride to at most 33.
+release name: names would begin with {{ $fullname }}, which has {{ len $fullname }} characters, and a CronJob's name may have at most 52; set fullnameOverride to at most 33 characters.
 {{- end }}
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $fullname) }}
-release name: names would begin with {{ $fullname }}, and a Service's name begins with a letter and has only small letters, digits and hyphens; set fullnameOverride.
+release name: names would begin with {{ $fullname }}, and a Service's name must begin with a letter and contain only lower-case letters, digits and hyphens; set fullnameOverride.
 {{- end }}
 {{- $sessions := include "cliscale.sessionsNamespace" . -}}
 {{- if gt (len $sessions) 63 }}
-sessions.namespace: {{ $sessions }} has {{ len $sessions }} characters, and a namespace's name may have 63; name a shorter one.
+sessions.namespace: {{ $sessions }} has {{ len $sessions }} characters, and a namespace's name may have at most 63; choose a shorter one.
 {{- end }}
 {{- if eq $sessions .Release.Namespace }}
-sessions.namespace: {{ .Release.Namespace }} is the release's own namespace, where the keys are; name another one, or leave it empty for {{ .Release.Namespace }}-sessions.
+sessions.namespace: {{ .Release.Namespace }} is the release's own namespace, where the keys are; choose another one, or leave it empty for {{ .Release.Namespace }}-sessions.
 {{- end }}
 {{- if or (eq $sessions "default") (hasPrefix "kube-" $sessions) }}
-sessions.namespace: {{ $sessions }} belongs to others; sessions need a namespace of their own.
+sessions.namespace: {{ $sessions }} is used by others; sessions need their own namespace.
 {{- end }}
 {{- end -}}
 
@@ -40,10 +40,10 @@ sessions.namespace: {{ $sessions }} belongs to others; sessions need a namespace
 {{- $last := splitList "/" $image | last }}
 {{- if not (or (contains "@" $image) (contains ":" $last)) }}{{ $usesTag = true }}{{ end }}
 {{- if and (hasSuffix ":latest" $last) (not (contains "@" $image)) }}
-{{ $path }}: {{ $image }} is another image every day; name a version, such as {{ trimSuffix ":latest" $image }}:1.2.3, or a digest.
+{{ $path }}: {{ $image }} changes all the time; name a version, such as {{ trimSuffix ":latest" $image }}:1.2.3, or a digest.
 {{- end }}
 {{- if and (regexMatch "^(database|postgresql|sessions)" $path) (not (or (contains "@" $image) (contains ":" $last))) }}
-{{ $path }}: {{ $image }} has no tag; image.tag is not meant for it. Name a version or a digest.
+{{ $path }}: {{ $image }} has no tag, and image.tag does not apply to it; name a version or a digest.
 {{- end }}
 {{- end }}
 {{- $tag := toString .Values.image.tag -}}
@@ -51,7 +51,7 @@ sessions.namespace: {{ $sessions }} belongs to others; sessions need a namespace
 image.tag: is empty; name the version to install, such as {{ .Chart.AppVersion }}.
 {{- end }}
 {{- if and $usesTag (eq $tag "latest") }}
-image.tag: latest is another image every day, and an upgrade could not tell one from another; name a version, such as {{ .Chart.AppVersion }}.
+image.tag: latest changes all the time, and an upgrade could not tell images apart; name a version, such as {{ .Chart.AppVersion }}.
 {{- end }}
 {{- end -}}
 
@@ -61,14 +61,14 @@ image.tag: latest is another image every day, and an upgrade could not tell one 
 {{- if .Values.database.cloudSql.instance }}{{ $given = append $given "database.cloudSql.instance" }}{{ end -}}
 {{- if .Values.postgresql.enabled }}{{ $given = append $given "postgresql.enabled" }}{{ end -}}
 {{- if eq (len $given) 0 }}
-database: none is named; set one of database.existingSecret (a Secret with DATABASE_URL and GATEWAY_DATABASE_URL), database.cloudSql.instance, and, to try it out, postgresql.enabled=true.
+database: none is named; set one of database.existingSecret (a Secret with DATABASE_URL and GATEWAY_DATABASE_URL), database.cloudSql.instance, or, for trial use, postgresql.enabled=true.
 {{- else if gt (len $given) 1 }}
 database: {{ join " and " $given }} are set; keep one.
 {{- end }}
 {{- with .Values.database.cloudSql }}
 {{- if .instance }}
 {{- if and .user (eq .user .gatewayUser) }}
-database.cloudSql.gatewayUser: is the login that owns the tables; the gateway's is one of its own, which may read no work order.
+database.cloudSql.gatewayUser: is the login that owns the tables; the gateway needs its own, which may not read work orders.
 {{- end }}
 {{- range $key := list "user" "gatewayUser" }}
 {{- if not (index $.Values.database.cloudSql $key) }}
@@ -95,7 +95,7 @@ dataKey.value: is not 32 bytes as base64 or as 64 hexadecimal digits; make one w
 signingKey: pem and existingSecret are both set; keep one.
 {{- end }}
 {{- if and .Values.signingKey.pem (not (regexMatch "-----BEGIN (RSA )?PRIVATE KEY-----" .Values.signingKey.pem)) }}
-signingKey.pem: holds no RSA private key in PEM; make one with: openssl genrsa 2048
+signingKey.pem: contains no RSA private key in PEM; make one with: openssl genrsa 2048
 {{- end }}
 {{- end -}}
 
@@ -107,18 +107,18 @@ signingKey.pem: holds no RSA private key in PEM; make one with: openssl genrsa 2
 {{- end -}}
 {{- if $ingress.enabled }}
 {{- if and (not $ingress.insecureHttp) (not $ingress.hostname) }}
-ingress.hostname: is empty and ingress.insecureHttp is false, so nothing could be served; name a host that you own, or allow plain http with ingress.insecureHttp=true to try it out.
+ingress.hostname: is empty and ingress.insecureHttp is false, so nothing could be served; name a host that you own, or allow plain http with ingress.insecureHttp=true for trial use.
 {{- else if and (not $ingress.insecureHttp) (eq (len $tls) 0) }}
-ingress.tls: nothing is set and ingress.insecureHttp is false; set one of ingress.tls.existingSecret, ingress.tls.certManagerClusterIssuer and, on GKE, ingress.tls.managedCertificate.
+ingress.tls: nothing is set and ingress.insecureHttp is false; set one of ingress.tls.existingSecret, ingress.tls.certManagerClusterIssuer or, on GKE, ingress.tls.managedCertificate.
 {{- end }}
 {{- if and $tls (not $ingress.hostname) }}
-ingress.hostname: is empty, but {{ join " and " $tls }} needs one; a certificate is for a name.
+ingress.hostname: is empty, but {{ join " and " $tls }} needs one, because a certificate is issued for a name.
 {{- end }}
 {{- if gt (len $tls) 1 }}
 ingress.tls: {{ join " and " $tls }} are set; keep one.
 {{- end }}
 {{- if and $ingress.tls.managedCertificate (not $ingress.gce.enabled) }}
-ingress.tls.managedCertificate: is made by GKE's load balancer; set ingress.gce.enabled=true, or use ingress.tls.certManagerClusterIssuer.
+ingress.tls.managedCertificate: works only with GKE's load balancer; set ingress.gce.enabled=true, or use ingress.tls.certManagerClusterIssuer.
 {{- end }}
 {{- if and $ingress.gce.enabled $ingress.className }}
 ingress.className: GKE's load balancer has no class; leave it empty with ingress.gce.enabled.
@@ -142,19 +142,19 @@ ingress.className: GKE's load balancer has no class; leave it empty with ingress
 {{- $amounts := index $resources $part }}
 {{- range $name := list "cpu" "memory" }}
 {{- if not (hasKey $amounts $name) }}
-{{ $path }}.{{ $part }}.{{ $name }}: is missing; every container needs requests and limits of cpu and memory.
+{{ $path }}.{{ $part }}.{{ $name }}: is missing; every container needs requests and limits for cpu and memory.
 {{- end }}
 {{- end }}
 {{- range $name, $amount := $amounts }}
 {{- $text := toString $amount }}
 {{- $isBytes := has $name (list "memory" "ephemeral-storage") }}
 {{- if not (or $isBytes (eq $name "cpu") (contains "/" $name)) }}
-{{ $path }}.{{ $part }}.{{ $name }}: is no resource; there are cpu, memory, ephemeral-storage, and those of vendors, such as nvidia.com/gpu.
+{{ $path }}.{{ $part }}.{{ $name }}: is not a resource; use cpu, memory, ephemeral-storage, or a vendor's resource, such as nvidia.com/gpu.
 {{- end }}
 {{- if not (regexMatch "^[0-9]+(\\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$" $text) }}
 {{ $path }}.{{ $part }}.{{ $name }}: {{ $text }} is not an amount; write {{ ternary "500m or 2" "512Mi or 2Gi" (eq $name "cpu") }}.
 {{- else if and $isBytes (or (hasSuffix "m" $text) (and (regexMatch "^[0-9.]+$" $text) (lt (float64 $text) 4194304.0))) }}
-{{ $path }}.{{ $part }}.{{ $name }}: {{ $text }} is a number of bytes, too few for anything; add the unit, as in {{ trimSuffix "m" $text }}Mi.
+{{ $path }}.{{ $part }}.{{ $name }}: {{ $text }} is too small, because it is a number of bytes; add the unit, as in {{ trimSuffix "m" $text }}Mi.
 {{- else if hasKey $resources.limits $name }}
 {{- $limit := index $resources.limits $name }}
 {{- if and (eq $part "requests") (gt (include "cliscale.amount" $amount | float64) (include "cliscale.amount" $limit | float64)) }}
@@ -172,7 +172,7 @@ ingress.className: GKE's load balancer has no class; leave it empty with ingress
 {{- $sessions := .Values.sessions -}}
 {{- range $name, $least := dict "workspaceSize" "16Mi" "spoolSize" "64Mi" }}
 {{- if lt (include "cliscale.amount" (index $sessions $name) | float64) (include "cliscale.amount" $least | float64) }}
-sessions.{{ $name }}: {{ index $sessions $name }} is too small; it has to be at least {{ $least }}.
+sessions.{{ $name }}: {{ index $sessions $name }} is too small; it must be at least {{ $least }}.
 {{- end }}
 {{- end }}
 {{- $host := index $sessions.resources.host.limits "ephemeral-storage" -}}
@@ -180,7 +180,7 @@ sessions.{{ $name }}: {{ index $sessions $name }} is too small; it has to be at 
 {{- if and $host $work }}
 {{- $room := addf (include "cliscale.amount" $host | float64) (include "cliscale.amount" $work | float64) -}}
 {{- if gt (addf (include "cliscale.amount" $sessions.workspaceSize | float64) (include "cliscale.amount" $sessions.spoolSize | float64)) $room }}
-sessions.workspaceSize: with spoolSize it is {{ $sessions.workspaceSize }} + {{ $sessions.spoolSize }}, more than the containers may fill ({{ $host }} + {{ $work }}), so a full one would end the session as evicted; raise sessions.resources.work.limits.ephemeral-storage or lower it.
+sessions.workspaceSize: with spoolSize it is {{ $sessions.workspaceSize }} + {{ $sessions.spoolSize }}, more than the containers may fill ({{ $host }} + {{ $work }}), so a full volume would get the session evicted; raise sessions.resources.work.limits.ephemeral-storage or lower the volumes' sizes.
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -204,13 +204,13 @@ sessions.workspaceSize: with spoolSize it is {{ $sessions.workspaceSize }} + {{ 
 {{- range $name, $value := $values.env }}
 {{- $plain := trimSuffix "_FILE" $name }}
 {{- if regexMatch "^CLISCALE_(DATABASE_URL|API_KEY|DATA_KEY|SIGNING_KEY|GATEWAY_DATABASE_URL)$" $plain }}
-{{ $component }}.env.{{ $name }}: is a secret, which would stand in the Deployment for all to read; give it by a Secret (database.existingSecret, apiKey, dataKey, signingKey).
+{{ $component }}.env.{{ $name }}: is a secret, which anybody could read in the Deployment; put it into a Secret (database.existingSecret, apiKey, dataKey, signingKey).
 {{- else if or (hasKey $set $name) (has $name (list "CLISCALE_PUBLIC_URL" "CLISCALE_METRICS_PORT" "CLISCALE_CODE_HOSTS" "CLISCALE_POD_NETWORKS")) }}
-{{ $component }}.env.{{ $name }}: the chart sets this one itself; use its value ({{ include "cliscale.valueOfSetting" (list $component $name) }}).
+{{ $component }}.env.{{ $name }}: the chart sets this itself; use the chart's value instead ({{ include "cliscale.valueOfSetting" (list $component $name) }}).
 {{- end }}
 {{- end }}
 {{- if gt (int $values.drainSeconds) 115 }}
-{{ $component }}.drainSeconds: {{ $values.drainSeconds }} is more than 115; an upgrade waits for the old pods, so Helm's --timeout (300 s) has to be at least twice the grace period. Terminals lose nothing in a short drain: they come back on another replica.
+{{ $component }}.drainSeconds: {{ $values.drainSeconds }} is more than 115; an upgrade waits for the old pods, so Helm's --timeout (300 s) has to be at least twice the grace period. Terminals lose nothing in a short drain: they reconnect to another replica.
 {{- end }}
 {{- end }}
 {{- if and .Values.metrics.podMonitoring.enabled (not .Values.metrics.enabled) }}
@@ -240,5 +240,5 @@ metrics.serviceMonitor.enabled: there is nothing to scrape; set metrics.enabled=
   "CLISCALE_DATABASE_POOL_SIZE" (printf "%s.databasePoolSize" (index . 0))
   "CLISCALE_POD_NETWORKS" "gateway.podNetworks"
   "CLISCALE_METRICS_PORT" "metrics.enabled" -}}
-{{- get $values (index . 1) | default "it follows from the release's names" -}}
+{{- get $values (index . 1) | default "it is derived from the release's names" -}}
 {{- end -}}

@@ -35,22 +35,24 @@ const REFUSALS: readonly Refusal[] = [
   {
     what: 'H3 the latest',
     values: { image: { tag: 'latest' } },
-    says: ['image.tag: latest is another image every day'],
+    says: ['image.tag: latest changes all the time'],
   },
   {
     what: 'H3 the latest of one image',
     values: { runner: { image: 'acme/runner:latest' } },
-    says: ['runner.image: acme/runner:latest is another image every day; name a version, such as acme/runner:1.2.3'],
+    says: ['runner.image: acme/runner:latest changes all the time; name a version, such as acme/runner:1.2.3'],
   },
   {
     what: 'H3 the latest of an image that sessions may name',
     values: { sessions: { images: { py: { image: 'a/b:latest', kind: 'runner' } } } },
-    says: ['sessions.images.py.image: a/b:latest is another image every day'],
+    says: ['sessions.images.py.image: a/b:latest changes all the time'],
   },
   {
     what: 'H3 no version of an image that sessions may name',
     values: { sessions: { images: { py: { image: 'registry:5000/a/b', kind: 'runner' } } } },
-    says: ['sessions.images.py.image: registry:5000/a/b has no tag; image.tag is not meant for it. Name a version'],
+    says: [
+      'sessions.images.py.image: registry:5000/a/b has no tag, and image.tag does not apply to it; name a version',
+    ],
   },
   {
     what: 'H4 any origin',
@@ -65,7 +67,7 @@ const REFUSALS: readonly Refusal[] = [
   {
     what: 'H5 neither a host nor plain http',
     values: { ingress: { hostname: '', insecureHttp: false, tls: { existingSecret: '' } } },
-    says: ['ingress.hostname: is empty and ingress.insecureHttp is false', 'ingress.insecureHttp=true to try it out'],
+    says: ['ingress.hostname: is empty and ingress.insecureHttp is false', 'ingress.insecureHttp=true for trial use'],
   },
   {
     what: 'H5 a host, and neither a certificate nor plain http',
@@ -85,7 +87,7 @@ const REFUSALS: readonly Refusal[] = [
   {
     what: "Google's certificate without Google's load balancer",
     values: { ingress: { tls: { existingSecret: '', managedCertificate: true } } },
-    says: ["ingress.tls.managedCertificate: is made by GKE's load balancer; set ingress.gce.enabled=true"],
+    says: ["ingress.tls.managedCertificate: works only with GKE's load balancer; set ingress.gce.enabled=true"],
   },
   {
     what: "a class with Google's load balancer",
@@ -122,20 +124,20 @@ const REFUSALS: readonly Refusal[] = [
     what: 'H7 a setting that the chart makes as well',
     values: { controller: { env: { CLISCALE_DRAIN_SECONDS: '5' } } },
     says: [
-      'controller.env.CLISCALE_DRAIN_SECONDS: the chart sets this one itself; use its value (controller.drainSeconds)',
+      "controller.env.CLISCALE_DRAIN_SECONDS: the chart sets this itself; use the chart's value instead (controller.drainSeconds)",
     ],
   },
   {
     what: 'H7 a setting that the chart may make',
     values: { gateway: { env: { CLISCALE_PUBLIC_URL: 'https://x.example' } } },
     says: [
-      'gateway.env.CLISCALE_PUBLIC_URL: the chart sets this one itself; use its value (publicUrl or ingress.hostname)',
+      "gateway.env.CLISCALE_PUBLIC_URL: the chart sets this itself; use the chart's value instead (publicUrl or ingress.hostname)",
     ],
   },
   {
     what: 'a secret among the settings',
     values: { controller: { env: { CLISCALE_API_KEY_FILE: '/x' } } },
-    says: ['controller.env.CLISCALE_API_KEY_FILE: is a secret', 'give it by a Secret'],
+    says: ['controller.env.CLISCALE_API_KEY_FILE: is a secret', 'put it into a Secret'],
   },
   {
     what: 'H8 a number of replicas and an autoscaler',
@@ -151,13 +153,13 @@ const REFUSALS: readonly Refusal[] = [
     what: 'H9 memory without a unit',
     values: { sessions: { resources: { work: { requests: { memory: 512 } } } } },
     says: [
-      'sessions.resources.work.requests.memory: 512 is a number of bytes, too few for anything; add the unit, as in 512Mi',
+      'sessions.resources.work.requests.memory: 512 is too small, because it is a number of bytes; add the unit, as in 512Mi',
     ],
   },
   {
     what: 'H9 memory in thousandths',
     values: { gateway: { resources: { limits: { memory: '512m' } } } },
-    says: ['gateway.resources.limits.memory: 512m is a number of bytes', 'as in 512Mi'],
+    says: ['gateway.resources.limits.memory: 512m is too small, because it is a number of bytes', 'as in 512Mi'],
   },
   {
     what: 'H9 an amount that is none',
@@ -183,12 +185,12 @@ const REFUSALS: readonly Refusal[] = [
   {
     what: 'H11 sessions beside the keys',
     values: { sessions: { namespace: 'ws-cli' } },
-    says: ["sessions.namespace: ws-cli is the release's own namespace, where the keys are; name another one"],
+    says: ["sessions.namespace: ws-cli is the release's own namespace, where the keys are; choose another one"],
   },
   {
     what: "H11 sessions in a namespace of the cluster's",
     values: { sessions: { namespace: 'kube-system' } },
-    says: ['sessions.namespace: kube-system belongs to others'],
+    says: ['sessions.namespace: kube-system is used by others'],
   },
   {
     what: 'H13 a drain that outlasts Helm',
@@ -206,7 +208,7 @@ const REFUSALS: readonly Refusal[] = [
     what: 'a key that is none',
     values: { signingKey: { existingSecret: '', pem: 'hello' }, dataKey: { existingSecret: '', value: 'short' } },
     says: [
-      'signingKey.pem: holds no RSA private key in PEM; make one with: openssl genrsa 2048',
+      'signingKey.pem: contains no RSA private key in PEM; make one with: openssl genrsa 2048',
       'dataKey.value: is not 32 bytes',
     ],
   },
@@ -253,7 +255,7 @@ const REFUSALS: readonly Refusal[] = [
   {
     what: 'H9 a resource that is none',
     values: { sessions: { resources: { work: { limits: { mem: '4Gi' } } } } },
-    says: ['sessions.resources.work.limits.mem: is no resource; there are cpu, memory, ephemeral-storage'],
+    says: ['sessions.resources.work.limits.mem: is not a resource; use cpu, memory, ephemeral-storage'],
   },
   {
     what: 'a volume without a limit',
@@ -263,7 +265,7 @@ const REFUSALS: readonly Refusal[] = [
   {
     what: 'a volume that the controller would refuse',
     values: { sessions: { spoolSize: '1Mi' } },
-    says: ['sessions.spoolSize: 1Mi is too small; it has to be at least 64Mi'],
+    says: ['sessions.spoolSize: 1Mi is too small; it must be at least 64Mi'],
   },
   {
     what: 'volumes that are larger than the containers may fill',
@@ -345,13 +347,13 @@ const REFUSALS: readonly Refusal[] = [
     values: {
       database: { existingSecret: '', cloudSql: { instance: 'p:r:i', user: 'a@p.iam', gatewayUser: 'a@p.iam' } },
     },
-    says: ["database.cloudSql.gatewayUser: is the login that owns the tables; the gateway's is one of its own"],
+    says: ['database.cloudSql.gatewayUser: is the login that owns the tables; the gateway needs its own'],
   },
   {
     what: 'H10 names that begin with a digit',
     values: {},
     release: '1st',
-    says: ["release name: names would begin with 1st-cliscale, and a Service's name begins with a letter"],
+    says: ["release name: names would begin with 1st-cliscale, and a Service's name must begin with a letter"],
   },
   {
     what: 'H10 a name with a dot',
@@ -368,7 +370,7 @@ const REFUSALS: readonly Refusal[] = [
   {
     what: 'H11 another namespace of the cluster',
     values: { sessions: { namespace: 'kube-node-lease' } },
-    says: ['sessions.namespace: kube-node-lease belongs to others'],
+    says: ['sessions.namespace: kube-node-lease is used by others'],
   },
   {
     what: 'a migration that is gone before Helm sees its end',
