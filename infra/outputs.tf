@@ -30,27 +30,27 @@ output "deploy" {
 }
 
 output "cloud_build" {
-  description = "The same in Cloud Build: tests, builds, tries and deploys."
+  description = "The same in Cloud Build: runs the tests, builds the images, tries them and deploys them."
   value       = "gcloud builds submit --project ${var.project_id} --region ${var.region} --config cloudbuild.yaml --substitutions _CLUSTER=${google_container_cluster.main.name},_REGION=${var.region},_REPOSITORY=${local.repository},_SERVICE_ACCOUNT=${google_service_account.build.email}"
 }
 
 output "repository" {
-  description = "Where images are pushed to."
+  description = "Where images are pushed."
   value       = local.repository
 }
 
 output "ingress_address" {
-  description = "The address to name in DNS, when one is reserved."
+  description = "The address for the DNS record, when one is reserved."
   value       = one(google_compute_global_address.ingress[*].address)
 }
 
 output "database_instance" {
-  description = "Connection name of the database, as the Auth Proxy takes it."
+  description = "Connection name of the database, as the Auth Proxy expects it."
   value       = google_sql_database_instance.main.connection_name
 }
 
 output "skaffold_env" {
-  description = "For skaffold.env in the repository's folder, which Skaffold reads by itself."
+  description = "Content of skaffold.env in the repository's folder, which Skaffold reads by itself."
   value       = <<-EOT
     SKAFFOLD_DEFAULT_REPO=${local.repository}
     CLISCALE_VALUES_FILE=values-site.yaml
@@ -58,7 +58,7 @@ output "skaffold_env" {
 }
 
 output "helm_values" {
-  description = "For values-site.yaml in the repository's folder: what the chart has to know of this project."
+  description = "Content of values-site.yaml in the repository's folder: what the chart has to know about this project."
   value = yamlencode({
     controller = {
       serviceAccount = { annotations = local.service_account_annotations["controller"] }
