@@ -18,10 +18,10 @@ export function errorsPage(errors, reasons) {
   return [
     NOTE,
     '# Errors',
-    'Every refusal is an `application/problem+json` document (RFC 9457) with a `code` of this list. `detail` names the field, the limit and what to do; `errors` lists every fault of a request body; `instance` is the request id, also in the header `X-Request-Id`.',
+    'Every refusal is an `application/problem+json` document (RFC 9457) with a `code` from this list. `detail` names the field, the limit and what to do; `errors` lists every fault of a request body; `instance` is the request id, also in the header `X-Request-Id`.',
     table(['Code', 'Status', 'Meaning', 'The same request may succeed later'], codes),
     '# Reasons',
-    'Why a session waits or ended: `reason` of `GET /api/sessions/{id}`, the same in the terminal and the log. A success has none.',
+    'Why a session waits or ended: the `reason` in `GET /api/sessions/{id}`, also shown in the terminal and the log. A success has none.',
     table(['Reason', 'What to do', 'Starting it again may help'], ends),
   ].join('\n\n')
 }
@@ -32,7 +32,7 @@ export function settingsPage(parts) {
   return [
     NOTE,
     '# Settings',
-    'All settings are environment variables. Faults are reported together at the start (exit code 78), and a `CLISCALE_*` name that is not listed is one. A setting marked secret is also read from the file that `NAME_FILE` names, and shown nowhere.',
+    'All settings are environment variables. All errors are reported together at the start (exit code 78); a `CLISCALE_*` name that is not listed is an error. A setting marked secret can also be read from the file that `NAME_FILE` names, and is never shown.',
     ...sections,
   ].join('\n\n')
 }
@@ -46,7 +46,7 @@ export function metricsPage(parts) {
   return [
     NOTE,
     '# Metrics',
-    'Controller and gateway each serve `GET /metrics` in the text format of Prometheus, on the port of `CLISCALE_METRICS_PORT` and on no other; without that setting, nowhere. A label has the values that are listed, or `other`; none holds an id. Beside these there are the usual `process_*` and `nodejs_*` of a Node process. A histogram has `_bucket`, `_sum` and `_count`.',
+    'Controller and gateway each serve `GET /metrics` in the Prometheus text format, only on the port of `CLISCALE_METRICS_PORT`; without that setting, they do not serve it. A label has one of the listed values, or `other`; no label contains an id. The usual `process_*` and `nodejs_*` metrics of a Node process come in addition. A histogram has `_bucket`, `_sum` and `_count`.',
     ...sections,
   ].join('\n\n')
 }
