@@ -61,12 +61,9 @@ export const CONTROLLER_ENV = {
     })
     .optional()
     .meta({ description: PUBLIC_URL_DESCRIPTION }),
-  CLISCALE_TRUSTED_PROXY_HOPS: wholeNumber(0, 10)
-    .default(0)
-    .meta({
-      description:
-        'Number of trusted proxies in front of the server: that many entries of X-Forwarded-For are trusted.',
-    }),
+  CLISCALE_TRUSTED_PROXY_HOPS: wholeNumber(0, 10).default(0).meta({
+    description: 'Number of trusted proxies in front of the server: that many entries of X-Forwarded-For are trusted.',
+  }),
   CLISCALE_SESSIONS_PER_MINUTE: wholeNumber(1, 1_000_000)
     .default(5)
     .meta({ description: 'Sessions that one client address (IPv6: one /64) may create in a minute.' }),

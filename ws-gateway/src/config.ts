@@ -19,12 +19,9 @@ export const GATEWAY_ENV = {
     .transform((url) => publicBase(url) ?? url)
     .optional()
     .meta({ description: PUBLIC_URL_DESCRIPTION }),
-  CLISCALE_TRUSTED_PROXY_HOPS: wholeNumber(0, 10)
-    .default(0)
-    .meta({
-      description:
-        'Number of trusted proxies in front of the server: that many entries of X-Forwarded-For are trusted.',
-    }),
+  CLISCALE_TRUSTED_PROXY_HOPS: wholeNumber(0, 10).default(0).meta({
+    description: 'Number of trusted proxies in front of the server: that many entries of X-Forwarded-For are trusted.',
+  }),
   CLISCALE_VIEWER_TTL_SECONDS: wholeNumber(60, 365 * 24 * 3600)
     .default(7 * 24 * 3600)
     .meta({ description: 'How long a browser that has used its link may reconnect.' }),
