@@ -407,3 +407,11 @@ describe('CLISCALE_CODE_HOSTS', () => {
     expect(refusal('https://example.com/x.zip', narrow).detail).toContain('github.com, .corp.example')
   })
 })
+
+test.each(['./sample-cli', '../x', '~/x', '.'])(
+  '%s is told what a folder is given by, where folders are allowed',
+  (text) => {
+    expect(refusal(text, laptop)).toMatchObject({ code: 'url_invalid', detail: expect.stringContaining('whole path') })
+    expect(refusal(text).detail).toContain('must start with https://')
+  },
+)

@@ -54,6 +54,8 @@ export function parseCodeUrl(text: string, policy: FetchPolicy): CodeUrl {
       detail: `code_url has ${trimmed.length} characters; at most ${LIMITS.urlChars} are allowed.`,
     })
   if (trimmed.startsWith('/') && !trimmed.startsWith('//')) return parseFolder(trimmed, policy)
+  if (policy.localFolders && /^[.~]/.test(trimmed))
+    throw invalid('is not an absolute path. A folder of this machine is given by its whole path, beginning with /.')
   if (/[\0-\x20\x7f\\]/.test(trimmed))
     throw invalid('contains a space, a backslash or a control character; write them percent-encoded.')
   const [, plus, address = ''] = /^(git\+(?=https?:))?(.*)$/is.exec(trimmed) ?? []

@@ -433,6 +433,13 @@ describe('a credential that is none', () => {
     }
   })
 
+  test('A21 what is wrong with it is said, and never the credential', async () => {
+    const detailOf = async (Authorization: string): Promise<string> =>
+      (await api.call('GET', '/api/sessions', undefined, { Authorization })).json.detail as string
+    expect(await detailOf(KEY_A)).toMatch(/^The header Authorization does not begin with "Bearer "\. Send the header /)
+    expect(await detailOf(`Bearer ${KEY_A}x`)).toMatch(/^The credential is not an API key of this server\. Send /)
+  })
+
   test('A21 no Authorization at all', async () => {
     const response = await fetch(`${api.url}/api/sessions`, { method: 'POST', body: '{' })
     expect(response.status).toBe(401)

@@ -165,6 +165,7 @@ describe('a session', () => {
     expect(rows.map((row: { mode: string }) => row.mode)).toEqual(['ro', 'rw', 'rw'])
     const bad = await api.call('POST', path, { mode: 'admin', more: 1 })
     expect([bad.status, bad.json.code, bad.json.errors.length]).toEqual([400, 'unknown_field', 2])
+    expect(bad.json.errors).toContainEqual({ path: 'mode', message: 'must be one of "rw", "ro"' })
   })
 })
 
@@ -203,6 +204,7 @@ describe('the list of sessions', () => {
     const { status, json } = await api.call('GET', `/api/sessions?${query}`)
     expect(status).toBe(400)
     expect(['invalid_field', 'unknown_field']).toContain(json.code)
+    expect(json.errors[0]?.path).toBe(query.split('=', 1)[0])
   })
 })
 

@@ -131,12 +131,12 @@ const NEW_LINK = 'Ask whoever started the session for a new link, or create one 
 const STOP_HELP: Readonly<Record<Stop, Omit<StopHelp, 'offersResume'>>> = {
   link_used: {
     headline: 'This link has already been used',
-    body: `A link opens the terminal once, in one browser. The session itself goes on. ${NEW_LINK}`,
+    body: `A link opens the terminal once, in one browser. The session is not affected. ${NEW_LINK}`,
     offersLink: true,
   },
   expired: {
     headline: 'This link has expired',
-    body: `It was not opened in time. The session itself goes on. ${NEW_LINK}`,
+    body: `It was not opened in time. The session is not affected. ${NEW_LINK}`,
     offersLink: true,
   },
   no_access: {

@@ -9,18 +9,20 @@ export function authenticate(keys: readonly ApiKey[]): RequestHandler {
   return (req, res, next) => {
     const presented = bearerOf(req)
     const owner = presented === undefined ? undefined : findOwner(keys, presented)
-    if (owner === undefined) throw unauthorized(req.headers.authorization !== undefined)
+    if (owner === undefined) throw unauthorized(req.headers.authorization)
     contextOf(res).owner = owner
     next()
   }
 }
 
-function unauthorized(hasCredential: boolean): AppError {
+function unauthorized(credential: string | undefined): AppError {
   const challenge = 'Bearer realm="cliscale"'
+  const what = credential === undefined ? '' : /^bearer /i.test(credential) ? NOT_A_KEY : NOT_BEARER
   return new AppError('unauthorized', {
-    detail: hasCredential
-      ? 'The credential is not an API key of this server. Send the header "Authorization: Bearer <API key>".'
-      : 'Send the header "Authorization: Bearer <API key>".',
-    headers: { 'WWW-Authenticate': hasCredential ? `${challenge}, error="invalid_token"` : challenge },
+    detail: `${what}Send the header "Authorization: Bearer <API key>".`,
+    headers: { 'WWW-Authenticate': what === '' ? challenge : `${challenge}, error="invalid_token"` },
   })
 }
+
+const NOT_A_KEY = 'The credential is not an API key of this server. '
+const NOT_BEARER = 'The header Authorization does not begin with "Bearer ". '

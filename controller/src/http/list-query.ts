@@ -4,6 +4,8 @@ import { type Fault, throwFaults } from '../sessions/faults.ts'
 const MAX_LIMIT = 100
 const DEFAULT_LIMIT = 50
 const MAX_CURSOR_CHARS = 200
+/** As much of an unknown parameter's name is repeated. */
+const MAX_NAME_CHARS = 60
 
 /** Reads `?limit=&cursor=` of a list. @throws AppError for another name, a name twice, or a value out of range. */
 export function readListQuery(req: Request): { cursor: string | undefined; limit: number } {
@@ -13,8 +15,8 @@ export function readListQuery(req: Request): { cursor: string | undefined; limit
     if (name !== 'limit' && name !== 'cursor')
       faults.push({
         code: 'unknown_field',
-        path: 'query',
-        message: 'has an unknown parameter; use limit and cursor',
+        path: name.slice(0, MAX_NAME_CHARS),
+        message: 'is not a parameter of this list; use limit and cursor',
       })
     else if (query.getAll(name).length > 1)
       faults.push({ code: 'invalid_field', path: name, message: 'is given more than once' })

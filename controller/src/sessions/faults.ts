@@ -61,7 +61,9 @@ function messageOf(issue: z.core.$ZodIssue, found: unknown): string {
         issue.code === 'too_big' ? issue.maximum : issue.minimum
       }, got ${typeof found === 'number' ? found : typeName(found)}`
     case 'invalid_value':
-      return `must be one of ${issue.values.map((value) => JSON.stringify(value)).join(', ')}, got ${typeName(found)}`
+      return `must be one of ${issue.values.map((value) => JSON.stringify(value)).join(', ')}${
+        typeof found === 'string' ? '' : `, got ${typeName(found)}`
+      }`
     default:
       // Our own words in the schema; a string that does not fit is told by its length, never by what it holds.
       return issue.code === 'invalid_format' && typeof found === 'string'
