@@ -55,7 +55,6 @@ async function main(): Promise<void> {
     isReady: createReadiness({ gateway, checks: [() => pool.query('select 1'), () => keys.haveBeenHad()] }),
   })
   const listening = await listen(server, { port: env.CLISCALE_PORT, address, setting: 'CLISCALE_PORT' })
-  logger.info({ config: describeEnv(gatewayProcessSchema, env), address: listening }, 'listening')
   installDrain({
     logger,
     limitMs: env.CLISCALE_DRAIN_SECONDS * 1000,
@@ -70,6 +69,7 @@ async function main(): Promise<void> {
     ],
     exit: (code) => process.exit(code),
   })
+  logger.info({ config: describeEnv(gatewayProcessSchema, env), address: listening }, 'listening')
 }
 
 try {

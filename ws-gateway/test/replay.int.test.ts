@@ -144,7 +144,7 @@ describe('a session whose host is gone', () => {
     await output(sid, [['kept', 80, 24]])
     const inbox = await view(sid, { protocols: ['tty'], hello: { AuthToken: '', columns: 80, rows: 24 } })
     expect(inbox.messages.map((m) => m[0])).toEqual([0x30, 0x30])
-    expect(textOf(inbox)).toMatch(/^kept\r\n.*failed \(exit code 3\)/)
+    expect(textOf(inbox)).toMatch(/^kept\r\n.*\[cliscale\] exit code 3/)
     expect(inbox.closed?.code).toBe(1000)
   })
 
