@@ -110,7 +110,7 @@ test.each([
 if (process.platform === 'linux' && process.getuid?.() === 0)
   test.each([
     ['ro', 'read-only', /^The data folder \S+ cannot be used: EROFS: read-only file system, .*\n$/],
-    ['size=20m', 'full', /\nCLI Scale cannot go on with \S+: the disk is full\. Make room, or choose another .*\n$/],
+    ['size=20m', 'full', /\nCLI Scale cannot continue with \S+: the disk is full\. Make room, or choose another .*\n$/],
   ])('a data folder on a disk that is mounted with %s is one sentence: it is %s', async (options, _what, sentence) => {
     const disk = path.join(root, 'disk')
     await mkdir(disk)
@@ -128,7 +128,7 @@ if (process.platform === 'linux' && process.getuid?.() === 0)
 test('too few open files for its own code are one sentence', () => {
   const line = 'ulimit -n 64; exec "$0" "$1" up'
   const { status, stderr } = spawnSync('bash', ['-c', line, process.execPath, PROGRAM], { encoding: 'utf8' })
-  expect(stderr).toMatch(/^CLI Scale cannot go on with \S+: too many files are open\. Raise the limit with: .*\n$/)
+  expect(stderr).toMatch(/^CLI Scale cannot continue with \S+: too many files are open\. Raise the limit with: .*\n$/)
   expect(status).toBe(1)
 })
 

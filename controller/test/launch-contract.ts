@@ -71,15 +71,17 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
       const id = randomUUID()
       await Promise.all([launcher.launch(request(id)), launcher.launch(request(id)), launcher.launch(request(id))])
       const first = await named(id)
-      // A host has an address before its work runs.
-      const running = await expectEventually(async () => {
+      // A host has an address before its work runs, and work runs programs of its own before the command.
+      const settled = async (): Promise<number | false> => {
         const count = await system.countRunning(id)
-        return count >= 2 && count
-      })
+        await sleep(500)
+        return count >= 2 && count === (await system.countRunning(id)) && count
+      }
+      const running = await expectEventually(settled)
       await launcher.launch(request(id))
       expect((await launcher.list()).filter((entry) => entry.sessionId === id)).toHaveLength(1)
       expect((await find(id))?.podUid).toBe(first.podUid)
-      expect(await system.countRunning(id)).toBe(running)
+      expect(await expectEventually(settled)).toBe(running)
     })
 
     test('an identity names its launch and nothing else does', async () => {
