@@ -77,15 +77,61 @@ async function pictureOf(bytes: Uint8Array | string): Promise<unknown> {
   return emulator.picture()
 }
 
-test('a snapshot of any underlines, links and emoji draws them as they were, and goes on with them', async () => {
-  const end = performance.now() + FUZZ_MS
-  for (let seed = 1; performance.now() < end || seed < 50; seed++) {
-    const next = random(seed)
-    // Back from behind the last column: the addon cannot put the cursor there again once it has left.
-    const output = `${Array.from({ length: 150 }, () => PIECES[next(PIECES.length)]).join('')}\r`
-    const redrawn = Buffer.concat([snapshotOf(output), Buffer.from('on\r\n')])
-    expect({ seed, picture: await pictureOf(redrawn) }).toEqual({ seed, picture: await pictureOf(`${output}on\r\n`) })
-  }
+test(
+  'a snapshot of any underlines, links and emoji draws them as they were, and goes on with them',
+  async () => {
+    const end = performance.now() + FUZZ_MS
+    for (let seed = 1; performance.now() < end || seed < 50; seed++) {
+      const next = random(seed)
+      // Back from behind the last column: the addon cannot put the cursor there again once it has left.
+      const output = `${Array.from({ length: 150 }, () => PIECES[next(PIECES.length)]).join('')}\r`
+      const redrawn = Buffer.concat([snapshotOf(output), Buffer.from('on\r\n')])
+      expect({ seed, picture: await pictureOf(redrawn) }).toEqual({ seed, picture: await pictureOf(`${output}on\r\n`) })
+    }
+  },
+  FUZZ_MS + 30_000,
+)
+
+const FULL = 'f'.repeat(SIZE.columns)
+/** Where the cursor is, was saved, and may go. What is erased behind the last column comes back as a space. */
+const PLACES = [
+  ['a', 'bc ', FULL, `${FULL.slice(1)}`, '漢', '\r\n', '\n', '\r', '\b', '\t', '\x1b[7m', '\x1b[31m', '\x1b[0m'],
+  ['\x1b7', '\x1b8', '\x1b[s', '\x1b[u', '\x1b[3;8r', '\x1b[1;11r', '\x1b[r', '\x1bH', '\x1b[3g', '\x1b[g'],
+  ['\x1b[12;40H', '\x1b[5;7H', '\x1b[40G', '\x1b[A', '\x1b[2D', '\x1bM'],
+].flat()
+const GOING_ON = ['on\r\n', '\b/x', 'AB\tc', '\x1b8saved\n\n\nx', '\tq\x1b8r']
+
+test(
+  'a program goes on after a snapshot where it was: cursor, saved cursor, scroll region, tab stops',
+  async () => {
+    const end = performance.now() + FUZZ_MS
+    for (let seed = 1; performance.now() < end || seed < 100; seed++) {
+      const next = random(seed)
+      const output = Array.from({ length: 1 + next(60) }, () => PLACES[next(PLACES.length)]).join('')
+      const more = GOING_ON[next(GOING_ON.length)] as string
+      const redrawn = Buffer.concat([snapshotOf(output), Buffer.from(more)])
+      const told = { seed, output, more }
+      expect({ ...told, picture: await pictureOf(redrawn) }).toEqual({
+        ...told,
+        picture: await pictureOf(output + more),
+      })
+    }
+  },
+  FUZZ_MS + 30_000,
+)
+
+test.each([
+  ['a counter is written over in the last column', `${'0'.repeat(40)}\x1b[1;40H`, '2'],
+  ['a full line is typed, and one character taken back', `${FULL}\b`, 'Qp'],
+  ['a bar is drawn below the text', '\x1b[1;11rone\r\ntwo\r\n\x1b7\x1b[12;1HProgress 50%', '\x1b8three\r\n'],
+  ['red text is saved', 'a\r\n\x1b[31mb\x1b7\x1b[H\x1b[0m', '\x1b8 red goes on'],
+  ['stops are set every four columns', '\x1b[3g\x1b[5G\x1bH\x1b[9G\x1bH\r', '\treturn\tb'],
+  ['a line is full within a region', `\x1b[1;8r\x1b[4H${FULL}`, 'AB'],
+  ['a linked line is full within a region', `\x1b[1;8r\x1b[4H\x1b]8;;http://a/\x07\x1b[4:3m${FULL}`, 'AB'],
+  ['the alternate screen has a region', `\x1b[?1049h\x1b[2;9r\x1b[9H${FULL}`, 'next word'],
+])('a program goes on after a snapshot in which %s', async (_what, output, then) => {
+  const redrawn = Buffer.concat([snapshotOf(output), Buffer.from(then)])
+  expect(await pictureOf(redrawn)).toEqual(await pictureOf(output + then))
 })
 
 test('a snapshot brings the colours that the program set, and the wish to be told of others', () => {

@@ -41,10 +41,21 @@ export function withWholeCells(terminal: Terminal): Terminal {
   return Object.create(terminal, { buffer: { value: buffer } }) as Terminal
 }
 
-/** What the addon leaves out of the attributes of text to come. */
-export function droppedAttributes(terminal: Terminal): string {
+/** What the addon leaves out of the attributes of text to come; all of them where something was drawn after it. */
+export function droppedAttributes(terminal: Terminal, isPenLost: boolean): string {
   const cell = currentAttributes(terminal)
-  return openStyle(cell) + openLink(terminal, cell.extended.urlId)
+  return (isPenLost ? penOf(cell) : '') + openStyle(cell) + openLink(terminal, cell.extended.urlId)
+}
+
+/** Draws one cell, whatever was set before. */
+export function drawCell(terminal: Terminal, cell: FullCell): string {
+  const link = openLink(terminal, cell.extended.urlId)
+  return penOf(cell) + openStyle(cell) + link + (cell.getChars() || ' ') + close(cell)
+}
+
+/** Sets colours and flags, and nothing else. */
+export function penOf(cell: FullCell): string {
+  return `\x1b[${sgrOf(cell)}m`
 }
 
 function wholeBuffer(terminal: Terminal, buffer: IBuffer): IBuffer {

@@ -23,8 +23,19 @@ interface Internals {
       readonly isCursorHidden: boolean
       readonly decPrivateModes: { readonly cursorStyle?: string; readonly cursorBlink?: boolean }
     }
-    readonly buffer: { readonly scrollTop: number; readonly scrollBottom: number }
+    readonly buffer: CursorState
   }
+}
+
+/** Of one buffer; rows count from the top of the scrollback where they are saved. */
+interface CursorState {
+  readonly scrollTop: number
+  readonly scrollBottom: number
+  readonly ybase: number
+  readonly savedX: number
+  readonly savedY: number
+  readonly savedCurAttrData: FullCell
+  readonly tabs: Readonly<Record<number, boolean | undefined>>
 }
 
 interface RawLine {
@@ -54,6 +65,10 @@ export function findLink(terminal: Terminal, urlId: number): Link | undefined {
 export function extendedLines(terminal: Terminal, type: 'normal' | 'alternate'): RawBuffer['lines'] {
   const { normal, alt } = internals(terminal).buffers
   return (type === 'normal' ? normal : alt).lines
+}
+
+export function cursorOf(terminal: Terminal): CursorState {
+  return internals(terminal).buffer
 }
 
 /** The attributes of what is printed next. */
@@ -109,12 +124,8 @@ export function pendingInput(terminal: Terminal): { inSequence: boolean; utf8Byt
 const MOUSE_ENCODINGS: Readonly<Record<string, string>> = { SGR: '\x1b[?1006h', SGR_PIXELS: '\x1b[?1016h' }
 const CURSOR_STYLES: Readonly<Record<string, number>> = { block: 1, underline: 3, bar: 5 }
 
-/** Sequences for the state that addon-serialize 0.14 does not write, to be appended to what it writes. */
-export function droppedState(terminal: Terminal): string {
-  return margins(terminal) + unwrittenModes(terminal)
-}
-
-function unwrittenModes(terminal: Terminal): string {
+/** Sequences for modes that addon-serialize 0.14 does not write, to be appended to what it writes. */
+export function unwrittenModes(terminal: Terminal): string {
   const core = internals(terminal)
   const { cursorStyle, cursorBlink } = core.coreService.decPrivateModes
   const style = cursorStyle === undefined ? undefined : CURSOR_STYLES[cursorStyle]
@@ -133,13 +144,4 @@ function unwrittenModes(terminal: Terminal): string {
 
 function isLineDrawing(charset: Record<string, string> | undefined): boolean {
   return charset?.['q'] === '\u2500'
-}
-
-/** The scroll region, and the cursor again, because setting the region moves it home. */
-function margins(terminal: Terminal): string {
-  const { scrollTop, scrollBottom } = internals(terminal).buffer
-  if (scrollTop === 0 && scrollBottom === terminal.rows - 1) return ''
-  const { cursorX, cursorY } = terminal.buffer.active
-  const top = terminal.modes.originMode ? scrollTop : 0
-  return `\x1b[${scrollTop + 1};${scrollBottom + 1}r\x1b[${cursorY - top + 1};${cursorX + 1}H`
 }

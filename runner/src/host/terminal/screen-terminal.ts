@@ -7,7 +7,8 @@ import { useUnicode16 } from '@cliscale/contract/terminal-widths'
 import { addAnswers } from './screen-answers.ts'
 import { droppedAttributes, withWholeCells } from './screen-cells.ts'
 import { ScreenColours } from './screen-colours.ts'
-import { droppedState, modesOf, pendingInput, reenter, writeSync } from './screen-internals.ts'
+import { cursorState } from './screen-cursor.ts'
+import { modesOf, pendingInput, reenter, unwrittenModes, writeSync } from './screen-internals.ts'
 import type { ScreenAnswer, ScreenRequest } from './screen-messages.ts'
 
 const SCROLLBACK_LINES = 5_000
@@ -122,7 +123,9 @@ export class ScreenTerminal {
       if (tail !== '') seq = this.#offset - pendingInput(this.#terminal).utf8Bytes
     }
     const size = { columns: this.#terminal.cols, rows: this.#terminal.rows }
-    const state = droppedAttributes(this.#terminal) + droppedState(this.#terminal) + this.#colours.sequences
+    const cursor = cursorState(this.#terminal, text)
+    const pen = droppedAttributes(this.#terminal, cursor !== '')
+    const state = cursor + pen + unwrittenModes(this.#terminal) + this.#colours.sequences
     return { seq, size, bytes: new TextEncoder().encode(text + state + tail) }
   }
 
