@@ -31,7 +31,7 @@ export async function resolveChecked(
     const code = (error as NodeJS.ErrnoException).code ?? 'unknown error'
     throw new SessionFailure(
       'download_failed',
-      `The host ${printable(host)} could not be found (${code}). Check the name in code_url.`,
+      `The host ${printable(host)} could not be found (${code}). Check the name in code_url, and that this machine can resolve names.`,
       { cause: error },
     )
   }
