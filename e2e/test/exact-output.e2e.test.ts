@@ -33,4 +33,4 @@ test(`"seq 1 20000; exit 3", ${RUNS} runs, ${AT_ONCE} at a time: each whole in t
   }
   await Promise.all(Array.from({ length: AT_ONCE }, lane))
   expect(whole).toEqual({ logs: RUNS, viewer: RUNS, code: RUNS })
-})
+}, 480_000)
