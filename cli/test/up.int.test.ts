@@ -126,7 +126,7 @@ if (process.platform === 'linux' && process.getuid?.() === 0)
   })
 
 test('too few open files for its own code are one sentence', () => {
-  const line = 'ulimit -n 64; exec "$0" "$1" up'
+  const line = 'ulimit -n 96; exec "$0" "$1" up'
   const { status, stderr } = spawnSync('bash', ['-c', line, process.execPath, PROGRAM], { encoding: 'utf8' })
   expect(stderr).toMatch(/^CLI Scale cannot continue with \S+: too many files are open\. Raise the limit with: .*\n$/)
   expect(status).toBe(1)
