@@ -107,9 +107,14 @@ class WholeLine implements IBufferLine {
     this.#place = place
   }
 
-  /** Where nothing is in the line above, as one that was inserted, the addon would leave a dash in it. */
+  /**
+   * A line without a first character, as half of a wide one leaves it, can't be reached by wrapping. Where nothing is in
+   * the line above, as one that was inserted, the addon would leave a dash in it.
+   */
   get isWrapped(): boolean {
-    return this.#line.isWrapped && this.#place.above?.translateToString(true) !== ''
+    const { above, scratch } = this.#place
+    if (!this.#line.isWrapped || above?.translateToString(true) === '') return false
+    return this.#line.getCell(0, scratch)?.getChars() !== ''
   }
   get length(): number {
     return this.#line.length
@@ -158,9 +163,15 @@ function decorate(cell: DecoratedCell, line: IBufferLine, { row, column, links, 
     const other = at < 0 ? undefined : (line.getCell(at, scratch) as FullCell | undefined)
     return other !== undefined && other.getChars() !== '' && isSame(cell, other)
   }
-  const before = column > 0 && line.getCell(column - 1, scratch)?.getWidth() === 0 ? column - 2 : column - 1
-  if (!isEqual(before)) cell.before = openStyle(cell) + links.open(cell.extended.urlId, row)
+  if (!isEqual(hasPlaceholderBefore(line, column, scratch) ? column - 2 : column - 1))
+    cell.before = openStyle(cell) + links.open(cell.extended.urlId, row)
   if (!isEqual(column + cell.getWidth())) cell.after = close(cell)
+}
+
+/** The second half of a wide character. What takes no column but has text has a cell of its own. */
+function hasPlaceholderBefore(line: IBufferLine, column: number, scratch: FullCell): boolean {
+  const cell = column === 0 ? undefined : line.getCell(column - 1, scratch)
+  return cell !== undefined && cell.getWidth() === 0 && cell.getChars() === ''
 }
 
 function isPlain(cell: FullCell): boolean {
