@@ -4,7 +4,10 @@ import { chooseTests } from '../scripts/slow-tests.mjs'
 export default {
   rootDir: '..',
   testEnvironment: 'node',
-  ...chooseTests(['e2e/test/**/*.e2e.test.ts'], ['e2e/test/{balancer,crashes,cuts,exact-output}.e2e.test.ts']),
+  ...chooseTests(
+    ['e2e/test/**/*.e2e.test.ts'],
+    ['e2e/test/{balancer,crashes,cuts,exact-output,page-hostile}.e2e.test.ts'],
+  ),
   modulePathIgnorePatterns: ['<rootDir>/[^/]+/dist/'],
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
