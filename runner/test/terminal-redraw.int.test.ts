@@ -129,6 +129,7 @@ test.each([
   ['a line is full within a region', `\x1b[1;8r\x1b[4H${FULL}`, 'AB'],
   ['a linked line is full within a region', `\x1b[1;8r\x1b[4H\x1b]8;;http://a/\x07\x1b[4:3m${FULL}`, 'AB'],
   ['a wide character that wrapped is overwritten by half', `${FULL}漢\ba`, 'on\r\n'],
+  ['characters are inserted into the middle of a wide one', '🥲🥲漢\r\x1b[3C\x1b[2@', 'on\r\n'],
   ['a joiner alone has another underline', '\x1b[59m\x1b[4m🇩\x1b[21m\u200d\x1b[4m ', 'on\r\n'],
   ['a line is inserted above a mark alone', '\x1b[6H🚀\x1b[4:3m漢🏽text\x1b[6;9H\x1b[3;9m\ufe0f\x1b[L', 'on\r\n'],
   ['the alternate screen has a region', `\x1b[?1049h\x1b[2;9r\x1b[9H${FULL}`, 'next word'],

@@ -14,6 +14,8 @@ const UNDERLINE_STYLE = 0x1c000000
 interface DecoratedCell extends FullCell {
   before: string
   after: string
+  /** The second half of a wide character whose first half is gone, as an insertion in between leaves it. */
+  isOrphan: boolean
 }
 
 interface Links {
@@ -83,6 +85,7 @@ function wholeCell(buffer: IBuffer): CellClass {
   class WholeCell extends Base implements DecoratedCell {
     before = ''
     after = ''
+    isOrphan = false
 
     override getChars(): string {
       const chars = super.getChars()
@@ -91,7 +94,7 @@ function wholeCell(buffer: IBuffer): CellClass {
     /** What takes no column and has nothing before it lies in a cell of its own, which the addon would leave out. */
     override getWidth(): number {
       const width = super.getWidth()
-      return width === 0 && super.getChars() !== '' ? 1 : width
+      return width === 0 && (this.isOrphan || super.getChars() !== '') ? 1 : width
     }
   }
   cellClasses.set(Base, WholeCell)
@@ -123,6 +126,8 @@ class WholeLine implements IBufferLine {
     const cell = this.#line.getCell(column, target) as DecoratedCell | undefined
     if (cell === undefined || target === undefined) return cell
     cell.before = cell.after = ''
+    cell.isOrphan = false
+    cell.isOrphan = cell.getWidth() === 0 && this.#line.getCell(column - 1, this.#place.scratch)?.getWidth() !== 2
     if (cell.hasExtendedAttrs()) decorate(cell, this.#line, { ...this.#place, column })
     return cell
   }
@@ -163,15 +168,9 @@ function decorate(cell: DecoratedCell, line: IBufferLine, { row, column, links, 
     const other = at < 0 ? undefined : (line.getCell(at, scratch) as FullCell | undefined)
     return other !== undefined && other.getChars() !== '' && isSame(cell, other)
   }
-  if (!isEqual(hasPlaceholderBefore(line, column, scratch) ? column - 2 : column - 1))
-    cell.before = openStyle(cell) + links.open(cell.extended.urlId, row)
+  const before = column > 1 && line.getCell(column - 2, scratch)?.getWidth() === 2 ? column - 2 : column - 1
+  if (!isEqual(before)) cell.before = openStyle(cell) + links.open(cell.extended.urlId, row)
   if (!isEqual(column + cell.getWidth())) cell.after = close(cell)
-}
-
-/** The second half of a wide character. What takes no column but has text has a cell of its own. */
-function hasPlaceholderBefore(line: IBufferLine, column: number, scratch: FullCell): boolean {
-  const cell = column === 0 ? undefined : line.getCell(column - 1, scratch)
-  return cell !== undefined && cell.getWidth() === 0 && cell.getChars() === ''
 }
 
 function isPlain(cell: FullCell): boolean {
