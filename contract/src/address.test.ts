@@ -72,7 +72,7 @@ describe('isPublicAddress', () => {
     '8.8.8.8 ',
     '[2606:4700::1111]',
     '２.２.２.２',
-  ])('%p is no address in the form a resolver gives, so it is not public', (ip) =>
+  ])('%p is not an address in the form that a resolver returns, so it is not public', (ip) =>
     expect(isPublicAddress(ip)).toBe(false),
   )
 

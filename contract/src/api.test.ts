@@ -14,7 +14,7 @@ describe('CreateSessionRequest', () => {
     [{ command: '\ud800' }, 'command: must be valid Unicode: it contains half of a surrogate pair'],
     [{ command: 'x'.repeat(65_537) }, 'command: must be at most 65536 bytes of UTF-8, got 65537'],
     [{ command: 'é'.repeat(32_769) }, 'command: must be at most 65536 bytes of UTF-8, got 65538'],
-  ])('refuses a command with a sentence', (value, message) => {
+  ])('refuses a bad command and says why', (value, message) => {
     expect(messages(value)).toContain(message)
   })
 
@@ -29,7 +29,7 @@ describe('CreateSessionRequest', () => {
     },
   )
 
-  test('takes the largest of everything', () => {
+  test('accepts the largest value of every field', () => {
     const value = {
       command: 'x'.repeat(LIMITS.commandBytes),
       prompt: 'é'.repeat(LIMITS.promptBytes / 2),
@@ -38,22 +38,22 @@ describe('CreateSessionRequest', () => {
     expect(messages({ ...value, code_checksum_sha256: 'A'.repeat(64), timeout_seconds: 86_400 })).toEqual([])
   })
 
-  test('__proto__ as a field is refused like any other unknown one', () => {
+  test('refuses __proto__ like any other unknown field', () => {
     expect(messages(JSON.parse('{"command":"x","__proto__":{"a":1}}'))).not.toEqual([])
   })
 })
 
-test('a token is read-write unless it says otherwise', () => {
+test('makes a token read-write by default', () => {
   expect(CreateTokenRequest.parse({})).toEqual({ mode: 'rw' })
   expect(CreateTokenRequest.safeParse({ mode: 'admin' }).success).toBe(false)
 })
 
 test.each(['A=B', '1X', '', 'A B', 'PROMPT', 'CLISCALE_X', 'LD_PRELOAD', 'DYLD_INSERT_LIBRARIES', 'BASH_ENV', 'É'])(
-  'the environment name %p is refused with a reason',
+  'refuses the environment name %p and says why',
   (name) => {
     expect(refusedEnvName(name)).toBeDefined()
   },
 )
-test.each(['A', '_', 'ANTHROPIC_API_KEY', 'prompt', 'PROMPT_2'])('the environment name %p is allowed', (name) => {
+test.each(['A', '_', 'ANTHROPIC_API_KEY', 'prompt', 'PROMPT_2'])('accepts the environment name %p', (name) => {
   expect(refusedEnvName(name)).toBeUndefined()
 })

@@ -153,7 +153,7 @@ describe('parseCodeUrl accepts', () => {
     expect(parseCodeUrl(text, open)).toEqual({ kind: 'git', url, display, place: { kind: 'ref', ref, folder } }),
   )
 
-  test('a page of another host as one of that host, however much its name is like GitHub', () => {
+  test('a page of another host as a page of that host, however much its name resembles GitHub', () => {
     for (const host of ['github.com.evil.example', 'xn--gthub-cua.com'])
       expect(parseCodeUrl(`https://${host}/o/r/tree/main`, open)).toMatchObject({ origin: `https://${host}` })
   })
@@ -207,18 +207,18 @@ describe('parseCodeUrl accepts', () => {
     ['https://example.com/mirror.git/a.tar.gz', 'archive'],
   ])('%s as %s', (text, kind) => expect(parseCodeUrl(text, open).kind).toBe(kind))
 
-  test('a repository page of GitHub is cloned by its .git address', () => {
+  test('a GitHub repository page as a clone from its .git address', () => {
     expect(parseCodeUrl('https://github.com/owner/repo/', open)).toMatchObject({
       url: 'https://github.com/owner/repo.git',
     })
   })
 
-  test('a signed URL keeps its query for the fetch and not for people', () => {
+  test('a signed URL, and keeps its query for the fetch but hides it from people', () => {
     const parsed = parseCodeUrl('https://example.com/b.zip?sig=s3cr3t', open)
     expect(parsed).toMatchObject({ url: 'https://example.com/b.zip?sig=s3cr3t', display: 'https://example.com/b.zip' })
   })
 
-  test('a folder where the policy has local folders', () => {
+  test('a local folder where the policy allows local folders', () => {
     expect(parseCodeUrl('/home/me/my code/', laptop)).toEqual({
       kind: 'folder',
       path: '/home/me/my code',
@@ -233,7 +233,7 @@ describe('parseCodeUrl accepts', () => {
     ['https://127.0.0.1:8080/a.zip', 'archive'],
     ['http://[::1]:8080/r.git', 'git'],
     ['https://ghe.corp/o/r/tree/main/x', 'github-tree'],
-  ])('%s of a host:port that the operator listed', (text, kind) => expect(parseCodeUrl(text, laptop).kind).toBe(kind))
+  ])('%s on a host:port that the operator listed', (text, kind) => expect(parseCodeUrl(text, laptop).kind).toBe(kind))
 })
 
 describe('parseCodeUrl refuses', () => {
@@ -324,7 +324,7 @@ describe('parseCodeUrl refuses', () => {
       .filter((text) => !text.endsWith('#a:b')),
   )('a ref that no repository can have: %s', (text) => expect(refusal(text).code).toBe('url_invalid'))
 
-  test('a ref that no repository can have by its rule, however long it is', () => {
+  test('a ref that breaks one of git’s rules, however long it is', () => {
     expect(refusal('https://github.com/o/r/tree/-o/x').detail).toBe(
       'code_url names "-o" as a branch, tag or commit, which no repository can have: it starts with "-".',
     )
@@ -332,7 +332,7 @@ describe('parseCodeUrl refuses', () => {
     expect(refusal('https://x.example/r.git#a/').detail).toContain('has an extra "/"')
     expect(refusal('https://x.example/r.git#a/b.lock/c').detail).toContain('ends with ".lock"')
     expect(refusal(`https://x.example/r.git#-${'x'.repeat(1000)}`).detail.length).toBeLessThan(250)
-    // Only its first part is certainly of the ref.
+    // Only its first part certainly belongs to the ref.
     expect(refusal('https://github.com/o/r/tree/main/-o/x.lock').code).toBe('accepted')
   })
 
@@ -367,7 +367,7 @@ describe('parseCodeUrl refuses', () => {
     expect(detail).not.toContain('s3cr3t')
   })
 
-  test('U6 without showing the credentials, and a signed query never', () => {
+  test('U6 without showing the credentials, and never shows a signed query', () => {
     expect(refusal('https://user:p4ss@github.com/o/r').detail).not.toMatch(/user:|p4ss/)
     for (const text of [
       'http://a.example/b.zip?k=s3cr3t',
@@ -382,7 +382,7 @@ describe('parseCodeUrl refuses', () => {
     expect(refusal('https://127.0.0.1:8081/a.zip', laptop).code).toBe('url_host')
   })
 
-  test('credentials and strange schemes also for a listed host', () => {
+  test('credentials and unknown schemes even for a listed host', () => {
     expect(refusal('http://u:p@127.0.0.1:8080/a.zip', laptop).code).toBe('url_credentials')
     expect(refusal('ftp://127.0.0.1:8080/a.zip', laptop).code).toBe('url_scheme')
   })
@@ -401,15 +401,15 @@ describe('CLISCALE_CODE_HOSTS', () => {
     ['https://evilcorp.example/x.zip', 'url_host'],
     ['https://raw.github.com/x.zip', 'url_host'],
     ['https://example.com/x.zip', 'url_host'],
-  ])('%s is %s', (text, code) => expect(refusal(text, narrow).code).toBe(code))
+  ])('answers %s with %s', (text, code) => expect(refusal(text, narrow).code).toBe(code))
 
-  test('the refusal names the hosts that are allowed', () => {
+  test('names the allowed hosts in its refusal', () => {
     expect(refusal('https://example.com/x.zip', narrow).detail).toContain('github.com, .corp.example')
   })
 })
 
 test.each(['./sample-cli', '../x', '~/x', '.'])(
-  '%s is told what a folder is given by, where folders are allowed',
+  'refuses %s and says how to write a folder where folders are allowed',
   (text) => {
     expect(refusal(text, laptop)).toMatchObject({ code: 'url_invalid', detail: expect.stringContaining('whole path') })
     expect(refusal(text).detail).toContain('must start with https://')

@@ -9,7 +9,7 @@ test('codes are lower snake case and their statuses are errors', () => {
   }
 })
 
-test('an error of ours becomes its problem document', () => {
+test('an AppError becomes its problem document', () => {
   const error = new AppError('unknown_field', { detail: 'x', errors: [{ path: 'comand', message: 'y' }] })
   expect(toProblem(error, 'req-1')).toEqual({
     type: expect.stringMatching(/#unknown_field$/),
@@ -23,7 +23,7 @@ test('an error of ours becomes its problem document', () => {
 })
 
 test.each([[new Error('password=1')], ['password=1'], [null], [{ name: 'AppError', code: 'nope' }]])(
-  'anything else leaves as internal_error and says nothing from inside (%p)',
+  'any other error leaves as internal_error and reveals nothing internal (%p)',
   (error) => {
     const problem = toProblem(error, 'req-1')
     expect(problem.code).toBe('internal_error')
@@ -31,7 +31,7 @@ test.each([[new Error('password=1')], ['password=1'], [null], [{ name: 'AppError
   },
 )
 
-test('an AppError is known by its name and code, not by its class', () => {
+test('an AppError is recognised by its name and code, not by its class', () => {
   expect(isAppError(Object.assign(new Error('x'), { name: 'AppError', code: 'not_found' }))).toBe(true)
   expect(isAppError(Object.assign(new Error('x'), { name: 'AppError', code: 'other' }))).toBe(false)
   expect(isAppError(Object.assign(new Error('x'), { name: 'AppError' }))).toBe(false)

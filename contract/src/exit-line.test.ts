@@ -22,7 +22,7 @@ test.each([
     { ...EXIT, reason: 'archive_refused', exitCode: null, detail: 'a\x1b[2J\u009bb' } as const,
     'ended as failed: a [2J b',
   ],
-])('the last line of a tty viewer says how it ended (%#)', (exit, text) => {
+])('the last line that a tty viewer gets says how the session ended (%#)', (exit, text) => {
   const line = exitLine(exit)
   expect(line).toContain(`[cliscale] ${text}`)
   expect(line.replace(/\r\n|\x1b\[0;3[12]m|\x1b\[0m/g, '')).not.toMatch(/[\u0000-\u001f\u007f-\u009f]/)

@@ -1,10 +1,10 @@
 import { expect, test } from '@jest/globals'
 import { END_LIMITS, hostGraceSeconds, longestSessionSeconds, POD_LIMITS, START_LIMITS, STOP_LIMITS } from './limits.ts'
 
-test('each limit of a stop is longer than the one it waits for', () => {
+test('each time limit of a stop is longer than the limits that it waits for', () => {
   const { graceMs, silenceMs, drainMs, machineMs, clusterMs, allMs, leaveMs, workMs } = STOP_LIMITS
   expect(graceMs + silenceMs).toBeLessThan(machineMs)
-  // What is promised of a stop on one machine.
+  // The promised duration of a stop on one machine.
   expect(machineMs + leaveMs).toBeLessThan(12_000)
   expect(graceMs + drainMs).toBeLessThan(clusterMs)
   expect(machineMs + leaveMs).toBeLessThan(allMs)
@@ -12,16 +12,16 @@ test('each limit of a stop is longer than the one it waits for', () => {
   expect(workMs).toBeLessThan(POD_LIMITS.leastGraceSeconds * 1000)
 })
 
-test('the longest session waits, fetches, installs and runs for as long as each may take', () => {
+test('the longest session includes the full time for waiting, fetching, installing and running', () => {
   const { fetchSeconds, installSeconds } = START_LIMITS
   expect(longestSessionSeconds({ queueSeconds: 5, timeoutSeconds: 7 })).toBe(fetchSeconds + installSeconds + 12)
 })
 
-test('a launch stays for longer than its host waits for viewers', () => {
+test('a launch stays longer than its host waits for viewers', () => {
   expect(END_LIMITS.drainSeconds).toBeLessThan(END_LIMITS.lingerSeconds)
 })
 
-test('a host has time left within any grace period of its pod', () => {
+test('the shortest grace period of a pod still leaves its host time', () => {
   expect(POD_LIMITS.leastGraceSeconds).toBeLessThanOrEqual(POD_LIMITS.graceSeconds)
   expect(hostGraceSeconds(POD_LIMITS.leastGraceSeconds) * 1000).toBeGreaterThan(STOP_LIMITS.graceMs)
 })

@@ -9,7 +9,7 @@ test('every reason has a full sentence and a final status', () => {
   }
 })
 
-test('a reason that only a newer part knows is taken, and says that it is not known', () => {
+test('a reason that only a newer release knows is accepted and described as unknown', () => {
   for (const reason of ['budget_spent', 'toString', '__proto__', ''])
     expect(factsOf(reason)).toEqual({ retryable: true, hint: 'This version of CLI Scale does not know the reason.' })
   const report = { status: 'failed', reason: 'budget_spent', detail: 'Too dear.', exitCode: 1, signal: null }

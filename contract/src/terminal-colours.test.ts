@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals'
 import { DARK_COLOURS, isDark, LIGHT_COLOURS, parseColours } from './terminal-colours.ts'
 
-test('what a page tells is taken as it is', () => {
+test('accepts the colours that a page reports, unchanged', () => {
   for (const colours of [DARK_COLOURS, LIGHT_COLOURS])
     expect(parseColours(JSON.parse(JSON.stringify(colours)))).toEqual(colours)
 })
@@ -16,10 +16,10 @@ test.each([
   [{ ...LIGHT_COLOURS, foreground: '#0000000' }],
   [{ ...LIGHT_COLOURS, palette: LIGHT_COLOURS.palette.slice(1) }],
   [{ ...LIGHT_COLOURS, palette: [...LIGHT_COLOURS.palette.slice(1), '\u001b[c'] }],
-])('%j is not a set of colours', (value) => {
+])('refuses %j as a set of colours', (value) => {
   expect(parseColours(value)).toBeUndefined()
 })
 
-test('which of both is dark follows from text and background', () => {
+test('text and background decide whether colours are dark', () => {
   expect([isDark(DARK_COLOURS), isDark(LIGHT_COLOURS)]).toEqual([true, false])
 })

@@ -14,7 +14,7 @@ import {
 const bytes = (...values: number[]): Uint8Array => Uint8Array.from(values)
 
 describe('messages', () => {
-  test('data keeps every byte, also those that are no UTF-8', () => {
+  test('data keeps every byte, even bytes that are not UTF-8', () => {
     const body = bytes(0, 0xff, 0xfe, 0x0a, 0x1b)
     expect(decodeServerMessage(encodeBytes(ServerType.data, body))).toEqual({ type: 'data', bytes: body })
   })
@@ -24,18 +24,18 @@ describe('messages', () => {
     expect(decodeServerMessage(encodeSnapshot(7, body))).toEqual({ type: 'snapshot', seq: 7, bytes: body })
   })
 
-  test('the first message of a client begins with a brace, as ttyd wants it', () => {
+  test('the first message of a client begins with a brace, as ttyd requires', () => {
     const message = encodeClientHello({ columns: 80, rows: 24 })
     expect(message[0]).toBe(ClientType.first)
     expect(JSON.parse(new TextDecoder().decode(message))).toEqual({ columns: 80, rows: 24 })
   })
 
-  test('an unknown type and an empty message are told apart from faults', () => {
+  test('an unknown type and an empty message are decoded as unknown, not as errors', () => {
     expect(decodeServerMessage(bytes(0x7a, 1))).toEqual({ type: 'unknown', code: 0x7a })
     expect(decodeServerMessage(bytes())).toEqual({ type: 'unknown', code: -1 })
   })
 
-  test('broken JSON is a SyntaxError', () => {
+  test('broken JSON throws a SyntaxError', () => {
     expect(() => decodeServerMessage(bytes(ServerType.hello, 0x7b))).toThrow(SyntaxError)
   })
 

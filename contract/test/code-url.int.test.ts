@@ -10,7 +10,7 @@ const PARTS =
 const STARTS = ['', 'https://x.example/o/r', 'https://github.com/o/r', 'https://user:s3cr3t@github.com/o/r']
 const POLICY = { codeHosts: [], unsafeHosts: [], localFolders: false }
 
-/** Why a reading is wrong; undefined when it is a refusal with a code, or leads to https and a name that git allows. */
+/** Why a result is wrong; undefined when it is a refusal with a code, or leads to https and a name that git allows. */
 function faultOf(text: string): string | undefined {
   let code: CodeUrl
   try {
@@ -24,7 +24,7 @@ function faultOf(text: string): string | undefined {
   return JSON.stringify(code).includes('s3cr3t') ? 'a secret' : undefined
 }
 
-test('whatever is put together from parts of URLs is refused with a code, or safe to fetch', () => {
+test('any combination of URL parts is either refused with a code or safe to fetch', () => {
   let seed = 7
   const random = (n: number): number => (seed = (seed * 48_271) % 2_147_483_647) % n
   const faults: (readonly [string, string | undefined])[] = []

@@ -7,8 +7,8 @@ const CORPUS =
     ' ',
   )
 
-// The judge is git itself; of the names that it takes here, only those with a leading dash are refused by us.
-test.each([...CORPUS, 'a b', 'a\tb', 'a\x7fb', ''])('%j is judged as git check-ref-format does', (ref) => {
+// The judge is git itself; we refuse only one more kind of the names that it accepts here: those with a leading dash.
+test.each([...CORPUS, 'a b', 'a\tb', 'a\x7fb', ''])('%j is judged as git check-ref-format judges it', (ref) => {
   let isGood = true
   try {
     execFileSync('git', ['check-ref-format', `refs/heads/${ref}`])
@@ -19,7 +19,7 @@ test.each([...CORPUS, 'a b', 'a\tb', 'a\x7fb', ''])('%j is judged as git check-r
   expect(gitRefFault(ref) === undefined).toBe(isGood)
 })
 
-test('a leading dash and a lone surrogate are no names', () => {
+test('a name with a leading dash or a lone surrogate is refused', () => {
   expect(gitRefFault('-o')).toBeDefined()
   expect(gitRefFault('a\ud800')).toBeDefined()
 })

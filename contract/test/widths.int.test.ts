@@ -12,7 +12,7 @@ print(' '.join(str(libc.wcwidth(code)) for code in range(0x110000)))
 `
 const widths = createWidths()
 
-/** Of each code point, -1 where it does not know it; undefined on a machine without glibc. */
+/** The width of each code point, -1 where glibc does not know it; undefined on a machine without glibc. */
 function askGlibc(): number[] | undefined {
   try {
     const text = execFileSync('python3', ['-c', ASK], { encoding: 'utf8', maxBuffer: 1 << 24, stdio: 'pipe' })
@@ -34,7 +34,7 @@ function columnsOf(text: string): number {
   return columns
 }
 
-/** Where Unicode has changed a width since version 14: trigrams and Tai Xuan Jing are wide, an Ahom vowel takes room. */
+/** Widths that Unicode has changed since version 14: trigrams and Tai Xuan Jing are wide, an Ahom vowel takes room. */
 const CHANGED: readonly (readonly [number, number])[] = [
   [0x1171e, 0x1171e],
   [0x2630, 0x2637],
@@ -47,7 +47,7 @@ const glibc = askGlibc()
 if (glibc === undefined) {
   process.stderr.write('Widths are not compared with glibc: there is none here, or no python3.\n')
 } else {
-  test('each code point that this machine’s glibc knows is as wide as it says', () => {
+  test('every code point that this machine’s glibc knows is as wide as glibc says', () => {
     const differs = glibc.flatMap((expected, code) => {
       const isNews = CHANGED.some(([first, last]) => code >= first && code <= last)
       return expected >= 0 && !isNews && widths.wcwidth(code) !== expected
@@ -58,7 +58,7 @@ if (glibc === undefined) {
   })
 }
 
-describe('by Unicode 16', () => {
+describe('widths by Unicode 16', () => {
   test.each([
     ['13', 0x1f972, 2],
     ['14, bubbles', 0x1fae7, 2],
@@ -69,18 +69,18 @@ describe('by Unicode 16', () => {
     ['16, a mark of Todhri', 0x113ce, 0],
     ['16, a letter of Garay', 0x10d4a, 1],
     ['16, hexagrams', 0x4dc0, 2],
-    ['17, which nobody knows yet', 0x1faea, 1],
+    ['17, which is not known yet', 0x1faea, 1],
     ['ASCII', 0x41, 1],
     ['a soft hyphen', 0xad, 1],
     ['an accent', 0x301, 0],
     ['a joiner', 0x200d, 0],
     ['a selector', 0xfe0f, 0],
-    ['a first, a middle and a last Hangul letter', 0x1100, 2],
-    ['a middle one', 0x1161, 0],
-    ['a last one', 0x11a8, 0],
+    ['a leading Hangul letter', 0x1100, 2],
+    ['a middle Hangul letter', 0x1161, 0],
+    ['a trailing Hangul letter', 0x11a8, 0],
     ['a syllable', 0xac00, 2],
     ['an ideograph', 0x6f22, 2],
-    ['one of plane 3', 0x30000, 2],
+    ['an ideograph of plane 3', 0x30000, 2],
     ['half of a flag', 0x1f1e9, 1],
     ['a tag', 0xe0067, 0],
   ])('%s: code point %i takes %i columns', (_, code, columns) => {
@@ -92,25 +92,25 @@ describe('by Unicode 16', () => {
     ['an accent', 'e\u0301', 1],
     ['many accents', 'Z\u0351\u036b\u0343', 1],
     ['Hangul of three letters', '\u1112\u1161\u11ab', 2],
-    ['Devanagari, whose vowels take room', 'कि', 2],
-    ['an emoji by its selector', '\u2764\ufe0f', 2],
-    ['the same as text', '\u2764', 1],
-    ['text by its selector', '\u2764\ufe0e', 1],
+    ['Devanagari, whose vowels take a column', 'कि', 2],
+    ['an emoji with the emoji selector', '\u2764\ufe0f', 2],
+    ['the same character without a selector', '\u2764', 1],
+    ['the same character with the text selector', '\u2764\ufe0e', 1],
     ['a wide emoji with a selector', '\u231a\ufe0f', 2],
     ['a selector where none belongs', 'a\ufe0fb', 2],
-    ['a key', '1\ufe0f\u20e3', 2],
+    ['a keycap', '1\ufe0f\u20e3', 2],
     ['digits', '12', 2],
     ['a family', '👨‍👩‍👧‍👦', 2],
     ['a family in a sentence', 'x👨‍👩‍👧y', 4],
-    ['a profession with a tone', '👩🏽‍🚀', 2],
+    ['a profession with a skin tone', '👩🏽‍🚀', 2],
     ['a heart on fire', '❤️‍🔥', 2],
-    ['a tone', '👍🏽', 2],
-    ['a tone by itself', '🏽', 2],
-    ['a tone on a letter', 'a🏽', 3],
+    ['a skin tone', '👍🏽', 2],
+    ['a skin tone by itself', '🏽', 2],
+    ['a skin tone after a letter', 'a🏽', 3],
     ['a flag', '🇩🇪', 2],
     ['two flags', '🇩🇪🇫🇷', 4],
-    ['half a flag more', '🇩🇪🇫', 3],
-    ['a flag of tags', '🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}', 2],
+    ['a flag and half of another', '🇩🇪🇫', 3],
+    ['a flag made of tags', '🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}', 2],
     ['a rainbow flag', '🏳️‍🌈', 2],
     ['emoji side by side', '🙂🙂', 4],
     ['a joiner between letters', 'a\u200db', 2],
