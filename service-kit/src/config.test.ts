@@ -36,17 +36,17 @@ describe('parseEnv', () => {
     expect(faultsOf({ CLISCALE_PORT: port })).toEqual(['CLISCALE_PORT must be a whole number from 0 to 65535'])
   })
 
-  test('says of what is missing that it is required', () => {
+  test('says that a missing setting is required', () => {
     expect(() => parseEnv(z.object({ CLISCALE_DATABASE_URL: secret() }), {})).toThrow(
       'CLISCALE_DATABASE_URL is required',
     )
   })
 
-  test('takes an empty value as absent', () => {
+  test('treats an empty value as absent', () => {
     expect(parseEnv(Schema, { CLISCALE_PORT: '', CLISCALE_API_KEY: '' })).toMatchObject({ CLISCALE_PORT: 7080 })
   })
 
-  test('lets names pass that Kubernetes makes from Services, and those a session is given', () => {
+  test('accepts variables that Kubernetes makes from Services, and those that a session is given', () => {
     const env = {
       CLISCALE_CONTROLLER_SERVICE_HOST: '10.0.0.1',
       CLISCALE_CONTROLLER_SERVICE_PORT_HTTP: '80',
@@ -59,7 +59,7 @@ describe('parseEnv', () => {
     expect(faultsOf({ CLISCALE_CONTROLLER_PORT: '80' })).toHaveLength(1)
   })
 
-  test('reads a secret from the file that NAME_FILE names, without its line end', () => {
+  test('reads a secret from the file that NAME_FILE names, without its final newline', () => {
     const dir = mkdtempSync(path.join(os.tmpdir(), 'config-'))
     try {
       const file = path.join(dir, 'key')

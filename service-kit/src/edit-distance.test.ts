@@ -9,14 +9,14 @@ test.each([
   ['main', 'man', 1],
   ['main', 'mein', 1],
   ['main', 'mian', 1],
-  // Swapped neighbours are not edited again.
+  // Swapped neighbours are not edited a second time.
   ['ca', 'abc', 3],
   ['kitten', 'sitting', 3],
-])('from "%s" to "%s" it is %i, both ways', (a, b, distance) => {
+])('the distance between "%s" and "%s" is %i in both directions', (a, b, distance) => {
   expect([editDistance(a, b), editDistance(b, a)]).toEqual([distance, distance])
 })
 
-test('what is over the limit is one more than it', () => {
+test('a distance over the limit is reported as the limit plus one', () => {
   expect(editDistance('kitten', 'sitting', 3)).toBe(3)
   expect(editDistance('kitten', 'sitting', 2)).toBe(3)
   expect(editDistance('abcdefgh', 'zyxwvuts', 2)).toBe(3)

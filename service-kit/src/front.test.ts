@@ -7,7 +7,7 @@ function request(headers: Record<string, string>, socket: object = { remoteAddre
 }
 
 describe('the front of a request', () => {
-  test('without trusted proxies is what the socket and Host say', () => {
+  test('comes from the socket and Host when no proxy is trusted', () => {
     const front = createFront({ trustedProxyHops: 0 })
     const req = request({ host: 'a.example:8080', 'x-forwarded-proto': 'https', 'x-forwarded-for': '1.2.3.4' })
     expect([front.origin(req), front.isSecure(req), front.address(req)]).toEqual([
@@ -18,7 +18,7 @@ describe('the front of a request', () => {
     expect(front.origin(request({ host: 'a.example' }, { encrypted: true }))).toBe('https://a.example')
   })
 
-  test('with trusted proxies is what the outermost of them saw; what the client added before is ignored', () => {
+  test('comes from what the outermost trusted proxy saw, and ignores what the client added before it', () => {
     const front = createFront({ trustedProxyHops: 2 })
     const req = request({
       host: 'a.example',
@@ -43,7 +43,7 @@ describe('the front of a request', () => {
     expect(front.origin(request({ host: '[::1]:7080' }))).toBe('http://[::1]:7080')
   })
 
-  test('tells our own pages from others', () => {
+  test('recognises our own pages among others', () => {
     const front = createFront({ trustedProxyHops: 0 })
     const from = (origin: string) => isOwnOrigin(front, request({ host: 'a.example', origin }), { missingIsOwn: true })
     expect(['http://a.example', 'https://a.example', 'null', 'http://a.example.evil'].map(from)).toEqual([
@@ -64,7 +64,7 @@ describe('a public address', () => {
     ['https://a.example/', 'https://a.example'],
     ['https://a.example:8443/tools/cli/', 'https://a.example:8443/tools/cli'],
     ['http://A.example/x', 'http://a.example/x'],
-  ])('%s is what links begin with', (text, base) => {
+  ])('%s becomes the start of every link', (text, base) => {
     expect(publicBase(text)).toBe(base)
   })
 
@@ -78,11 +78,11 @@ describe('a public address', () => {
     'https://a.example//x',
     "https://a.example/'",
     'https://a.example/a%20b',
-  ])('%s is none', (text) => {
+  ])('%s is refused', (text) => {
     expect(publicBase(text)).toBeUndefined()
   })
 
-  test('with a path: links carry it, the origin of requests does not', () => {
+  test('puts its path into links, but not into the origin of requests', () => {
     const front = createFront({ publicUrl: 'https://a.example/tools', trustedProxyHops: 0 })
     const req = { headers: { host: 'x', origin: 'https://a.example' }, socket: {} } as unknown as IncomingMessage
     expect([front.base(req), front.origin(req)]).toEqual(['https://a.example/tools', 'https://a.example'])

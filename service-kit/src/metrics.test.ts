@@ -6,7 +6,7 @@ import { createMetrics, expressRoute, poolMetrics, requestMetrics } from './metr
 const text = async (metrics: ReturnType<typeof createMetrics>): Promise<string> => (await metrics.expose()).text
 
 describe('metrics', () => {
-  test('a value that is not in its label’s list is counted as other: no label can hold an id', async () => {
+  test('counts a value that is not on its label’s list as other, so that no label can hold an id', async () => {
     const metrics = createMetrics()
     const counter = metrics.counter({ name: 'cliscale_x_total', help: 'X', labels: { code: ['a'] } })
     counter.add({ code: 'a' })
@@ -15,7 +15,7 @@ describe('metrics', () => {
     expect(await text(metrics)).toContain('cliscale_x_total{code="a"} 1\ncliscale_x_total{code="other"} 2\n')
   })
 
-  test('a counter with few combinations starts with zeros, so that its first rise is seen', async () => {
+  test('starts a counter with few combinations at zero, so that its first rise is visible', async () => {
     const metrics = createMetrics()
     metrics.counter({ name: 'cliscale_x_total', help: 'X', labels: { a: ['1', '2'], b: ['3'] } })
     const many = Array.from({ length: 50 }, (_, i) => `c${i}`)
@@ -24,7 +24,7 @@ describe('metrics', () => {
     expect(await text(metrics)).not.toContain('cliscale_y_total{')
   })
 
-  test('what is sampled is as it is at each scrape, and what is gone is gone', async () => {
+  test('samples values at each scrape, and drops those that are gone', async () => {
     const metrics = createMetrics()
     let states: [{ state: 'a' | 'b' }, number][] = [[{ state: 'a' }, 3]]
     metrics.gauge({ name: 'cliscale_x', help: 'X', labels: { state: ['a', 'b'] } }, () => states)
@@ -37,13 +37,13 @@ describe('metrics', () => {
     expect(second).toContain('cliscale_y_total 7\n')
   })
 
-  test('two metrics of one name are a mistake', () => {
+  test('refuses two metrics of the same name', () => {
     const metrics = createMetrics()
     metrics.counter({ name: 'cliscale_x_total', help: 'X' })
     expect(() => metrics.counter({ name: 'cliscale_x_total', help: 'X' })).toThrow('already been registered')
   })
 
-  test('the state of a pool is told', async () => {
+  test('reports the state of a pool', async () => {
     const metrics = createMetrics()
     poolMetrics(metrics, { totalCount: 10, idleCount: 4, waitingCount: 2 })
     for (const line of ['used"} 6', 'idle"} 4', 'waiting"} 2'])
@@ -71,11 +71,11 @@ describe('requests', () => {
     )
   })
 
-  test('that the client left are aborted, whatever was to be answered', async () => {
+  test('that the client abandoned count as aborted, whatever the answer would have been', async () => {
     expect(await answer({ status: 200, isFinished: false })).toContain('code="aborted"')
   })
 
-  test('of unknown routes and methods are other: an address or a verb of a caller is no label', async () => {
+  test('with an unknown route or method count as other, so that no caller’s address or method becomes a label', async () => {
     expect(await answer({ status: 404, route: '/x', method: 'BREW' })).toBe('{route="other",method="other",code="4xx"}')
   })
 })

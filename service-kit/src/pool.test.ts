@@ -4,17 +4,17 @@ import { isStoreUnavailable } from './pool.ts'
 const withCode = (code: string): Error => Object.assign(new Error('x'), { code })
 
 test.each(['08006', '53300', '57P01', '57P03', '25006', 'ECONNREFUSED', 'ECONNRESET', 'ENOENT', 'EAI_AGAIN'])(
-  '%s says that the database takes no work just now',
+  '%s means that the database is unavailable for now',
   (code) => {
     expect(isStoreUnavailable(withCode(code))).toBe(true)
   },
 )
 
-test.each(['23505', '42P01', '22P02', ''])('%s is a mistake of ours', (code) => {
+test.each(['23505', '42P01', '22P02', ''])('%s means that we made a mistake', (code) => {
   expect(isStoreUnavailable(withCode(code))).toBe(false)
 })
 
-test('messages of the drivers that carry no code are known', () => {
+test('errors of the drivers that carry no code are recognised by their messages', () => {
   expect(isStoreUnavailable(new Error('Connection terminated unexpectedly'))).toBe(true)
   expect(isStoreUnavailable(new Error('timeout exceeded when trying to connect'))).toBe(true)
   expect(isStoreUnavailable(new Error('something else'))).toBe(false)

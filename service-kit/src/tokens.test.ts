@@ -22,7 +22,7 @@ describe('a token', () => {
       .sign(pair.privateKey)
   })
 
-  test('of ours is accepted as what it is, and as nothing else', async () => {
+  test('that we signed is accepted as its own type, and as no other', async () => {
     expect(await codeOf(token, keys)).toBe('accepted')
     for (const other of [{ audience: 'cliscale-host' }, { type: 'cliscale-attach+jwt' }])
       await expect(verifyToken(token, keys, { ...KIND, ...other }, Date.now())).rejects.toMatchObject({
@@ -30,7 +30,7 @@ describe('a token', () => {
       })
   })
 
-  test('is refused with any one bit changed', async () => {
+  test('is refused when any single bit is changed', async () => {
     const verdicts = new Set<string>()
     for (let at = 0; at < token.length; at += 7) {
       const changed = String.fromCharCode(token.charCodeAt(at) ^ 1)

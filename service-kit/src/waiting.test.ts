@@ -4,12 +4,12 @@ import { Backoff, unlessAborted, withDeadline } from './waiting.ts'
 
 const late = (): Error => new Error('late')
 
-test('work that ends in time counts, be it by an error', async () => {
+test('work that ends in time gives its result or its error', async () => {
   expect(await withDeadline(Promise.resolve(7), 1000, late)).toBe(7)
   await expect(withDeadline(Promise.reject(new Error('its own')), 1000, late)).rejects.toThrow('its own')
 })
 
-test('work that is late is given up, and a failure after that ends nothing', async () => {
+test('work that is late is abandoned, and its later failure does not end the process', async () => {
   let fail: (error: Error) => void = () => {}
   const work = new Promise<never>((_resolve, reject) => (fail = reject))
   await expect(withDeadline(work, 5, late)).rejects.toThrow('late')
@@ -17,7 +17,7 @@ test('work that is late is given up, and a failure after that ends nothing', asy
   await new Promise((resolve) => setImmediate(resolve))
 })
 
-test('waits double up to the longest, and start again after a reset', () => {
+test('waits double up to the longest, and start over after a reset', () => {
   const backoff = new Backoff(100, 300)
   const within = (ms: number, most: number): void => {
     expect(ms).toBeGreaterThanOrEqual(most / 2)
@@ -28,11 +28,11 @@ test('waits double up to the longest, and start again after a reset', () => {
   within(backoff.nextMs(), 100)
 })
 
-test('a wait ends with its signal', async () => {
+test('a wait ends when its signal aborts', async () => {
   await expect(new Backoff(10_000, 10_000).wait(AbortSignal.abort())).rejects.toThrow('aborted')
 })
 
-test('work is left when the signal aborts, or has aborted before, and a failure after that ends nothing', async () => {
+test('work is abandoned when the signal aborts or already has, and its later failure does not end the process', async () => {
   const never = new Promise<never>(() => {})
   await expect(unlessAborted(never, AbortSignal.abort(new Error('before')))).rejects.toThrow('before')
   const stop = new AbortController()
@@ -45,7 +45,7 @@ test('work is left when the signal aborts, or has aborted before, and a failure 
   await new Promise((resolve) => setImmediate(resolve))
 })
 
-test('work that ends before the signal counts, and nothing listens to the signal any more', async () => {
+test('work that ends before the signal gives its result and leaves no listener on the signal', async () => {
   const { signal } = new AbortController()
   expect(await unlessAborted(Promise.resolve(7), signal)).toBe(7)
   await expect(unlessAborted(Promise.reject(new Error('its own')), signal)).rejects.toThrow('its own')

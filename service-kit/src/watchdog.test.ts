@@ -12,7 +12,7 @@ function watched(graceMs = 0) {
   return { dog, after, ticks }
 }
 
-test('it reports silence when the limit is reached, and not before', () => {
+test('reports silence when the limit is reached, and not before', () => {
   expect(watched().ticks(15)).toEqual([...Array<boolean>(14).fill(false), true])
 })
 
@@ -25,7 +25,7 @@ test('each sign of life restarts the limit', () => {
   expect(ticks(15).at(-1)).toBe(true)
 })
 
-test('time in which the watcher itself stood still does not count', () => {
+test('does not count time in which the watcher itself stood still', () => {
   const { after, ticks, dog } = watched()
   expect(after(3_600_000)).toBe(false)
   dog.beat()
@@ -34,7 +34,7 @@ test('time in which the watcher itself stood still does not count', () => {
   expect(after(1_000)).toBe(true)
 })
 
-test('only the first sign of life gets the extra time', () => {
+test('gives extra time only before the first sign of life', () => {
   const { dog, ticks } = watched(45_000)
   expect(ticks(59)).not.toContain(true)
   dog.beat()

@@ -29,7 +29,7 @@ async function run(stdio: StdioOptions): Promise<{ code: number | null; out: str
   return { code, out, err }
 }
 
-test('lines are written as JSON, each on its own', async () => {
+test('each line is written as a JSON object of its own', async () => {
   const { code, out } = await run(['ignore', 'pipe', 'pipe'])
   expect(code).toBe(0)
   const lines = out
@@ -42,7 +42,7 @@ test('lines are written as JSON, each on its own', async () => {
   ])
 })
 
-test('a log on a full disk neither ends nor stops the process', async () => {
+test('a log on a full disk neither ends nor blocks the process', async () => {
   const full = await open('/dev/full', 'w')
   try {
     expect(await run(['ignore', full.fd, 'pipe'])).toMatchObject({ code: 0, err: 'went on' })

@@ -29,7 +29,7 @@ describe('the listener for metrics', () => {
     await server.close()
   })
 
-  test('a metric that cannot be read is a 500 that says nothing from inside, and the next scrape is served', async () => {
+  test('answers 500 without internal details when a metric cannot be read, and serves the next scrape', async () => {
     const metrics = createMetrics()
     let isBroken = true
     metrics.gauge({ name: 'cliscale_x', help: 'X' }, () => {
@@ -47,7 +47,7 @@ describe('the listener for metrics', () => {
     await server.close()
   })
 
-  test('a process tells of itself too, and is closed while a scraper holds its connection', async () => {
+  test('reports on the process too, and closes while a scraper holds its connection', async () => {
     const metrics = createMetrics({ processDefaults: true })
     const server = await startMetricsServer({ metrics, port: 0, address: '127.0.0.1', logger: quiet() })
     const agent = new http.Agent({ keepAlive: true })
@@ -62,8 +62,8 @@ describe('the listener for metrics', () => {
   })
 })
 
-describe('a port that cannot be had', () => {
-  test('is told in one sentence that names the setting', async () => {
+describe('a port that cannot be opened', () => {
+  test('is reported in one sentence that names the setting', async () => {
     const other = net.createServer().listen(0, '127.0.0.1')
     await once(other, 'listening')
     const { port } = other.address() as AddressInfo

@@ -46,7 +46,7 @@ test.each([
     [`POST /x HTTP/1.1\r\n${OFFER}Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n`, '0\r\n\r\n'],
     ['POST', '/x', 2],
   ],
-])('an offer of h2c %s is answered as the plain request, and the connection ends', async (_name, pieces, expected) => {
+])('an h2c upgrade %s is answered as a plain request, and the connection closes', async (_name, pieces, expected) => {
   const answer = await ask(pieces)
   expect(answer.match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 200'])
   expect(answer).toMatch(/\r\nConnection: close\r\n/)

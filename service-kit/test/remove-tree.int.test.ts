@@ -45,10 +45,10 @@ afterEach(async () => {
   await rm(dir, { recursive: true })
 })
 
-/** A user whom permissions bind: root passes them all. */
+/** A user whom permissions bind: root ignores them all. */
 const user = isRoot ? { uid: 65_534, gid: 65_534 } : {}
 
-/** Removes as that user; its program is one file without dependencies, and lies where the user may read. */
+/** Removes as that user; its program is one file without dependencies, where the user may read. */
 async function removeAsUser(target: string): Promise<void> {
   const program = path.join(dir, 'remove.mjs')
   await copyFile(new URL('../dist/remove-tree.js', import.meta.url), program)
@@ -57,13 +57,13 @@ async function removeAsUser(target: string): Promise<void> {
   await rm(program)
 }
 
-/** Files that the shell makes: names that are no text, pipes, depths that no path reaches. */
+/** Files that the shell makes: names that are not text, pipes, depths that no path reaches. */
 const shell = (script: string, as: object = {}): Promise<unknown> =>
   run('/bin/bash', ['-ec', script], { cwd: dir, ...as })
 
 const left = async (): Promise<string[]> => (await readdir(dir)).filter((name) => name !== 'elsewhere')
 
-test('a tree that is not there, a file and a link in its place', async () => {
+test('removes a file and a link in place of a tree, and accepts a tree that does not exist', async () => {
   await removeTree(tree)
   await removeTree(path.join(tree, 'no/such/folder'))
   await writeFile(tree, '')
@@ -73,7 +73,7 @@ test('a tree that is not there, a file and a link in its place', async () => {
   expect(await left()).toEqual([])
 })
 
-test('links are removed, wherever they lead, and what they lead to stays', async () => {
+test('removes links wherever they lead, and keeps what they lead to', async () => {
   await mkdir(path.join(tree, 'deep/er'), { recursive: true })
   for (const at of ['a', 'deep/b', 'deep/er/c']) await symlink(elsewhere, path.join(tree, at))
   await symlink('..', path.join(tree, 'deep/er/up'))
@@ -82,7 +82,7 @@ test('links are removed, wherever they lead, and what they lead to stays', async
   expect(await left()).toEqual([])
 })
 
-test('folders that their owner may neither write, read nor enter', async () => {
+test('removes folders that their owner may neither write, read nor enter', async () => {
   const make = `mkdir -p tree/{a,b,c}/in/ner; touch tree/{a,b,c}/in/ner/file; ln -s "$PWD/elsewhere" tree/a/in/link
     chmod 555 tree/a/in/ner tree/a/in tree/a; chmod 000 tree/b/in/ner tree/b/in tree/b; chmod 300 tree/c; chmod 500 tree`
   await shell(make, user)
@@ -90,7 +90,7 @@ test('folders that their owner may neither write, read nor enter', async () => {
   expect(await left()).toEqual([])
 })
 
-test('names that are no text, a pipe, and a socket', async () => {
+test('removes names that are not text, a pipe, and a socket', async () => {
   await mkdir(tree)
   const server = net.createServer().listen(path.join(tree, 'socket'))
   await once(server, 'listening')
@@ -102,7 +102,7 @@ test('names that are no text, a pipe, and a socket', async () => {
   expect(await left()).toEqual([])
 })
 
-test('2,000 folders one within another, which no path reaches', async () => {
+test('removes 2,000 nested folders, which no path reaches', async () => {
   const dig = `const fs = require('fs')
     for (let i = 0; i < 2000; i++) { fs.mkdirSync('0123456789'); process.chdir('0123456789') }
     fs.writeFileSync('file', ''); fs.chmodSync('.', 0o555)`
@@ -113,13 +113,13 @@ test('2,000 folders one within another, which no path reaches', async () => {
   expect(await left()).toEqual([])
 })
 
-test('5,000 files in one folder', async () => {
+test('removes 5,000 files in one folder', async () => {
   await shell('mkdir -p tree/a; cd tree/a; seq 5000 | xargs touch')
   await removeTree(tree)
   expect(await left()).toEqual([])
 })
 
-test('a folder that a program keeps exchanging for a link', async () => {
+test('removes a folder that a program keeps exchanging for a link, and nothing outside it', async () => {
   await shell('mkdir tree')
   const program = `const fs = require('fs'), d = process.argv[1] + '/d', l = process.argv[1] + '/l'
     const tried = (work) => { try { work() } catch {} }
@@ -143,7 +143,7 @@ else {
       shell('chattr -R -i tree 2>/dev/null || true; umount tree/*/mounted 2>/dev/null || true; rm -rf tree'),
     )
 
-    test('links in an immutable folder are left, and named, with all around them removed', async () => {
+    test('leaves links in an immutable folder, names the first, and removes everything around them', async () => {
       await shell(
         'mkdir -p tree/{a,d/in/ner,z}; touch tree/{a,z,d/in/ner}/file; ln -s "$PWD/elsewhere" tree/d/link; chattr +i tree/d',
       )
@@ -159,7 +159,7 @@ else {
     test.each([
       ['another file system', 'mount -t tmpfs none tree/a/mounted'],
       ['a part of the same file system', 'mount --bind elsewhere tree/a/mounted'],
-    ])('%s that is mounted within is not entered', async (_, mount) => {
+    ])('does not enter %s mounted inside the tree', async (_, mount) => {
       await shell(`mkdir -p tree/a/mounted tree/b; ${mount}; touch tree/b/file`)
       await writeFile(path.join(tree, 'a/mounted/kept/file'), 'mine').catch(() => {})
       await expect(removeTree(tree)).rejects.toThrow(/mounted cannot be removed: something is mounted there \(E\w+\)/)
@@ -169,7 +169,7 @@ else {
   })
 }
 
-test('descriptors are closed', async () => {
+test('closes all its file descriptors', async () => {
   const open_ = async (): Promise<number> => (await readdir(isLinux ? '/proc/self/fd' : '/dev/fd')).length
   await using probe = await open(dir, 'r')
   expect(probe.fd).toBeGreaterThan(0)
