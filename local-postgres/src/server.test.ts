@@ -18,6 +18,6 @@ initdb: removing data directory "/data/postgres/data.draft"
     'could not create directory "/x": Permission denied',
   ],
   ['Killed\n', 'Killed'],
-])('a failure of initdb is told by its cause (%#)', (stderr, cause) => {
+])('names the cause of a failed initdb (%#)', (stderr, cause) => {
   expect(initdbFault(stderr)).toBe(cause)
 })

@@ -54,7 +54,7 @@ async function query(server: LocalPostgres, sql: string, password = PASSWORD): P
   }
 }
 
-test.each([0o077, 0o027])('it starts with umask %o, and later with another', async (mask) => {
+test.each([0o077, 0o027])('starts with umask %o, and later with another', async (mask) => {
   const before = process.umask(mask)
   try {
     await (await start()).stop()
@@ -69,13 +69,13 @@ test.each([0o077, 0o027])('it starts with umask %o, and later with another', asy
   expect(await query(await start(), 'select 1 as one')).toEqual([{ one: 1 }])
 })
 
-test('it refuses a wrong password and listens on no TCP port', async () => {
+test('refuses a wrong password and listens on no TCP port', async () => {
   const server = await start()
   await expect(query(server, 'select 1', 'wrong')).rejects.toMatchObject({ code: '28P01' })
   expect(await query(server, 'show listen_addresses')).toEqual([{ listen_addresses: '' }])
 })
 
-test('a second start finds the data of the first, and leaves no process when it stops', async () => {
+test('finds the data of the first start at the second, and leaves no process when it stops', async () => {
   const first = await start()
   await query(first, 'create table kept (n int); insert into kept values (7)')
   await first.stop()
@@ -85,7 +85,7 @@ test('a second start finds the data of the first, and leaves no process when it 
   expect(await query(second, 'select n from kept')).toEqual([{ n: 7 }])
 })
 
-test('a server that was left behind on the data is stopped, not joined', async () => {
+test('stops a server that was left behind on the data, and does not use it', async () => {
   const orphan = await start()
   const next = await start()
   expect(next.pid).not.toBe(orphan.pid)
@@ -93,7 +93,7 @@ test('a server that was left behind on the data is stopped, not joined', async (
   expect(await query(next, 'select 1 as one')).toEqual([{ one: 1 }])
 })
 
-test('after kill -9 of the server with a busy backend it starts again on the same data', async () => {
+test('starts again on the same data after kill -9 of the server with a busy backend', async () => {
   const durable = { disposable: false }
   const first = await start(undefined, durable)
   await query(first, 'create table kept (n int); insert into kept values (7)')
@@ -112,7 +112,7 @@ test('after kill -9 of the server with a busy backend it starts again on the sam
   await busy.end().catch(() => {})
 })
 
-test('data half made by a start that was killed is made anew', async () => {
+test('makes data anew that a killed start left half made', async () => {
   const dir = path.join(root, 'pg')
   await mkdir(path.join(dir, 'data.draft/base'), { recursive: true })
   await writeFile(path.join(dir, 'data.draft/PG_VERSION'), '18\n')
@@ -121,7 +121,7 @@ test('data half made by a start that was killed is made anew', async () => {
   expect((await readdir(dir)).sort()).toEqual(['data', 'postgres.log', 'programs', 'run'])
 })
 
-test('a password that does not fit the data, and data of another version, are each one sentence', async () => {
+test('explains a password that does not fit the data, and data of another version, in one sentence each', async () => {
   const dir = path.join(root, 'pg')
   await (await start(dir)).stop()
   await expect(start(dir, { password: 'another' })).rejects.toThrow(
@@ -131,12 +131,12 @@ test('a password that does not fit the data, and data of another version, are ea
   await expect(start(dir)).rejects.toThrow(/is of PostgreSQL 12, and this is PostgreSQL \d+\. Move it over/)
 })
 
-test('a program that the system does not run is one sentence, and ends nobody', async () => {
+test('explains in one sentence that the system cannot run a program, and ends no process', async () => {
   const dir = path.join(root, 'pg')
   await (await start(dir)).stop()
   const programs = path.join(await realpath(dir), 'programs')
   const bin = path.join(programs, (await readdir(programs))[0]!, 'native/bin')
-  // It tells its version, and is gone when it is to serve.
+  // It prints its version, and no longer exists when it is started as a server.
   await rename(path.join(bin, 'postgres'), path.join(bin, 'kept'))
   await writeFile(path.join(bin, 'postgres'), '#!/bin/sh\nrm "$0"\necho postgres 18.0\n', { mode: 0o755 })
   await expect(start(dir)).rejects.toThrow(/^PostgreSQL could not be run: Error: spawn .* ENOENT$/)
@@ -144,35 +144,35 @@ test('a program that the system does not run is one sentence, and ends nobody', 
   expect(await query(await start(dir), 'select 1 as one')).toEqual([{ one: 1 }])
 })
 
-test('a long path with blanks and quotes works: the socket moves to the temporary folder', async () => {
+test('works in a long path with blanks and quotes: the socket moves to the temporary folder', async () => {
   const server = await start(path.join(root, `deep ${'x'.repeat(90)} 'quoted'`, 'pg'))
   expect(server.socketDir.startsWith(os.tmpdir())).toBe(true)
   expect(await query(server, 'select 1 as one')).toEqual([{ one: 1 }])
   await rm(server.socketDir, { recursive: true, force: true })
 })
 
-test('a path that PostgreSQL would hand to a shell is refused with a sentence', async () => {
+test('refuses a path that PostgreSQL would hand to a shell', async () => {
   await expect(start(path.join(root, 'a$(date)'))).rejects.toThrow(
     /^PostgreSQL cannot work in a folder whose path holds/,
   )
   expect(await readdir(root)).toEqual([])
 })
 
-test('programs of another version are cleared away once nothing runs from them', async () => {
+test('removes the programs of another version once nothing runs from them', async () => {
   const dir = path.join(root, 'pg')
   await mkdir(path.join(dir, 'programs/postgresql-1.2.3/native'), { recursive: true })
   await start(dir)
   expect(await readdir(path.join(dir, 'programs'))).toEqual([expect.stringMatching(/^postgresql-\d/)])
 })
 
-test('a pid file that names a process of somebody else stops nobody', async () => {
+test('does not stop another process that its pid file names', async () => {
   const dir = path.join(root, 'pg')
   await (await start(dir)).stop()
   const other = spawn('sleep', ['60'])
   try {
     const file = path.join(dir, 'data/postmaster.pid')
     await writeFile(file, `${other.pid}\n${path.join(dir, 'data')}\n`)
-    // PostgreSQL itself looks whether that process is one of its own kind.
+    // PostgreSQL itself checks whether that process is another PostgreSQL.
     await start(dir)
     expect(other.exitCode).toBeNull()
     expect(await readFile(file, 'utf8')).not.toContain(`${other.pid}\n`)
@@ -183,7 +183,7 @@ test('a pid file that names a process of somebody else stops nobody', async () =
 })
 
 if (process.getuid?.() === 0) {
-  test('as root it also starts in a folder that only root may enter, and keeps its files there no longer than that', async () => {
+  test('as root, also starts in a folder that only root may enter, and removes files outside that it no longer needs', async () => {
     await chmod(root, 0o700)
     const dir = path.join(root, 'pg')
     const first = await start(dir)

@@ -20,7 +20,7 @@ export async function createTestDatabase(prepare?: (url: string) => Promise<void
 
 /**
  * Like createTestDatabase, but `prepare` runs once for each template in a whole run of the tests: what it made is
- * cloned. Whoever names the same template must prepare the same.
+ * cloned. Callers that name the same template must prepare the same.
  */
 export async function cloneTestDatabase(
   template: string,

@@ -50,12 +50,12 @@ const BROKEN: Record<PodSecurityRule, PodShape[]> = {
 }
 
 describe('the 17 controls of restricted pod security', () => {
-  test('there are 17, and a good pod breaks none', () => {
+  test('are 17, and find nothing wrong with a good pod', () => {
     expect(POD_SECURITY_RULES).toHaveLength(17)
     expect(podSecurityFindings(good)).toEqual([])
   })
 
-  test('what a pod says counts for containers that say nothing, and theirs counts more', () => {
+  test('read the pod’s setting for a container without its own, and the container’s own otherwise', () => {
     const { runAsNonRoot, seccompProfile, ...rest } = security
     const inherited = (own: object) => ({
       spec: {
@@ -69,7 +69,7 @@ describe('the 17 controls of restricted pod security', () => {
     ])
   })
 
-  test.each(POD_SECURITY_RULES)('%s is found, also in init and ephemeral containers', (rule) => {
+  test.each(POD_SECURITY_RULES)('find a violation of %s, also in init and ephemeral containers', (rule) => {
     for (const broken of BROKEN[rule]) {
       expect(podSecurityFindings(broken).map((finding) => finding.rule)).toContain(rule)
       const [main] = broken.spec.containers
