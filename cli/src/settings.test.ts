@@ -12,19 +12,19 @@ function faults(env: NodeJS.ProcessEnv): readonly string[] {
   }
 }
 
-test('nothing has to be set', () => {
+test('requires no setting', () => {
   expect(parseEnv(upSchema, { PATH: '/bin' })).toMatchObject({
     CLISCALE_PORT: 7080,
     CLISCALE_SESSIONS_PER_MINUTE: 120,
   })
 })
 
-test('an empty value counts as absent', () => {
+test('treats an empty value as absent', () => {
   expect(faults({ CLISCALE_PORT: '', CLISCALE_API_KEY: '', CLISCALE_DATABASE_URL: '' })).toEqual([])
   expect(isGiven({ CLISCALE_API_KEY: '' }, 'CLISCALE_API_KEY')).toBe(false)
 })
 
-test('settings of the controller and of the gateway are known; others are faults, and all faults come together', () => {
+test('accepts settings of the controller and of the gateway, and reports all other faults together', () => {
   const env = { CLISCALE_RETENTION_HOURS: '0', CLISCALE_VIEWER_TTL_SECONDS: 'x', CLISCALE_RETENTION: '1' }
   expect(
     faults(env)
@@ -33,17 +33,17 @@ test('settings of the controller and of the gateway are known; others are faults
   ).toEqual(['CLISCALE_RETENTION', 'CLISCALE_RETENTION_HOURS', 'CLISCALE_VIEWER_TTL_SECONDS'])
 })
 
-test('a setting that means nothing on one machine is a fault', () => {
+test('refuses a setting that has no meaning on one machine', () => {
   expect(faults({ CLISCALE_POD_NETWORKS: '10.0.0.0/8' })).toEqual([
     'CLISCALE_POD_NETWORKS is not a setting; remove it or correct its name',
   ])
 })
 
-test('what a session is given is no mistake: cliscale up may be started inside one', () => {
+test('accepts what a session is given, because cliscale up may be started inside a session', () => {
   expect(faults({ CLISCALE_SESSION_ID: 'x', CLISCALE_PROMPT: 'y' })).toEqual([])
 })
 
-test('the server gets our names only, without those that are the supervisor’s', () => {
+test('gives the server only the CLISCALE_ variables with a value, without those of the supervisor', () => {
   expect(
     serverEnvironment({
       PATH: '/bin',

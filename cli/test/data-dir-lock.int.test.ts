@@ -27,7 +27,7 @@ async function end(child: ChildProcess): Promise<void> {
   await once(child, 'exit')
 }
 
-/** Starts a process that takes the lock, and resolves to what it says. */
+/** Starts a process that takes the lock, and resolves to what it prints. */
 async function contend(at = 0): Promise<{ child: ChildProcess; said: string }> {
   const child = spawn(process.execPath, [PROGRAM, root, String(at)], { stdio: ['pipe', 'pipe', 'inherit'] })
   children.push(child)
@@ -35,14 +35,14 @@ async function contend(at = 0): Promise<{ child: ChildProcess; said: string }> {
   return { child, said: chunk.toString().trim() }
 }
 
-test('a folder that is held is refused with the process and the address that hold it', async () => {
+test('refuses a folder in use, and names the process and the address that use it', async () => {
   const { child } = await contend()
   await expect(lockDataDir(root, 'http://here')).rejects.toThrow(
     new RegExp(`already runs on the data folder ${root}: process ${child.pid}, at http://process-${child.pid}`),
   )
 })
 
-test('the lock of a process that was killed is taken over', async () => {
+test('takes over the lock of a process that was killed', async () => {
   const { child, said } = await contend()
   expect(said).toBe('held')
   await end(child)
@@ -50,25 +50,25 @@ test('the lock of a process that was killed is taken over', async () => {
   expect((await readdir(root)).filter((name) => name.startsWith('lock.'))).toEqual(['lock.2'])
 })
 
-test('a pid that belongs to another process by now holds nothing', async () => {
+test('ignores a lock whose pid now belongs to another process', async () => {
   await writeFile(path.join(root, 'lock.7'), JSON.stringify({ pid: process.ppid, start: 'earlier', address: 'x' }))
   await lockDataDir(root, 'http://here')
   expect(await readdir(root)).toEqual(['lock.8'])
 })
 
-test('the same pid and start time hold it', async () => {
+test('respects a lock whose pid and start time both match', async () => {
   const mark = await markOf(process.ppid)
   await writeFile(path.join(root, 'lock.1'), JSON.stringify({ ...mark, address: 'http://there' }))
   await expect(lockDataDir(root, 'http://here')).rejects.toThrow(/at http:\/\/there/)
 })
 
-test.each(['', '{', '[]', '{"pid":"1","start":1}'])('a lock that holds %j holds nothing', async (text) => {
+test.each(['', '{', '[]', '{"pid":"1","start":1}'])('ignores a lock file that contains %j', async (text) => {
   await writeFile(path.join(root, 'lock.3'), text)
   await lockDataDir(root, 'http://here')
   expect(await readdir(root)).toEqual(['lock.4'])
 })
 
-test('of eight that find a stale lock at the same moment just one wins, again and again', async () => {
+test('lets exactly one of eight processes take a stale lock that all find at the same moment, every time', async () => {
   for (let round = 0; round < 3; round++) {
     const at = Date.now() + 1_500
     const all = await Promise.all(Array.from({ length: 8 }, () => contend(at)))

@@ -11,7 +11,7 @@ beforeAll(async () => {
 })
 afterAll(() => removeFolder(root))
 
-test('on one machine the metrics of controller and gateway stand on one port of their own, when it is set', async () => {
+test('on one machine, one port serves the metrics of controller and gateway when it is set', async () => {
   const port = await freePort()
   const dataDir = path.join(root, 'data')
   await using up = new Up({ CLISCALE_DATA_DIR: dataDir, CLISCALE_METRICS_PORT: String(port) })

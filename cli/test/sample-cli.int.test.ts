@@ -37,7 +37,7 @@ async function sample(args: readonly string[], env: Record<string, string> = {})
   )
 }
 
-/** A server that answers as Claude's does, and what it was asked. */
+/** A server that answers as Claude's does, and the requests that it got. */
 async function claude(
   answer: (res: ServerResponse) => void,
 ): Promise<AsyncDisposable & { url: string; asked: unknown[] }> {
@@ -66,7 +66,7 @@ function event(value: unknown): string {
   return `event: x\ndata: ${JSON.stringify(value)}\n\n`
 }
 
-test('wrong use is one sentence and exit code 2', async () => {
+test('explains wrong usage in one sentence and exits with 2', async () => {
   for (const args of [[], ['walk'], ['run', '--exit', '256'], ['run', '--seconds', 'long'], ['run', '--loud']]) {
     const { code, output } = await sample(args)
     expect(code).toBe(2)
@@ -75,7 +75,7 @@ test('wrong use is one sentence and exit code 2', async () => {
   }
 })
 
-test('without a terminal and without a key it is plain text, shows the prompt, and ends with the code that was asked for', async () => {
+test('prints plain text without a terminal and a key, shows the prompt, and exits with the requested code', async () => {
   const { code, output } = await sample(['run', '--exit', '7'], { PROMPT: 'say hello' })
   expect(code).toBe(7)
   expect(output).toContain('Count the primes below 2,000,000: 148,933')
@@ -85,7 +85,7 @@ test('without a terminal and without a key it is plain text, shows the prompt, a
   expect(output).not.toContain('\u001b[3')
 })
 
-test('with a key it asks Claude and prints the answer as it comes, without what could steer the terminal', async () => {
+test('asks Claude when it has a key, and streams the answer without characters that control the terminal', async () => {
   await using server = await claude((res) => {
     res.writeHead(200, { 'content-type': 'text/event-stream' })
     res.write(event({ type: 'content_block_delta', delta: { type: 'text_delta', text: 'Hello ' } }))
@@ -113,7 +113,7 @@ test.each([
   [401, 'the key in ANTHROPIC_API_KEY was not accepted.'],
   [429, 'too many requests with this key just now'],
   [404, 'its server says 404: model: no such model'],
-])('a refusal with %i is said plainly, without the key', async (status, sentence) => {
+])('explains a refusal with %i in plain words, without the key', async (status, sentence) => {
   await using server = await claude((res) => {
     res.writeHead(status).end(JSON.stringify({ error: { message: 'model: no such model' } }))
   })
@@ -123,7 +123,7 @@ test.each([
   expect(output).not.toContain(KEY)
 })
 
-test('an answer that breaks off, and a server that is not there, are said plainly', async () => {
+test('explains an answer that breaks off, and a server that is not there, in plain words', async () => {
   await using server = await claude((res) => {
     res.writeHead(200, { 'content-type': 'text/event-stream' })
     res.write(event({ type: 'content_block_delta', delta: { type: 'text_delta', text: 'Hel' } }), () => res.destroy())

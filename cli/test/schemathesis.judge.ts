@@ -25,13 +25,13 @@ describe('the API on one machine', () => {
     await removeFolder(root)
   })
 
-  test('behaves as its OpenAPI description says, whatever is sent', async () => {
+  test('behaves as its OpenAPI description says, whatever it is sent', async () => {
     const { passed, output } = await schemathesis(DOCUMENT, at)
     expect({ passed, output: passed ? '' : output }).toEqual({ passed: true, output: '' })
     expect(output).toMatch(/Tested: 9/)
   })
 
-  test('fails against a description that is wrong', async () => {
+  test('fails against a wrong description', async () => {
     const document = JSON.parse(await readFile(DOCUMENT, 'utf8')) as Description
     document.components.schemas['CreateSessionResponse']!.properties['sessionId'] = { type: 'integer' }
     delete document.paths['/api/sessions/{id}']!['get']!.responses['404']

@@ -42,9 +42,9 @@ const serverOf = async (): Promise<number> =>
   )
 
 test.each([
-  ['whose event loop stands still', () => writeFile(path.join(paths.root, 'hang'), '')],
+  ['whose event loop is blocked', () => writeFile(path.join(paths.root, 'hang'), '')],
   ['that was stopped by a signal', async () => void process.kill(await serverOf(), 'SIGSTOP')],
-])('a server %s is ended, and started again', async (_, hang) => {
+])('a server %s is ended and started again', async (_, hang) => {
   const keeper = await keep()
   const first = await serverOf()
   await hang()
@@ -68,7 +68,7 @@ test('a server that hangs for less than the limit is left alone', async () => {
   await keeper.stop(5_000)
 })
 
-/** A supervisor as a process of its own, whose Node stands at `node`: it says what it prints, and ends with its input. */
+/** A supervisor as a process of its own, whose Node is at `node`: it gives what it prints, and ends with its input. */
 function supervise(node: string): { child: ChildProcess; said: () => string } {
   const child = spawn(process.execPath, [SUPERVISOR, paths.root, node], { stdio: ['pipe', 'pipe', 'pipe'] })
   let said = ''
@@ -76,13 +76,13 @@ function supervise(node: string): { child: ChildProcess; said: () => string } {
   return { child, said: () => said }
 }
 
-test('a server that the system does not start is told in a sentence', async () => {
+test('reports in one sentence that the system cannot start the server', async () => {
   const { child, said } = supervise(path.join(root, 'node'))
   expect(await once(child, 'close')).toEqual([1, null])
   expect(said()).toBe(`spawn ${path.join(root, 'node')} ENOENT\n`)
 })
 
-test('a server that the system does not start again for a while is back after it', async () => {
+test('starts the server again after a time in which the system could not', async () => {
   const node = path.join(root, 'node')
   await symlink(process.execPath, node)
   const { child, said } = supervise(node)
@@ -101,7 +101,7 @@ test('a server that the system does not start again for a while is back after it
   expect(await once(child, 'close')).toEqual([0, null])
 })
 
-test('a log stays small while it is written to, and loses only its oldest lines', () => {
+test('keeps a log small while it is written to, and drops only its oldest lines', () => {
   const log = path.join(root, 'log')
   const writer = openSync(log, 'a')
   const size = (file: string): number => statSync(file).size
@@ -117,7 +117,7 @@ test('a log stays small while it is written to, and loses only its oldest lines'
   expect(lines.length).toBeGreaterThan(100)
 })
 
-test('a link or folder in place of a log is left alone', async () => {
+test('leaves a link or folder in place of a log untouched', async () => {
   const log = path.join(root, 'log')
   const mine = path.join(root, 'mine')
   appendFileSync(mine, 'x'.repeat(100))

@@ -20,7 +20,7 @@ export class Up implements AsyncDisposable {
   readonly #ended: Promise<unknown>
   #printed = ''
 
-  /** Port 0 unless `env` says otherwise. Nothing of our environment but PATH and HOME reaches it. */
+  /** Port 0 unless `env` says otherwise. It inherits only PATH and HOME from us. */
   constructor(env: Record<string, string>) {
     this.#child = spawn(process.execPath, [PROGRAM, 'up'], {
       env: { PATH: process.env['PATH'], HOME: process.env['HOME'], CLISCALE_PORT: '0', ...env },
@@ -43,7 +43,7 @@ export class Up implements AsyncDisposable {
     this.#child.kill(signal)
   }
 
-  /** Waits for a text in what it prints, from the beginning or from `after`. */
+  /** Waits for a text in its output, from the beginning or from `after`. */
   async printed(pattern: RegExp, { after = 0, withinMs = 40_000 } = {}): Promise<RegExpExecArray> {
     const deadline = Date.now() + withinMs
     while (Date.now() < deadline) {
@@ -55,7 +55,7 @@ export class Up implements AsyncDisposable {
     throw new Error(`${pattern} was not printed:\n${this.#printed}`)
   }
 
-  /** The address, once it serves. */
+  /** Its address, as soon as it serves. */
   async ready(withinMs = 40_000): Promise<string> {
     return (await this.printed(/ready at (http:\S+)/, { withinMs }))[1] ?? ''
   }
@@ -75,7 +75,7 @@ export class Up implements AsyncDisposable {
   }
 }
 
-/** Waits until `look` gives something. */
+/** Waits until `look` returns something. */
 export async function eventually<T>(look: () => Promise<T | undefined>, withinMs = 15_000): Promise<T> {
   const deadline = Date.now() + withinMs
   for (;;) {

@@ -6,7 +6,7 @@ import WebSocket from 'ws'
 import { type Api, apiOf, eventually, processesOf, removeFolder, serverPid, temporaryFolder, Up } from './support.ts'
 
 const SAMPLE = path.resolve(import.meta.dirname, '../../sample-cli')
-// Whole systems start in seconds, and in many more on a machine that is busy with other tests.
+// Whole systems take seconds to start, and many more on a machine that is busy with other tests.
 jest.setTimeout(120_000)
 
 let root: string
@@ -47,7 +47,7 @@ function ended(api: Api, id: string): Promise<Record<string, unknown>> {
   }, 60_000)
 }
 
-/** Watches a session to its end, as the page does: what it printed, how it ended, how the socket was closed. */
+/** Watches a session to its end, as the page does: its output, its exit, and how the socket was closed. */
 async function watch(url: string): Promise<{ output: string; messages: ServerMessage[]; closeCode: number }> {
   const socket = new WebSocket(url, [V1_PROTOCOL])
   const messages: ServerMessage[] = []
@@ -61,7 +61,7 @@ async function watch(url: string): Promise<{ output: string; messages: ServerMes
   return { output, messages, closeCode }
 }
 
-test('the sample of the greeting runs: created by one call, watched by its link, logged, and ended with its code', async () => {
+test('the greeting’s sample runs: one call creates it, its link shows it, its log is kept, and it ends with its exit code', async () => {
   await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
   const api = await apiOf(await up.ready(), dataDir)
   expect(up.output).toContain(`"code_url":${JSON.stringify(SAMPLE)},"command":"node index.js run"`)
@@ -93,7 +93,7 @@ test('the sample of the greeting runs: created by one call, watched by its link,
   expect(await api.text(`/api/sessions/${session.sessionId}/logs`)).toContain(seen.output)
 })
 
-test('a link opens one terminal once', async () => {
+test('a link opens one terminal, and only once', async () => {
   await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
   const api = await apiOf(await up.ready(), dataDir)
   const session = await create(api, { command: 'echo once; sleep 2' })
@@ -102,7 +102,7 @@ test('a link opens one terminal once', async () => {
   await expect(watch(session.wsUrl)).rejects.toThrow(/401/)
 }, 60_000)
 
-test('a session has the search path and the version managers of who started us, and nothing that npm added', async () => {
+test('a session gets the search path and version managers of the user who started the system, and nothing that npm added', async () => {
   const before = '/me/node_modules/.bin:/usr/local/bin:/usr/bin:/bin'
   const ofNpm = '/clone/node_modules/.bin:/node_modules/.bin:/npm/lib/node-gyp-bin'
   const npm = { PATH: `${ofNpm}:${before}`, npm_execpath: '/npm/cli.js', npm_config_registry: 'x' }
@@ -117,7 +117,7 @@ test('a session has the search path and the version managers of who started us, 
   expect(lines.filter((line) => /^(npm_|CARGO_)/.test(line))).toEqual([])
 })
 
-test('sessions run on while the server is killed, and while PostgreSQL is', async () => {
+test('sessions keep running when the server is killed, and when PostgreSQL is killed', async () => {
   await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
   const api = await apiOf(await up.ready(), dataDir)
   const command = 'for i in $(seq 1 80); do echo line $i; sleep 0.1; done; exit 5'
@@ -138,7 +138,7 @@ test('sessions run on while the server is killed, and while PostgreSQL is', asyn
   }
 })
 
-test('Ctrl-C ends running sessions as stopped, tells their viewers, and leaves no process of theirs', async () => {
+test('Ctrl-C ends running sessions as stopped, tells their viewers, and leaves none of their processes', async () => {
   await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
   const api = await apiOf(await up.ready(), dataDir)
   const session = await create(api, { command: 'setsid sleep 1000 & trap "" TERM; echo begun; sleep 1000' })
@@ -158,7 +158,7 @@ test('Ctrl-C ends running sessions as stopped, tells their viewers, and leaves n
   expect(await again.text(`/api/sessions/${session.sessionId}/logs`)).toContain('begun')
 })
 
-/** A session sees nothing of our environment; behind a proxy with a certificate of its own npm has to be told of it. */
+/** A session inherits nothing from us, so npm must be told of the certificate of a proxy in front of it. */
 function trust(): { env?: Record<string, string> } {
   const file = process.env['NODE_EXTRA_CA_CERTS']
   return file ? { env: { NODE_EXTRA_CA_CERTS: file } } : {}

@@ -8,7 +8,7 @@ import { createTestDatabase } from '@cliscale/test-kit'
 import pg from 'pg'
 import { apiOf, eventually, processesOf, PROGRAM, removeFolder, serverPid, temporaryFolder, Up } from './support.ts'
 
-// Whole systems start in seconds, and in many more on a machine that is busy with other tests.
+// Whole systems take seconds to start, and many more on a machine that is busy with other tests.
 jest.setTimeout(120_000)
 
 let root: string
@@ -34,7 +34,7 @@ async function mode(file: string): Promise<string> {
   return ((await stat(file)).mode & 0o777).toString(8)
 }
 
-test('all faults of a configuration are reported at once, with exit code 78', async () => {
+test('reports all configuration faults at once and exits with 78', async () => {
   const { code, output } = await failure({
     CLISCALE_PORT: 'http',
     CLISCALE_PROT: '1',
@@ -48,13 +48,13 @@ test('all faults of a configuration are reported at once, with exit code 78', as
   expect(output).not.toContain('hunter2')
 })
 
-test('one port for two purposes is a fault', async () => {
+test('refuses one port for two purposes', async () => {
   const { code, output } = await failure({ CLISCALE_PORT: '7080', CLISCALE_METRICS_PORT: '7080' })
   expect(code).toBe(78)
   expect(output).toContain('  - CLISCALE_METRICS_PORT must be a different port from CLISCALE_PORT\n')
 })
 
-test('a port that is in use is one sentence, before anything is started', async () => {
+test('explains in one sentence that a port is in use, before it starts anything', async () => {
   const other = createServer().listen(0, '127.0.0.1')
   await once(other, 'listening')
   const { port } = other.address() as AddressInfo
@@ -70,7 +70,7 @@ test('a port that is in use is one sentence, before anything is started', async 
   }
 })
 
-test('a folder that holds other things is left as it is', async () => {
+test('leaves a folder that holds other files as it is', async () => {
   await mkdir(dataDir, { mode: 0o755 })
   await writeFile(path.join(dataDir, 'thesis.txt'), 'mine')
   const { code, output } = await failure({})
@@ -81,7 +81,7 @@ test('a folder that holds other things is left as it is', async () => {
   expect(await mode(dataDir)).toBe('755')
 })
 
-test('a data folder that cannot be made is one sentence', async () => {
+test('explains in one sentence that the data folder cannot be made', async () => {
   await writeFile(dataDir, 'a file')
   const { code, output } = await failure({})
   expect(code).toBe(1)
@@ -94,7 +94,7 @@ test.each([
   ['api-key', 'not a key', /^ must contain only letters/],
   ['secrets/data-key', 'hunter2', /^ must be 32 bytes/],
   ['secrets/signing-key.pem', '', /^ is empty/],
-])('a damaged %s is named, and nothing of it is shown', async (name, text, why) => {
+])('names a damaged %s and shows nothing of its content', async (name, text, why) => {
   await mkdir(path.join(dataDir, 'secrets'), { recursive: true })
   await writeFile(path.join(dataDir, 'cliscale-data.json'), '')
   await writeFile(path.join(dataDir, name), text)
@@ -111,7 +111,7 @@ if (process.platform === 'linux' && process.getuid?.() === 0)
   test.each([
     ['ro', 'read-only', /^The data folder \S+ cannot be used: EROFS: read-only file system, .*\n$/],
     ['size=20m', 'full', /\nCLI Scale cannot continue with \S+: the disk is full\. Make room, or choose another .*\n$/],
-  ])('a data folder on a disk that is mounted with %s is one sentence: it is %s', async (options, _what, sentence) => {
+  ])('explains in one sentence why a data folder mounted with %s is refused: %s', async (options, _what, sentence) => {
     const disk = path.join(root, 'disk')
     await mkdir(disk)
     const { status, stderr } = spawnSync('mount', ['-t', 'tmpfs', '-o', options, 'tmpfs', disk], { encoding: 'utf8' })
@@ -125,21 +125,21 @@ if (process.platform === 'linux' && process.getuid?.() === 0)
     }
   })
 
-test('too few open files for its own code are one sentence', () => {
+test('explains in one sentence that it may not open enough files to load its own code', () => {
   const line = 'ulimit -n 96; exec "$0" "$1" up'
   const { status, stderr } = spawnSync('bash', ['-c', line, process.execPath, PROGRAM], { encoding: 'utf8' })
   expect(stderr).toMatch(/^CLI Scale cannot continue with \S+: too many files are open\. Raise the limit with: .*\n$/)
   expect(status).toBe(1)
 })
 
-test('a database that cannot be reached is one sentence without its password', async () => {
+test('explains in one sentence that the database cannot be reached, without its password', async () => {
   const { code, output } = await failure({ CLISCALE_DATABASE_URL: 'postgres://me:hunter2@127.0.0.1:1/x' })
   expect(code).toBe(1)
   expect(output).toContain('The database of CLISCALE_DATABASE_URL cannot be used: ')
   expect(output).not.toContain('hunter2')
 })
 
-test('it serves, keeps its secrets to itself, refuses a second one, and Ctrl-C leaves no process', async () => {
+test('serves, keeps its secrets private, refuses a second start, and leaves no process after Ctrl-C', async () => {
   await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
   const base = await up.ready()
   expect(up.output).toMatch(/Starting PostgreSQL … done \(\d+\.\d s\)[\s\S]*Starting the server … done/)
@@ -167,21 +167,21 @@ test('it serves, keeps its secrets to itself, refuses a second one, and Ctrl-C l
   expect(await up.stop()).toBe(0)
 })
 
-test.each(['SIGTERM', 'SIGHUP'] as const)('%s ends it in order too', async (signal) => {
+test.each(['SIGTERM', 'SIGHUP'] as const)('%s shuts it down in order too', async (signal) => {
   await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
   await up.ready()
   up.kill(signal)
   expect(await up.ended()).toEqual({ code: 0, signal: null })
 })
 
-test('a signal while it starts ends it, with nothing left', async () => {
+test('a signal during the start ends it and leaves nothing behind', async () => {
   await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
   await up.printed(/Starting PostgreSQL … done/)
   expect(await up.stop()).toBe(0)
   expect(up.output).not.toContain('ready at')
 })
 
-test('a second Ctrl-C kills at once, sessions too, with 130, and the next start is well', async () => {
+test('a second Ctrl-C kills everything at once, sessions included, exits with 130, and the next start works', async () => {
   await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
   const api = await apiOf(await up.ready(), dataDir)
   const { body } = await api.call('POST', '/api/sessions', { command: 'trap "" TERM HUP; sleep 1000; sleep 1000' })
@@ -214,7 +214,7 @@ test('after kill -9 of the supervisor the server ends by itself, and the next st
   expect(found).toMatchObject({ status: 200, body: { sessionId: body['sessionId'] } })
 })
 
-test('a server and a PostgreSQL that are killed are started again, on the same address', async () => {
+test('a server and a PostgreSQL that are killed start again on the same address', async () => {
   await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
   const base = await up.ready()
   const ready = (): Promise<true | undefined> =>
@@ -242,7 +242,7 @@ test('a server and a PostgreSQL that are killed are started again, on the same a
   expect(await up.stop()).toBe(0)
 })
 
-test('a data folder with blanks, quotes and a long path works, and the line to paste is quoted for it', async () => {
+test('a data folder with blanks, quotes and a long path works, and the command to paste quotes it', async () => {
   dataDir = path.join(root, "it's a folder", 'x'.repeat(100))
   await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
   const base = await up.ready()
@@ -251,7 +251,7 @@ test('a data folder with blanks, quotes and a long path works, and the line to p
   expect(await up.stop()).toBe(0)
 })
 
-test('a file with the key, and an existing PostgreSQL, are used instead of our own', async () => {
+test('a key file and an existing PostgreSQL replace its own', async () => {
   await using database = await createTestDatabase()
   const keyFile = path.join(root, 'key')
   await writeFile(keyFile, 'cs_key_from_a_file\n')
@@ -277,7 +277,7 @@ async function connect(url: string): Promise<pg.Client & AsyncDisposable> {
   return Object.assign(client, { [Symbol.asyncDispose]: () => client.end() })
 }
 
-test('a Host that is not ours is refused, for pages and for sockets', async () => {
+test('refuses a foreign Host, for pages and for sockets', async () => {
   await using up = new Up({ CLISCALE_DATA_DIR: dataDir, CLISCALE_PUBLIC_URL: 'https://cli.example' })
   const { port } = new URL(await up.ready())
   const ask = (host: string, extra = ''): Promise<string> =>
@@ -295,7 +295,7 @@ test('a Host that is not ours is refused, for pages and for sockets', async () =
   const upgrade =
     'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n'
   expect(await ask(`evil.example:${port}`, upgrade)).toMatch(/^HTTP\/1\.1 421 [\s\S]*"code":"host_refused"/)
-  // An offer that nobody takes is passed over, but not the check of the Host.
+  // An upgrade that nobody serves is ignored, but the Host is still checked.
   const offer = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n'
   expect(await ask(`127.0.0.1:${port}`, offer)).toMatch(/^HTTP\/1\.1 200 /)
   expect(await ask(`evil.example:${port}`, offer)).toMatch(/^HTTP\/1\.1 421 [\s\S]*"code":"host_refused"/)

@@ -3,7 +3,7 @@ import { defaultDataDir } from './data-dir.ts'
 
 const USER = { uid: 1000, platform: 'linux', home: '/home/ada', xdgDataHome: undefined } as const
 
-test('the data folder follows the system and the user', () => {
+test('the data folder depends on the operating system and the user', () => {
   expect(defaultDataDir({ ...USER, uid: 0 })).toBe('/var/lib/cliscale')
   expect(defaultDataDir(USER)).toBe('/home/ada/.local/share/cliscale')
   expect(defaultDataDir({ ...USER, xdgDataHome: '/data/ada' })).toBe('/data/ada/cliscale')

@@ -10,16 +10,16 @@ const FACTS = {
   seconds: '3.2',
 }
 
-describe('the line to paste', () => {
+describe('the command to paste', () => {
   const curlOf = (text: string): string => /^ {2}(curl .*)$/m.exec(text)?.[1] ?? ''
 
-  test('is one line with the address, the key’s file and the sample', () => {
+  test('is one line with the address, the key file and the sample', () => {
     expect(curlOf(greeting(FACTS))).toBe(
       `curl -sS http://127.0.0.1:7080/api/sessions -H "Authorization: Bearer $(cat /data/api-key)" -H 'Content-Type: application/json' -d '{"code_url":"/clone/sample-cli","command":"node index.js run"}'`,
     )
   })
 
-  test('hands on a certificate of the network’s own, without which nothing could be installed', () => {
+  test('passes on a certificate of the network’s own, without which the sample could install nothing', () => {
     expect(curlOf(greeting({ ...FACTS, extraCaCerts: '/etc/ca.pem' }))).toContain(
       '"command":"node index.js run","env":{"NODE_EXTRA_CA_CERTS":"/etc/ca.pem"}}',
     )
@@ -32,7 +32,7 @@ describe('the line to paste', () => {
   })
 
   test.each(["it's", 'a b', '$(touch x)', '`id`', 'back\\slash', '"quoted"', 'ü'])(
-    'is read by a shell as it is meant with %j in its paths',
+    'is read by a shell as intended with %j in its paths',
     (name) => {
       const key = { file: `/keys/${name}/api-key` }
       const curl = curlOf(greeting({ ...FACTS, key, sampleDir: `/clone/${name}` }))
@@ -47,6 +47,6 @@ describe('the line to paste', () => {
   )
 })
 
-test('quote makes one word of anything', () => {
+test('quote makes one shell word of any text', () => {
   expect(quote(`a'b`)).toBe(`'a'\\''b'`)
 })

@@ -8,31 +8,31 @@ const npm = { npm_execpath: '/usr/lib/npm-cli.js' }
 const OF_NPM = '/me/clone/node_modules/.bin:/me/node_modules/.bin:/node_modules/.bin:/usr/lib/npm/lib/node-gyp-bin'
 
 test.each([
-  ['what npm put before it goes', `${OF_NPM}:/usr/bin:/bin`, '/usr/bin:/bin'],
-  ['also when a script of npm called npm', `${OF_NPM}:${OF_NPM}:/usr/bin`, '/usr/bin'],
+  ['removes what npm put in front', `${OF_NPM}:/usr/bin:/bin`, '/usr/bin:/bin'],
+  ['removes it twice when an npm script called npm', `${OF_NPM}:${OF_NPM}:/usr/bin`, '/usr/bin'],
   [
-    'a person’s own stays',
+    'keeps folders of the same names that the user added',
     `${OF_NPM}:/usr/bin:/me/other/node_modules/.bin:/x/node-gyp-bin`,
     '/usr/bin:/me/other/node_modules/.bin:/x/node-gyp-bin',
   ],
-  ['also at its beginning', `${OF_NPM}:/me/node_modules/.bin:/usr/bin`, '/me/node_modules/.bin:/usr/bin'],
+  ['keeps them at its start too', `${OF_NPM}:/me/node_modules/.bin:/usr/bin`, '/me/node_modules/.bin:/usr/bin'],
   [
-    'without the last folder of npm nothing is known of it',
+    'removes nothing when npm’s last folder is missing',
     '/me/node_modules/.bin:/usr/bin',
     '/me/node_modules/.bin:/usr/bin',
   ],
-  ['nothing may be left', OF_NPM, ''],
-  ['empty folders stay', `${OF_NPM}::/usr/bin:`, ':/usr/bin:'],
+  ['may leave nothing', OF_NPM, ''],
+  ['keeps empty entries', `${OF_NPM}::/usr/bin:`, ':/usr/bin:'],
 ])('PATH under npm: %s', (_, given, expected) => {
   expect(pathBeforeNpm({ ...npm, PATH: given })).toBe(expected)
 })
 
-test('PATH without npm, or no PATH, is as it is', () => {
+test('PATH stays as it is without npm, and absent when there is none', () => {
   expect(pathBeforeNpm({ PATH: `${OF_NPM}:/usr/bin` })).toBe(`${OF_NPM}:/usr/bin`)
   expect(pathBeforeNpm(npm)).toBeUndefined()
 })
 
-test('the folders of version managers are named when they are there, and no other variable passes', async () => {
+test('passes on the folders of version managers that exist, and no other variable', async () => {
   const home = mkdtempSync(path.join(os.tmpdir(), 'cs-home-'))
   try {
     mkdirSync(path.join(home, '.pyenv'))

@@ -8,7 +8,7 @@ function lines() {
   return { printer, text: () => text, later: (ms: number) => Promise.resolve(void (now += ms)) }
 }
 
-test('a step says its name while it runs, and its seconds on the same line', async () => {
+test('a step prints its name while it runs, and then its seconds on the same line', async () => {
   const { printer, text, later } = lines()
   await printer.step('Baking', () => {
     expect(text()).toBe('  Baking … ')
@@ -17,7 +17,7 @@ test('a step says its name while it runs, and its seconds on the same line', asy
   expect(text()).toBe('  Baking … done (1.3 s)\n')
 })
 
-test('a step that fails says so and hands on its error', async () => {
+test('a step that fails says so and passes on its error', async () => {
   const { printer, text } = lines()
   await expect(printer.step('Baking', () => Promise.reject(new Error('burnt')))).rejects.toThrow('burnt')
   expect(text()).toBe('  Baking … failed (0.0 s)\n')

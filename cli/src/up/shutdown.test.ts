@@ -19,7 +19,7 @@ function scene() {
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 describe('Shutdown', () => {
-  test('ends what was started in reverse, also when one of them fails', async () => {
+  test('ends what was started in reverse order, even when one part fails to end', async () => {
     const { events, shutdown, printer, add } = scene()
     add('database')
     add('server', () => Promise.reject(new Error('it would not')))
@@ -27,7 +27,7 @@ describe('Shutdown', () => {
     expect(events).toEqual(['end server', 'end database'])
   })
 
-  test('takes two signals within half a second for one: npm hands on what the terminal sent already', () => {
+  test('treats two signals within half a second as one, because npm forwards what the terminal already sent', () => {
     const { events, shutdown, add, tick } = scene()
     add('server')
     shutdown.request()
@@ -37,7 +37,7 @@ describe('Shutdown', () => {
     expect(shutdown.isRequested).toBe(true)
   })
 
-  test('kills everything and exits with 130 when asked again', async () => {
+  test('kills everything and exits with 130 when it is asked again', async () => {
     const { events, shutdown, add, tick } = scene()
     add('database')
     add('server')
@@ -48,7 +48,7 @@ describe('Shutdown', () => {
     expect(events).toEqual(['kill server', 'kill database', 'exit 130'])
   })
 
-  test('stops a start at its next step', async () => {
+  test('stops a start before its next step', async () => {
     const { shutdown } = scene()
     shutdown.throwIfRequested()
     shutdown.request()

@@ -1,4 +1,4 @@
-/** Takes a data folder's lock at a given moment, says how that went, and holds it until its input ends. */
+/** Takes a data folder's lock at a given moment, prints the outcome, and holds it until its input ends. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { lockDataDir } from '../../dist/up/data-dir-lock.js'
 

@@ -1,4 +1,4 @@
-// Stands in for the server process towards its supervisor: listens nowhere, and hangs when a file tells it to.
+// Plays the server process for its supervisor: it listens nowhere, and hangs when a file tells it to.
 import { existsSync, rmSync } from 'node:fs'
 import path from 'node:path'
 

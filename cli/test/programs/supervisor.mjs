@@ -1,4 +1,4 @@
-/** Keeps the small server on a data folder, with the Node that stands at a path, until its input ends. */
+/** Keeps the small server running on a data folder, with the Node at a given path, until its input ends. */
 import { once } from 'node:events'
 import path from 'node:path'
 import { openDataDir } from '../../dist/up/data-dir.js'
