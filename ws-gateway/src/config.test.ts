@@ -9,7 +9,7 @@ const NEEDED = {
 }
 
 describe('the configuration', () => {
-  test('needs a database and keys, and has a default for the rest', () => {
+  test('needs a database and keys, and has defaults for the rest', () => {
     const env = parseEnv(schema, NEEDED)
     expect(env.CLISCALE_POD_NETWORKS).toEqual([])
     expect(gatewaySettings(env)).toEqual({
@@ -27,12 +27,12 @@ describe('the configuration', () => {
     [{ CLISCALE_LAME_DUCK_SECONDS: '20' }, undefined],
     [{ CLISCALE_LAME_DUCK_SECONDS: '21' }, 'CLISCALE_LAME_DUCK_SECONDS must be at least 5 less'],
     [{ CLISCALE_DRAIN_SECONDS: '9' }, 'CLISCALE_LAME_DUCK_SECONDS must be at least 5 less'],
-  ])('leaves time to end in order after the lame duck: %p', (env, fault) => {
+  ])('leaves time for an orderly end after the lame-duck time: %p', (env, fault) => {
     const found = drainFault(parseEnv(schema, { ...NEEDED, ...env }))
     expect(found?.slice(0, fault?.length)).toBe(fault)
   })
 
-  test('tells all its faults at once', () => {
+  test('reports all its faults at once', () => {
     const env = {
       CLISCALE_DATABASE_URL: 'mysql://x',
       CLISCALE_PUBLIC_URL: 'ftp://x',

@@ -59,8 +59,8 @@ const leave = async (inbox: Inbox): Promise<void> => {
   await until(() => inbox.closed)
 }
 
-describe('until the pod is there', () => {
-  test('statuses come at once, at each change, and at least every interval; what was typed is kept', async () => {
+describe('while the pod is not there yet', () => {
+  test('statuses come at once, at each change and at least once per interval, and input is kept', async () => {
     const sid = await rig.seed({ status: 'queued', podUid: null })
     const inbox = await attach(rig, sid, { greet: '{"columns":80,"rows":24}' })
     inbox.socket.send(Buffer.from('0typed early'))
@@ -78,7 +78,7 @@ describe('until the pod is there', () => {
     await leave(inbox)
   })
 
-  test('why it waits is told as soon as it is known, and no more when it goes on or has ended', async () => {
+  test('the viewer learns the reason for the wait at once, and hears no more of it after the wait or the session', async () => {
     await using slow = await Rig.start(database, keys, { limits: { ...FAST, pollMs: 60_000, statusMs: 60_000 } })
     const sid = await slow.seed({ status: 'scheduling', stage: 'pulling_image', podUid: null })
     const [v1, tty] = [await attach(slow, sid), await attach(slow, sid, { protocols: ['tty'] })]
@@ -107,7 +107,7 @@ describe('until the pod is there', () => {
     await leave(tty)
   })
 
-  test('a change is heard by LISTEN, not by the next poll', async () => {
+  test('a change is noticed by LISTEN, before the next poll', async () => {
     await using slow = await Rig.start(database, keys, { limits: { ...FAST, pollMs: 60_000, statusMs: 60_000 } })
     const sid = await slow.seed({ status: 'queued' })
     const inbox = await attach(slow, sid)
@@ -120,7 +120,7 @@ describe('until the pod is there', () => {
     await leave(inbox)
   })
 
-  test('one LISTEN connection and one query serve all, and none when nobody waits', async () => {
+  test('one LISTEN connection and one query serve all viewers, and none runs when nobody waits', async () => {
     const sids = await Promise.all([0, 1, 2, 3].map(() => rig.seed({ status: 'queued' })))
     const inboxes = await Promise.all(sids.flatMap((sid) => [attach(rig, sid), attach(rig, sid)]))
     const listeners = async (): Promise<number> => {
@@ -136,7 +136,7 @@ describe('until the pod is there', () => {
     await until(async () => (await listeners()) === 0)
   })
 
-  test('a LISTEN connection that is killed is made again, and nobody notices', async () => {
+  test('a LISTEN connection that is killed is replaced, and no viewer notices', async () => {
     const sid = await rig.seed({ status: 'queued' })
     const inbox = await attach(rig, sid)
     const kill = `select pg_terminate_backend(pid) from pg_stat_activity
@@ -155,7 +155,7 @@ describe('until the pod is there', () => {
     await leave(inbox)
   })
 
-  test('on tty the wait is told in lines', async () => {
+  test('on tty, lines of text describe the wait', async () => {
     const sid = await rig.seed({ status: 'starting', stage: 'installing' })
     const inbox = await attach(rig, sid, { protocols: ['tty'] })
     expect(inbox.socket.protocol).toBe('tty')
@@ -164,7 +164,7 @@ describe('until the pod is there', () => {
     await leave(inbox)
   })
 
-  test('a client that offers no protocol is spoken to as tty and told of none', async () => {
+  test('a client that offers no protocol is served as tty, and the answer names no protocol', async () => {
     const sid = await rig.seed({ status: 'queued' })
     const inbox = await attach(rig, sid, { protocols: [] })
     expect(inbox.socket.protocol).toBe('')
@@ -172,7 +172,7 @@ describe('until the pod is there', () => {
     await leave(inbox)
   })
 
-  test('64 KiB of a client are kept, the rest stays with it, and all of it arrives in order', async () => {
+  test('64 KiB of a client’s input are kept, the rest stays with the client, and all of it arrives in order', async () => {
     const sid = await rig.seed({ status: 'starting' })
     const inbox = await attach(rig, sid)
     const sent = Buffer.alloc(16_000_000, '0123456789')
@@ -187,14 +187,14 @@ describe('until the pod is there', () => {
     await leave(inbox)
   })
 
-  test('a session that is removed closes with 4404', async () => {
+  test('a session that is removed closes its viewers with 4404', async () => {
     const sid = await rig.seed({ status: 'queued' })
     const inbox = await attach(rig, sid)
     await database.query('delete from sessions where id = $1', [sid])
     expect(await until(() => inbox.closed)).toMatchObject({ code: 4404 })
   })
 
-  test('the endpoint of a pod that does not hold the claim is not dialled', async () => {
+  test('the endpoint of a pod without the claim is not dialled', async () => {
     const dialled: Socket[] = []
     await using pod = await rawPod((socket) => void dialled.push(socket))
     const sid = await rig.seed({ status: 'starting', podUid: 'pod-1' })
@@ -205,7 +205,7 @@ describe('until the pod is there', () => {
     await leave(inbox)
   })
 
-  test('the endpoint of a session that nobody has claimed is not dialled', async () => {
+  test('the endpoint of an unclaimed session is not dialled', async () => {
     const dialled: Socket[] = []
     await using pod = await rawPod((socket) => void dialled.push(socket))
     const sid = await rig.seed({ status: 'starting', podUid: null })
@@ -220,7 +220,7 @@ describe('until the pod is there', () => {
   })
 
   test.each([['169.254.169.254'], ['::1'], ['localhost'], ['10.0.0.1']])(
-    'an endpoint at %s, outside the pods’ networks, is not dialled',
+    'an endpoint at %s, outside the pod networks, is not dialled',
     async (address) => {
       const sid = await rig.seed({ port: 80, address })
       const inbox = await attach(rig, sid)
@@ -230,7 +230,7 @@ describe('until the pod is there', () => {
 })
 
 describe('a pod', () => {
-  test('that refuses the connection is waited for', async () => {
+  test('that refuses the connection is dialled again until it accepts', async () => {
     const free = net.createServer().listen(0, '127.0.0.1')
     await once(free, 'listening')
     const { port } = free.address() as net.AddressInfo
@@ -250,17 +250,17 @@ describe('a pod', () => {
     ['resets', (socket) => socket.resetAndDestroy()],
     ['ends', (socket) => socket.resume().end()],
     ['answers 500', (socket) => socket.once('data', () => socket.end('HTTP/1.1 500 No\r\n\r\n'))],
-    ['speaks no HTTP', (socket) => socket.once('data', () => socket.write('SSH-2.0-x\r\n\r\n'))],
+    ['does not speak HTTP', (socket) => socket.once('data', () => socket.write('SSH-2.0-x\r\n\r\n'))],
     [
       'answers without end',
       (socket) => socket.once('data', () => socket.write('HTTP/1.1 101 x\r\nA: '.padEnd(40_000, 'a'))),
     ],
-    ['answers with a wrong accept', (socket) => socket.once('data', () => socket.write(podAnswer('')))],
+    ['answers with a wrong Sec-WebSocket-Accept', (socket) => socket.once('data', () => socket.write(podAnswer('')))],
     [
       'answers in another protocol',
       (socket) => socket.once('data', (head) => socket.write(podAnswer(head.toString(), 'chat'))),
     ],
-  ])('that %s is given up after its deadline and tried again', async (_name, behave) => {
+  ])('that %s is abandoned at the deadline and dialled again', async (_name, behave) => {
     await using bad = await rawPod((socket) => behave(socket))
     const sid = await rig.seed({ port: bad.port })
     const inbox = await attach(rig, sid)
@@ -273,7 +273,7 @@ describe('a pod', () => {
     await leave(inbox)
   })
 
-  test('that has no place for one more viewer is waited for, and that is said', async () => {
+  test('that has no place for another viewer is dialled again, and the viewer is told', async () => {
     await using full = await rawPod((s) => s.once('data', () => s.end('HTTP/1.1 503 Service Unavailable\r\n\r\n')))
     const sid = await rig.seed({ port: full.port })
     const inbox = await attach(rig, sid)
@@ -292,7 +292,7 @@ describe('a pod', () => {
     expect(await until(() => inbox.closed)).toMatchObject({ code: 4401 })
   })
 
-  test('may speak right behind its 101, and what it says last still arrives', async () => {
+  test('may send data right behind its 101, and its last data still arrives', async () => {
     await using pod = await rawPod((socket) => {
       socket.once('data', (head) => {
         socket.write(podAnswer(head.toString()))
@@ -309,7 +309,7 @@ describe('a pod', () => {
 
   test.each<[string, (socket: Socket) => void]>([
     ['a reset', (socket) => socket.resetAndDestroy()],
-    ['an end without goodbye', (socket) => socket.end()],
+    ['an end without a Close', (socket) => socket.end()],
   ])('that vanishes by %s takes its viewer’s connection with it', async (_name, vanish) => {
     let podSocket: Socket | undefined
     await using pod = await rawPod((socket) => {
@@ -336,7 +336,7 @@ describe('a pod', () => {
 })
 
 describe('a viewer', () => {
-  /** A client of bare TCP with its 101. */
+  /** A bare TCP client that has its 101. */
   async function rawViewer(sid: string): Promise<Socket> {
     const socket = net.connect({ port: rig.port, host: '127.0.0.1', allowHalfOpen: true })
     socket.on('error', () => undefined)
@@ -345,7 +345,7 @@ describe('a viewer', () => {
     return socket
   }
 
-  test('that ends its half is ended, waiting or connected', async () => {
+  test('that closes its half is closed, whether it waits or is connected', async () => {
     const waiting = await rawViewer(await rig.seed({ status: 'queued' }))
     waiting.end()
     waiting.resume()
@@ -360,7 +360,7 @@ describe('a viewer', () => {
     expect(rig.gateway.stats().open).toMatchObject({ waiting: 0, spliced: 0 })
   })
 
-  test('that does not read does not fill our memory, and frees everything when it resets', async () => {
+  test('that does not read fills no memory, and frees everything when it resets', async () => {
     const block = binaryFrame(Buffer.alloc(64 * 1024, '0'))
     let sent = 0
     await using pod = await rawPod((socket) => {
@@ -393,7 +393,7 @@ describe('a viewer', () => {
     await until(() => pod.sockets.size === 0)
   })
 
-  test('that floods a pod which does not read, and resets, is noticed', async () => {
+  test('that floods a pod which does not read, and then resets, is noticed', async () => {
     const metrics = createMetrics()
     await using stuck = await Rig.start(database, keys, { metrics, limits: { ...FAST, stallMs: 500 } })
     await using pod = await rawPod((socket) => {
@@ -413,7 +413,7 @@ describe('a viewer', () => {
     expect((await metrics.expose()).text).toContain('cliscale_ws_closed_total{cause="stalled"} 1')
   })
 
-  test('that pastes into a pod which does not read waits as long as the pod speaks', async () => {
+  test('that pastes into a pod which does not read is kept as long as the pod sends something', async () => {
     await using stuck = await Rig.start(database, keys, { limits: { ...FAST, stallMs: 300 } })
     await using pod = await rawPod((socket) => {
       socket.once('data', (head) => {
@@ -433,7 +433,7 @@ describe('a viewer', () => {
     await until(() => stuck.gateway.stats().open.spliced === 0)
   })
 
-  test('with a cookie is put out of a session it is revoked from', async () => {
+  test('whose access to a session is revoked is refused despite its cookie', async () => {
     const sid = await rig.seed({ status: 'queued' })
     const { cookie, viewer } = await rig.cookie(sid)
     await database.query('update session_viewers set revoked_at = now() where id = $1', [viewer])
@@ -443,8 +443,8 @@ describe('a viewer', () => {
   })
 })
 
-describe('leaving', () => {
-  test('goes on with what is open, lets viewers come back, and keeps one-time tokens for another gateway', async () => {
+describe('a gateway that leaves', () => {
+  test('keeps what is open, lets viewers come back, and keeps one-time tokens for another gateway', async () => {
     await using leaving = await Rig.start(database, keys, { limits: FAST })
     await using pod = await echoPod()
     const sid = await leaving.seed({ port: pod.port })
@@ -462,7 +462,7 @@ describe('leaving', () => {
     refused.destroy()
     const { rows } = await database.query('select 1 from token_jti where session_id = $1', [sid])
     expect(rows).toHaveLength(1)
-    // A link is traded for its cookie, which is good at every gateway.
+    // A link is exchanged for its cookie, which is valid at every gateway.
     const redeemed = await leaving.redeem(sid, late)
     expect([redeemed.status, redeemed.headers.get('connection')]).toEqual([200, 'close'])
     const back = new Inbox(leaving.open(sid, { headers: { cookie, origin: leaving.origin } }))
@@ -475,8 +475,8 @@ describe('leaving', () => {
   })
 })
 
-describe('draining', () => {
-  test('refuses new terminals, says 1012 to those that wait, and lets pods say goodbye', async () => {
+describe('a gateway that drains', () => {
+  test('refuses new terminals, closes those that wait with 1012, and lets pods send their last data', async () => {
     await using ending = await Rig.start(database, keys, { limits: FAST })
     await using pod = await rawPod(
       (socket) => {

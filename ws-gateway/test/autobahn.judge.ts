@@ -7,7 +7,7 @@ import { DEFAULT_LIMITS } from '../../runner/src/host/terminal/limits.ts'
 import { startTerminalServer, type TerminalServer } from '../../runner/src/host/terminal/server.ts'
 import { createDatabase, createKeys, echoPod, Rig } from './support.ts'
 
-// Messages of more than 64 KiB, and compression, which neither part offers.
+// Messages over 64 KiB, and compression, which neither part offers.
 const BEYOND_THE_HOST = ['-9.*', '-12.*', '-13.*']
 const COMPRESSION = ['-12.*', '-13.*']
 

@@ -73,7 +73,7 @@ async function attach(options: Parameters<Rig['open']>[1], hello: object = {}): 
 const helloOf = (inbox: Inbox): Promise<Hello> =>
   until(() => inbox.of('4')[0]).then((text) => JSON.parse(text) as Hello)
 
-describe('through the gateway the session host', () => {
+describe('the session host behind the gateway', () => {
   test.each([['cliscale.v1'], ['tty']])('speaks %s: output, input, and how it ended', async (protocol) => {
     say(0, 'before anybody came\r\n')
     const inbox = await attach({ query: `?token=${await rig.token(sid)}`, protocols: [protocol] })
@@ -134,7 +134,7 @@ describe('through the gateway the session host', () => {
     expect((await helloOf(last)).seq).toBe(seen.length)
   })
 
-  test('that started again elsewhere is found again', async () => {
+  test('is found again after it started elsewhere', async () => {
     const { cookie } = await rig.cookie(sid)
     say(0, 'kept')
     await host[Symbol.asyncDispose]()
@@ -145,14 +145,14 @@ describe('through the gateway the session host', () => {
     expect(await until(() => inbox.of('0')[0])).toBe('kept')
   })
 
-  test('refuses a viewer of another session, which is told 4401', async () => {
+  test('refuses a viewer of another session with 4401', async () => {
     const other = await rig.seed({ port: host.port })
     const ws = rig.open(other, { query: `?token=${await rig.token(other)}` })
     const inbox = new Inbox(ws)
     expect(await until(() => inbox.closed)).toMatchObject({ code: 4401 })
   })
 
-  test('says goodbye with 1012 when the gateway drains', async () => {
+  test('closes with 1012 when the gateway drains', async () => {
     const inbox = await attach({ query: `?token=${await rig.token(sid)}` })
     await helloOf(inbox)
     const at = Date.now()
@@ -161,7 +161,7 @@ describe('through the gateway the session host', () => {
     expect(Date.now() - at).toBeLessThan(1_500)
   })
 
-  test('never stands in the way of another viewer when one does not read', async () => {
+  test('serves other viewers when one does not read', async () => {
     const stalled = await attach({ query: `?token=${await rig.token(sid)}` })
     await helloOf(stalled)
     stalled.socket.pause()

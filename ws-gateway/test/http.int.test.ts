@@ -33,7 +33,7 @@ async function problemOf(response: Response): Promise<Problem> {
 }
 
 describe('the page', () => {
-  test('is the same bytes for every session, query and header, and says no word of them', async () => {
+  test('is the same bytes for every session, query and header, and contains none of them', async () => {
     const answers = await Promise.all(
       [
         `/ws/${randomUUID()}`,
@@ -58,7 +58,7 @@ describe('the page', () => {
     })
   })
 
-  test('is framed by nobody, or by those that the setting names', async () => {
+  test('may be framed by nobody, or only by the origins in the setting', async () => {
     const alone = await fetch(`${rig.origin}/ws/${randomUUID()}`)
     expect(alone.headers.get('x-frame-options')).toBe('DENY')
     await using framed = await Rig.start(database, keys, { frameAncestors: ['https://portal.example.com'] })
@@ -67,7 +67,7 @@ describe('the page', () => {
     expect(headers.get('x-frame-options')).toBeNull()
   })
 
-  test('runs scripts of its own files only', () => {
+  test('runs only scripts from its own files', () => {
     expect(PAGE_CSP).toContain("default-src 'none'; script-src 'self';")
     for (const rule of ["frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'", "connect-src 'self'"])
       expect(PAGE_CSP).toContain(rule)
@@ -90,19 +90,19 @@ describe('the page', () => {
     ['/ws/assets/terminal-4f9a8c2b.js.br'],
     ['/ws/assets/terminal-4f9a8c2b.js.gz'],
     ['/api/sessions'],
-  ])('is not at %s: 404', async (path) => {
+  ])('is not served at %s: 404', async (path) => {
     const answer = await rawRequest(rig.port, `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
     expect(answer.status).toBe(404)
     expect(JSON.parse(answer.body)).toMatchObject({ code: 'not_found' })
   })
 
-  test('is read, not written', async () => {
+  test('can be read, and not written', async () => {
     const response = await fetch(`${rig.origin}/ws/${randomUUID()}`, { method: 'DELETE' })
     expect((await problemOf(response)).code).toBe('method_not_allowed')
     expect(response.headers.get('allow')).toBe('GET, HEAD')
   })
 
-  test('is not what a WebSocket gets whose Upgrade header is lost', async () => {
+  test('is not the answer to a WebSocket that lost its Upgrade header', async () => {
     const path = `/ws/${randomUUID()}`
     const head = `GET ${path} HTTP/1.1\r\nHost: x\r\nSec-WebSocket-Version: 13\r\nConnection: close\r\n\r\n`
     const answer = await rawRequest(rig.port, head)
@@ -110,7 +110,7 @@ describe('the page', () => {
     expect(JSON.parse(answer.body)).toMatchObject({ code: 'upgrade_required' })
   })
 
-  test('has assets that are kept for ever when their name has a hash', async () => {
+  test('has assets that are cached for ever when their name has a hash', async () => {
     const script = await fetch(`${rig.origin}/ws/assets/terminal-4f9a8c2b.js`)
     expect(script.headers.get('cache-control')).toBe('public, max-age=31536000, immutable')
     expect(script.headers.get('content-type')).toMatch(/^text\/javascript/)
@@ -119,7 +119,7 @@ describe('the page', () => {
     await Promise.all([script.text(), icon.text()])
   })
 
-  test('is loaded again when its script is another build’s', async () => {
+  test('reloads when its script comes from another build', async () => {
     const script = await fetch(`${rig.origin}/ws/assets/terminal-00000000.js`)
     expect(script.headers.get('cache-control')).toBe('no-store')
     expect(script.headers.get('content-type')).toMatch(/^text\/javascript/)
@@ -127,9 +127,9 @@ describe('the page', () => {
   })
 })
 
-describe('what is packed', () => {
+describe('compression', () => {
   const SCRIPT_PATH = '/ws/assets/terminal-4f9a8c2b.js'
-  /** `fetch` chooses codings and unpacks by itself. */
+  /** `fetch` chooses encodings and decompresses by itself. */
   const ask = async (path: string, accepts: string | undefined, rest: { method?: string; more?: string } = {}) => {
     const line = accepts === undefined ? '' : `Accept-Encoding: ${accepts}\r\n`
     const head = `${rest.method ?? 'GET'} ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n`
@@ -182,7 +182,7 @@ describe('what is packed', () => {
     }
   })
 
-  test('each form has an ETag of its own, and answers 304 to that alone', async () => {
+  test('gives each encoding an ETag of its own, and answers 304 to that one alone', async () => {
     const tags = await Promise.all(
       ['br', 'gzip', 'identity'].map(async (c) => (await ask(SCRIPT_PATH, c)).headers['etag']),
     )
@@ -192,7 +192,7 @@ describe('what is packed', () => {
     expect([same.status, same.headers['vary'], other.status]).toEqual([304, 'Accept-Encoding', 200])
   })
 
-  test('a part of a file is not served: the whole is', async () => {
+  test('serves the whole file when a part is requested', async () => {
     const answer = await ask(SCRIPT_PATH, 'br', { more: 'Range: bytes=0-2\r\n' })
     expect([answer.status, unpacked(answer), answer.headers['accept-ranges']]).toEqual([200, SCRIPT, undefined])
   })
@@ -200,7 +200,7 @@ describe('what is packed', () => {
 
 describe('the landing page', () => {
   test.each([['text/html,application/xhtml+xml,*/*;q=0.8'], ['*/*'], [undefined]])(
-    'is for Accept %s',
+    'is served for Accept %s',
     async (accept) => {
       const response = await fetch(`${rig.origin}/?x=1`, { headers: accept === undefined ? {} : { accept } })
       expect([response.status, await response.text()]).toEqual([200, LANDING])
@@ -209,7 +209,7 @@ describe('the landing page', () => {
     },
   )
 
-  test('is not for a program that asks for JSON, nor at another path', async () => {
+  test('is not served to a program that asks for JSON, nor at another path', async () => {
     const headers = { accept: 'application/json' }
     expect(await problemOf(await fetch(`${rig.origin}/`, { headers }))).toMatchObject({ code: 'not_found' })
     expect(await problemOf(await fetch(`${rig.origin}/landing.html`))).toMatchObject({ code: 'not_found' })
@@ -218,14 +218,14 @@ describe('the landing page', () => {
 })
 
 describe('a link', () => {
-  test('is traded once for a cookie of this session, and the database has only its hash', async () => {
+  test('is exchanged once for a cookie of this session, of which the database keeps only the hash', async () => {
     const sid = await rig.seed()
     const token = await rig.token(sid, { mode: 'ro' })
     const response = await rig.redeem(sid, token, { origin: rig.origin })
     expect(response.status).toBe(200)
     expect(response.headers.get('cache-control')).toBe('no-store')
     const viewer = (await response.json()) as { viewer: string }
-    // With what the session does now, as STATUS says it: for a page whose terminal speaks `tty`.
+    // It also says what the session does now, as STATUS does: for a page whose terminal speaks `tty`.
     expect(viewer).toEqual({
       sessionId: sid,
       viewer: expect.any(String),
@@ -250,7 +250,7 @@ describe('a link', () => {
     expect(rig.logs.join('')).not.toContain(token.slice(-40))
   })
 
-  test('offered by fifty at once opens one', async () => {
+  test('that fifty clients use at once opens one', async () => {
     const sid = await rig.seed()
     const token = await rig.token(sid)
     const answers = await Promise.all(Array.from({ length: 50 }, () => rig.redeem(sid, token)))
@@ -259,7 +259,7 @@ describe('a link', () => {
     await Promise.all(answers.map((answer) => answer.text()))
   })
 
-  test('is worth nothing when it is late by its own clock or by the database’s', async () => {
+  test('is refused when it has expired by its own clock or by the database’s', async () => {
     const sid = await rig.seed()
     const late = rig.claims(sid, { iat: 1_000_000, exp: 1_000_300 })
     expect(await problemOf(await rig.redeem(sid, await rig.sign(late)))).toMatchObject({
@@ -272,7 +272,7 @@ describe('a link', () => {
     expect(rows).toHaveLength(0)
   })
 
-  test('of another session, or forged, is refused and not used up', async () => {
+  test('of another session, or with a forged token, is refused and not used up', async () => {
     const [sid, other] = [await rig.seed(), await rig.seed()]
     const token = await rig.token(sid)
     expect(await problemOf(await rig.redeem(other, token))).toMatchObject({ status: 401, code: 'token_invalid' })
@@ -280,13 +280,13 @@ describe('a link', () => {
     expect((await rig.redeem(sid, token)).status).toBe(200)
   })
 
-  test('of a session that is gone is 404', async () => {
+  test('to a session that is gone is 404', async () => {
     const sid = randomUUID()
     expect(await problemOf(await rig.redeem(sid, await rig.token(sid)))).toMatchObject({ code: 'session_not_found' })
   })
 
   test.each([['https://evil.test'], ['null'], ['http://127.0.0.1.evil.test']])(
-    'offered by a page of %s is refused and not used up',
+    'that a page of %s redeems is refused and not used up',
     async (origin) => {
       const sid = await rig.seed()
       const token = await rig.token(sid)
@@ -308,7 +308,7 @@ describe('a link', () => {
     ['no token', '{}', 'application/json', 400, 'invalid_field'],
     ['a number', '{"token":1}', 'application/json', 400, 'invalid_field'],
     ['a token of 5 kB', JSON.stringify({ token: 'x'.repeat(5000) }), 'application/json', 400, 'invalid_field'],
-    ['one field more', '{"token":"x","mode":"rw"}', 'application/json', 400, 'unknown_field'],
+    ['an unknown field', '{"token":"x","mode":"rw"}', 'application/json', 400, 'unknown_field'],
     ['9 kB', JSON.stringify({ token: 'x'.repeat(9000) }), 'application/json', 413, 'body_too_large'],
     ['NULs', '{"token":"\\u0000"}', 'application/json', 401, 'token_invalid'],
   ])('with %s is %s %s', async (_name, body, type, status, code) => {
@@ -320,7 +320,7 @@ describe('a link', () => {
     expect(await problemOf(response)).toMatchObject({ status, code })
   })
 
-  test('packed small is not unpacked', async () => {
+  test('with a compressed body is refused without decompressing it', async () => {
     const response = await fetch(`${rig.origin}/ws/${randomUUID()}/redeem`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', 'content-encoding': 'gzip' },
@@ -334,7 +334,7 @@ describe('a viewer', () => {
   const viewerOf = (sid: string, cookie: string, query = '', headers = {}): Promise<Response> =>
     fetch(`${rig.origin}/ws/${sid}/viewer${query}`, { headers: { cookie, ...headers } })
 
-  test('is known again by its cookie', async () => {
+  test('is recognised by its cookie', async () => {
     const sid = await rig.seed()
     const { cookie, viewer } = await rig.cookie(sid, 'ro')
     const response = await viewerOf(sid, cookie)
@@ -348,7 +348,7 @@ describe('a viewer', () => {
     })
   })
 
-  test('of two in one browser is chosen by its id, else the newest', async () => {
+  test('is chosen by its id when a browser has two, and is otherwise the newest', async () => {
     const sid = await rig.seed()
     const [first, second] = [await rig.cookie(sid, 'rw'), await rig.cookie(sid, 'ro')]
     const both = `${first.cookie}; ${second.cookie}; cs_x=1; other=2`
@@ -359,7 +359,7 @@ describe('a viewer', () => {
     expect(await chosen(`?viewer=${first.viewer}&viewer=x`)).toMatchObject({ viewer: second.viewer })
   })
 
-  test('is nobody without a cookie, with a wrong one, with one of another session, or a revoked one', async () => {
+  test('is unknown without a cookie, or with one that is wrong, revoked or of another session', async () => {
     const [sid, other] = [await rig.seed(), await rig.seed()]
     const { cookie, viewer } = await rig.cookie(sid)
     const refused = { status: 401, code: 'token_invalid' }
@@ -371,7 +371,7 @@ describe('a viewer', () => {
     expect(await problemOf(await viewerOf(sid, cookie))).toMatchObject(refused)
   })
 
-  test('is told of a session that is not there, whatever the cookie, and of nothing more', async () => {
+  test('learns that a session does not exist, whatever the cookie, and nothing more', async () => {
     const { cookie } = await rig.cookie(await rig.seed())
     for (const held of ['', cookie])
       expect(await problemOf(await viewerOf(randomUUID(), held))).toMatchObject({
@@ -380,7 +380,7 @@ describe('a viewer', () => {
       })
   })
 
-  test('has a cookie for https only where the request came by https, as a trusted proxy tells', async () => {
+  test('gets a cookie for https only when the request came by https, as a trusted proxy reports', async () => {
     await using behind = await Rig.start(database, keys, { trustedProxyHops: 1 })
     const sid = await behind.seed()
     const https = { 'x-forwarded-proto': 'https', origin: `https://${behind.host}` }
@@ -400,13 +400,13 @@ describe('the gateway’s database role', () => {
     ['delete from session_viewers'],
     ['insert into token_jti select * from token_jti'],
     ['insert into session_endpoints select * from session_endpoints'],
-  ])('may not: %s', async (sql) => {
+  ])('may not run: %s', async (sql) => {
     await expect(rig.pool.query(sql)).rejects.toMatchObject({ code: '42501' })
   })
 })
 
 describe('faults', () => {
-  test('a header block of 20 kB is 431, and what is no HTTP is 400, both with a body', async () => {
+  test('a header block of 20 kB is 431, and bytes that are not HTTP are 400, both with a body', async () => {
     const large = await rawRequest(rig.port, `GET /ws/x HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`)
     expect([large.status, JSON.parse(large.body).code]).toEqual([431, 'headers_too_large'])
     const noise = await rawRequest(rig.port, 'NOISE\r\n\r\n')
@@ -416,7 +416,7 @@ describe('faults', () => {
     expect([both.status, both.head.includes('Connection: close')]).toEqual([400, true])
   })
 
-  test('an unreachable database is 503, and health goes on', async () => {
+  test('an unreachable database is 503, and the health check still passes', async () => {
     await using lost = await Rig.start(database, keys)
     const sid = await lost.seed()
     const token = await lost.token(sid)
@@ -427,7 +427,7 @@ describe('faults', () => {
     expect((await fetch(`${lost.origin}/healthz`)).status).toBe(200)
   })
 
-  test('a request id is kept when it is plain, else made', async () => {
+  test('a plain request id is kept, and any other is replaced', async () => {
     const idFor = async (id: string): Promise<string | null> =>
       (await fetch(`${rig.origin}/ws/x`, { headers: { 'x-request-id': id } })).headers.get('x-request-id')
     expect(await idFor('abc-1')).toBe('abc-1')

@@ -88,7 +88,7 @@ const goodbyes: readonly ((socket: Socket) => void)[] = [
   (socket) => socket.destroy(),
 ]
 
-test.each(Object.entries(kinds))('nothing is left of a client that %s', async (_name, { pod: behaviour, visit }) => {
+test.each(Object.entries(kinds))('leaves nothing of a client that %s', async (_name, { pod: behaviour, visit }) => {
   await using pod = await rawPod(pods[behaviour] as (socket: Socket) => void)
   const sid = await rig.seed({ port: pod.port })
   const before = resources()

@@ -16,12 +16,12 @@ const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url))
 
 let database: TestDatabase
 let keys: Keys
-/** Only to seed and mint. */
+/** Used only to seed sessions and mint tokens. */
 let rig: Rig
 let jwks: http.Server
 let isJwksBroken = false
 let fetches = 0
-/** Ended after each test, however it ended. */
+/** Ended after each test, whatever its result. */
 const children = new Set<ChildProcess>()
 
 beforeAll(async () => {
@@ -115,7 +115,7 @@ describe('the gateway’s process', () => {
     expect(output()).not.toContain(asGateway(database.url))
   })
 
-  test('ends in order although a client never says what it wants', async () => {
+  test('ends in order although a client never finishes its request', async () => {
     const { child, host } = await startWell()
     const silent = net.connect(Number(host.split(':')[1]), '127.0.0.1').on('error', () => {})
     await once(silent, 'connect')
@@ -126,7 +126,7 @@ describe('the gateway’s process', () => {
     silent.destroy()
   })
 
-  test('lets nobody in while the keys cannot be had', async () => {
+  test('opens no terminal while the keys cannot be fetched', async () => {
     isJwksBroken = true
     const { child, host } = await startWell()
     const sid = await rig.seed()
@@ -137,7 +137,7 @@ describe('the gateway’s process', () => {
     await once(child, 'exit')
   })
 
-  test('is alive without database and keys, ready once it has both, and ready no more while it leaves', async () => {
+  test('is alive without database and keys, ready once it has both, and no longer ready while it leaves', async () => {
     isJwksBroken = true
     // It names a Unix socket and no host, which URL does not read.
     const at = new URL(database.url.replace('@/', '@local/'))
@@ -154,7 +154,7 @@ describe('the gateway’s process', () => {
     expect([await status('healthz'), await status('readyz')]).toEqual([200, 503])
     await using _there = await startPgProxy(socket, port)
     await until(async () => (await status('readyz')) === 200, 10_000)
-    // Once had, the keys are kept: a controller that is away closes no gateway.
+    // Keys that were fetched are kept: a controller that is away closes no gateway.
     isJwksBroken = true
     expect(await status('readyz')).toBe(200)
     child.kill('SIGTERM')
@@ -163,7 +163,7 @@ describe('the gateway’s process', () => {
     expect((await once(child, 'exit'))[0]).toBe(0)
   })
 
-  test('tells its metrics on a port of their own, and no id in them', async () => {
+  test('serves its metrics on a port of their own, without any id', async () => {
     await using pod = await echoPod()
     const { host, output } = await startWell({ CLISCALE_METRICS_PORT: '0' })
     const port = await until(() => /"port":(\d+),"message":"metrics are served"/.exec(output())?.[1])
@@ -204,7 +204,7 @@ describe('the gateway’s process', () => {
     for (const inbox of [spliced!, waiting!]) inbox.socket.terminate()
   })
 
-  test('says in one sentence that a port is taken', async () => {
+  test('says in one sentence that its port is taken', async () => {
     const { port } = jwks.address() as AddressInfo
     const { child, output } = start({
       CLISCALE_DATABASE_URL: asGateway(database.url),
@@ -216,7 +216,7 @@ describe('the gateway’s process', () => {
     expect(output()).not.toContain('    at ')
   })
 
-  test('does not start with a configuration that cannot be used, and says all that is wrong', async () => {
+  test('refuses to start with a configuration that cannot be used, and lists all that is wrong', async () => {
     const { child, output } = start({ CLISCALE_PORT: 'x', CLISCALE_JWKS: 'http://x' })
     const [code] = await once(child, 'exit')
     expect(code).toBe(78)

@@ -18,18 +18,18 @@ const chromium = findChromium()
 if (ttyd !== undefined && chromium !== undefined) describeTtydPage(ttyd, chromium)
 else {
   process.stderr.write('The page is not tried at a real ttyd: that needs TTYD_BIN and Chromium (CHROMIUM_BIN).\n')
-  test('no ttyd or no Chromium here', () => expect(ttyd === undefined || chromium === undefined).toBe(true))
+  test('not tested: no ttyd or no Chromium here', () => expect(ttyd === undefined || chromium === undefined).toBe(true))
 }
 
 interface WebBuild {
   readonly buildWeb: (options: { publicDir: string }) => Promise<unknown>
 }
 
-/** A program that asks its terminal something, says its size, and then is a shell. */
+/** A program that queries its terminal, prints its size, and then becomes a shell. */
 const PROGRAM = `stty -echo; printf '\\033[6n'; IFS= read -rs -d R answer; stty echo; echo "cursor answered \${answer#*[}"; stty size; exec bash --norc`
 
 function describeTtydPage(ttydBin: string, chromiumBin: string): void {
-  describe('the page at an image that brings its own ttyd', () => {
+  describe('the page with an image that brings its own ttyd', () => {
     let database: TestDatabase
     let publicDir: string
     let rig: Rig
@@ -77,7 +77,7 @@ function describeTtydPage(ttydBin: string, chromiumBin: string): void {
       )
     const state = (kind: string) => page.waitForSelector(`body[data-state="${kind}"]`, { timeout: 10_000 })
 
-    test('waits with its reason, is live, answers, resizes, says what it cannot do, and starts nothing unasked', async () => {
+    test('shows why it waits, goes live, answers queries, resizes, says what it cannot do, and starts nothing by itself', async () => {
       const sid = await rig.seed({ kind: 'ttyd', status: 'scheduling', stage: 'pulling_image', podUid: null })
       await database.query(
         `update sessions set wait_reason = 'image_pull', wait_detail = 'No such image.' where id = $1`,
@@ -95,7 +95,7 @@ function describeTtydPage(ttydBin: string, chromiumBin: string): void {
       )
       await rig.endpoint(sid, port)
       await state('live')
-      // Nobody but xterm.js can answer here; the gateway's lines about the wait are not in the terminal.
+      // Only xterm.js can answer here; the gateway's lines about the wait are not in the terminal.
       await shows('cursor answered 1;1')
       expect(await page.locator('.xterm-rows').innerText()).not.toContain('[cliscale]')
       await page.keyboard.type('echo typed $((6*7)); stty size\n')
@@ -131,11 +131,11 @@ function describeTtydPage(ttydBin: string, chromiumBin: string): void {
       await state('ended')
       expect(await page.locator('#pill-text').innerText()).toBe('ended · stopped')
       expect(faults).toEqual([])
-      // What the gateway showed ttyd, it showed without an assertion: its log has no 401, and no dial was refused.
+      // The gateway dialled ttyd without an assertion: its log has no 401.
       expect(rig.logs.join()).not.toContain('pod_401')
     })
 
-    test('a flood is drawn without drowning the page, and Ctrl-C ends it', async () => {
+    test('draws a flood without freezing the page, and Ctrl-C ends it', async () => {
       port = await freePort()
       terminal = spawn(ttydBin, ['-W', '-i', '127.0.0.1', '-p', String(port), 'bash', '--norc'], {
         stdio: 'ignore',

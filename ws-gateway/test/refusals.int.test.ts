@@ -35,7 +35,7 @@ afterAll(async () => {
 
 type Head = Omit<Parameters<typeof upgradeHead>[0], 'path' | 'host'> & { path?: string }
 
-/** The answer to an upgrade that is refused, as `status code`. */
+/** The answer to a refused upgrade, as `status code`. */
 async function refusal(target: Rig, sid: string, token: string, head: Head = {}): Promise<string> {
   const path = head.path ?? `/ws/${sid}?token=${token}`
   const answer = await rawRequest(target.port, upgradeHead({ host: target.host, ...head, path }))
@@ -52,7 +52,7 @@ async function rowsOf(sid: string): Promise<number> {
   return (await database.query('select 1 from token_jti where session_id = $1', [sid])).rows.length
 }
 
-describe('an upgrade is refused with a real answer, and its token is not used up', () => {
+describe('an upgrade is refused with an HTTP answer, and its token is not used up', () => {
   const id = randomUUID()
   test.each<[string, Head, string]>([
     ['another method', { method: 'POST', headers: { 'Content-Length': '0' } }, '405 method_not_allowed'],
@@ -61,7 +61,7 @@ describe('an upgrade is refused with a real answer, and its token is not used up
     ['no version', { headers: { 'Sec-WebSocket-Version': undefined } }, '426 upgrade_required'],
     ['no key', { headers: { 'Sec-WebSocket-Key': undefined } }, '400 bad_request'],
     ['a key of 15 bytes', { headers: { 'Sec-WebSocket-Key': 'AAAAAAAAAAAAAAAAAAAA' } }, '400 bad_request'],
-    ['a key that is no base64', { headers: { 'Sec-WebSocket-Key': '!!!!!!!!!!!!!!!!!!!!!!==' } }, '400 bad_request'],
+    ['a key that is not base64', { headers: { 'Sec-WebSocket-Key': '!!!!!!!!!!!!!!!!!!!!!!==' } }, '400 bad_request'],
     [
       'two keys',
       { headers: { 'Sec-WebSocket-Key': ['dGhlIHNhbXBsZSBub25jZQ==', 'dGhlIHNhbXBsZSBub25jZQ=='] } },
@@ -87,14 +87,14 @@ describe('an upgrade is refused with a real answer, and its token is not used up
     ['only unknown protocols', { headers: { 'Sec-WebSocket-Protocol': 'chat' } }, '400 bad_request'],
     ['a bearer protocol alone', { headers: { 'Sec-WebSocket-Protocol': 'cliscale.bearer.x' } }, '400 bad_request'],
     ['a cookie without Origin', { path: `/ws/${id}`, headers: { Cookie: `cs_${id}=x` } }, '403 origin_refused'],
-  ])('%s', async (_name, head, expected) => {
+  ])('with %s', async (_name, head, expected) => {
     const sid = await rig.seed({ port: pod.port })
     const token = await rig.token(sid)
     expect(await refusal(rig, sid, token, head)).toBe(expected)
     expect(await rowsOf(sid)).toBe(1)
   })
 
-  test('a foreign Origin, whatever the credential', async () => {
+  test('with a foreign Origin, whatever the credential', async () => {
     const sid = await rig.seed({ port: pod.port })
     const token = await rig.token(sid)
     const { cookie } = await rig.cookie(sid)
@@ -108,12 +108,12 @@ describe('an upgrade is refused with a real answer, and its token is not used up
     expect(await rowsOf(sid)).toBe(1)
   })
 
-  test('version 8 names the version that is spoken', async () => {
+  test('with version 8, and the answer names the version that is spoken', async () => {
     const head = upgradeHead({ path: `/ws/${id}`, host: rig.host, headers: { 'Sec-WebSocket-Version': '8' } })
     expect((await rawRequest(rig.port, head)).head).toContain('Sec-WebSocket-Version: 13')
   })
 
-  test('bearer,x names what to send instead', async () => {
+  test('with the protocol bearer,x, and the answer names what to send instead', async () => {
     const headers = { 'Sec-WebSocket-Protocol': 'bearer,x' }
     const answer = await rawRequest(rig.port, upgradeHead({ path: `/ws/${id}`, host: rig.host, headers }))
     expect(answer.body).toContain('cliscale.bearer.<token>')
@@ -128,7 +128,7 @@ describe('a token', () => {
     expect(await rowsOf(sid)).toBe(1)
   })
 
-  test('that was redeemed, used, or never written opens nothing', async () => {
+  test('that was redeemed, used or never stored is refused', async () => {
     const sid = await rig.seed({ port: pod.port })
     const redeemed = await rig.token(sid)
     await (await rig.redeem(sid, redeemed)).text()
@@ -144,13 +144,13 @@ describe('a token', () => {
     expect(stolen).not.toBe(redeemed)
   })
 
-  test('that is late says so', async () => {
+  test('that has expired says so', async () => {
     const sid = await rig.seed()
     expect(await refusal(rig, sid, await rig.sign(rig.claims(sid, { iat: 1000, exp: 1300 })))).toBe('401 token_expired')
     expect(await refusal(rig, sid, await rig.token(sid, { expiresInSeconds: -1 }))).toBe('401 token_expired')
   })
 
-  test('in its attach assertion’s shape is no credential', async () => {
+  test('that is really an attach assertion is refused', async () => {
     const sid = await rig.seed()
     await rig.token(sid)
     const { rows } = await database.query('select assertion from token_jti where session_id = $1', [sid])
@@ -176,7 +176,7 @@ describe('a token', () => {
     expect(answer.status).toBe(431)
   })
 
-  test('does not stand in any log', async () => {
+  test('appears in no log', async () => {
     const sid = await rig.seed()
     const token = await rig.token(sid)
     await refusal(rig, sid, token, { headers: { Origin: 'https://evil.test' } })
@@ -186,7 +186,7 @@ describe('a token', () => {
   })
 })
 
-/** Offers each token by many connections at once, in turn to each gateway; how often each was accepted. */
+/** Offers each token on many connections at once, to each gateway in turn; returns how often each was accepted. */
 async function race(gateways: readonly Rig[], tokens: number, connections: number): Promise<number[]> {
   const counts: number[] = []
   for (let t = 0; t < tokens; t += 1) {
@@ -206,14 +206,14 @@ async function race(gateways: readonly Rig[], tokens: number, connections: numbe
   return counts
 }
 
-describe('many at once', () => {
-  test('30 tokens, each offered by 20 connections to two gateways, are accepted once each', async () => {
+describe('many connections at once', () => {
+  test('that offer 30 tokens 20 times each to two gateways get in once per token', async () => {
     await using second = await Rig.start(database, keys)
     expect(await race([rig, second], 30, 20)).toEqual(Array.from({ length: 30 }, () => 1))
     await until(() => pod.sockets.size === 0)
   })
 
-  test('beyond the places for one address are 503 at once', async () => {
+  test('beyond the places for one address get 503 at once', async () => {
     await using narrow = await Rig.start(database, keys, { maxPendingUpgradesPerAddress: 2, poolMax: 2 })
     const sid = await narrow.seed()
     const held = await Promise.all([narrow.pool.connect(), narrow.pool.connect()])
@@ -230,14 +230,14 @@ describe('many at once', () => {
 })
 
 describe('faults while a token is checked', () => {
-  test('keys that cannot be had are 503, and the token is kept', async () => {
+  test('keys that cannot be fetched are 503, and the token is kept', async () => {
     await using broken = await Rig.start(database, keys, { keys: () => Promise.reject(new Error('no')) })
     const sid = await broken.seed()
     expect(await refusal(broken, sid, await broken.token(sid))).toBe('503 keys_unavailable')
     expect(await rowsOf(sid)).toBe(1)
   })
 
-  test('keys that never come are 503 at the deadline', async () => {
+  test('keys that never arrive are 503 at the deadline', async () => {
     await using silent = await Rig.start(database, keys, {
       keys: () => new Promise(() => undefined),
       limits: { upgradeMs: 100 },
@@ -247,7 +247,7 @@ describe('faults while a token is checked', () => {
     expect(silent.gateway.stats().pending).toBe(0)
   })
 
-  test('a database connection that is killed under the statement is 503, and nobody was let in', async () => {
+  test('a database connection that is killed during the statement is 503, and nobody gets in', async () => {
     const sid = await rig.seed({ port: pod.port })
     const token = await rig.token(sid)
     // A lock on the row holds the statement where it can be killed.

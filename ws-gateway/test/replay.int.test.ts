@@ -35,7 +35,7 @@ async function output(sid: string, chunks: readonly (readonly [string | Buffer, 
   }
 }
 
-/** All that a viewer gets, until it is closed. */
+/** All that a viewer gets until it is closed. */
 async function view(sid: string, options: { hello?: object | string; protocols?: string[] } = {}): Promise<Inbox> {
   const ws = rig.open(sid, { query: `?token=${await rig.token(sid)}`, protocols: options.protocols ?? ['cliscale.v1'] })
   const inbox = new Inbox(ws)
@@ -108,7 +108,7 @@ describe('a session whose host is gone', () => {
     expect(textOf(inbox)).toBe(text)
   })
 
-  test('is dialled first, and read from the record when nobody answers', async () => {
+  test('is dialled first, and read from the stored log when nobody answers', async () => {
     const dialled: number[] = []
     await using pod = await rawPod((socket) => {
       dialled.push(1)
@@ -121,7 +121,7 @@ describe('a session whose host is gone', () => {
     expect(textOf(inbox)).toBe('kept')
   })
 
-  test('that ends while a viewer waits is shown to it', async () => {
+  test('is shown to a viewer that waited when it ended', async () => {
     const sid = await rig.seed({ status: 'queued', podUid: null })
     const shown = view(sid, { hello: {} })
     await until(() => rig.gateway.stats().open.waiting === 1)
@@ -131,7 +131,7 @@ describe('a session whose host is gone', () => {
     expect(inbox.closed?.code).toBe(1000)
   })
 
-  test('shows it also to a client that says nothing first', async () => {
+  test('shows its output to a client that sends no first message', async () => {
     const sid = await rig.seed(seed)
     await output(sid, [['kept', 80, 24]])
     const inbox = await view(sid)
@@ -139,7 +139,7 @@ describe('a session whose host is gone', () => {
     expect(inbox.of('7')).toHaveLength(1)
   })
 
-  test('shows bytes and a line on tty', async () => {
+  test('shows its bytes and a last line on tty', async () => {
     const sid = await rig.seed(seed)
     await output(sid, [['kept', 80, 24]])
     const inbox = await view(sid, { protocols: ['tty'], hello: { AuthToken: '', columns: 80, rows: 24 } })
@@ -148,7 +148,7 @@ describe('a session whose host is gone', () => {
     expect(inbox.closed?.code).toBe(1000)
   })
 
-  test('shows the last part of much output, from the start of a chunk, to a slow reader in full', async () => {
+  test('shows the end of a long output, from the start of a chunk, in full to a slow reader', async () => {
     const sid = await rig.seed(seed)
     const chunk = 60_000
     await database.query(
@@ -171,7 +171,7 @@ describe('a session whose host is gone', () => {
     expect(JSON.parse(String(inbox.of('4')[0]))).toMatchObject({ seq })
     expect(textOf(inbox).length).toBe(total - seq)
     expect(inbox.of('0')[0]).toMatch(new RegExp(`^${seq / chunk}:`))
-    // What is left out is said once, outside of the offsets, between HELLO and the first byte.
+    // What is left out is mentioned once, without an offset, between HELLO and the first byte.
     expect(
       decoded(inbox)
         .map(({ type }) => type)
@@ -198,7 +198,7 @@ describe('a session whose host is gone', () => {
     expect(inbox.closed?.code).toBe(code)
   })
 
-  test('closes on a frame that is not masked, and lets go of who leaves half-way', async () => {
+  test('closes on an unmasked frame, and frees a client that leaves half-way', async () => {
     const sid = await rig.seed(seed)
     const socket = net.connect(rig.port, '127.0.0.1')
     const chunks: Buffer[] = []
@@ -215,7 +215,7 @@ describe('a session whose host is gone', () => {
     gone.resetAndDestroy()
   })
 
-  test('says 1012 when the gateway is stopped meanwhile', async () => {
+  test('closes with 1012 when the gateway stops meanwhile', async () => {
     const sid = await rig.seed(seed)
     const ws = rig.open(sid, { query: `?token=${await rig.token(sid)}` })
     const inbox = new Inbox(ws)

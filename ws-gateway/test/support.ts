@@ -175,7 +175,7 @@ export class Rig implements AsyncDisposable {
     )
   }
 
-  /** Signs whatever it is given, with ours unless told otherwise. */
+  /** Signs whatever it is given, with our key unless told otherwise. */
   async sign(
     claims: JWTPayload,
     header: Record<string, unknown> = {},
@@ -216,7 +216,7 @@ export class Rig implements AsyncDisposable {
     })
   }
 
-  /** Redeems a fresh token and gives the cookie as a client sends it. */
+  /** Redeems a fresh token and returns the cookie as a client sends it. */
   async cookie(sid: string, mode: 'rw' | 'ro' = 'rw'): Promise<{ cookie: string; viewer: string }> {
     const response = await this.redeem(sid, await this.token(sid, { mode }))
     const body = (await response.json()) as { viewer: string }
@@ -262,7 +262,7 @@ export class Inbox {
   }
 }
 
-/** Waits until `check` gives something true, or fails after `ms`. */
+/** Waits until `check` returns something true, or fails after `ms`. */
 export async function until<T>(check: () => T | Promise<T>, ms = 5_000): Promise<NonNullable<T>> {
   const end = Date.now() + ms
   for (;;) {
@@ -279,7 +279,7 @@ export interface Pod extends AsyncDisposable {
   readonly sockets: Set<Socket>
 }
 
-/** A pod that speaks WebSocket by `ws`: what it gets it sends back. */
+/** A pod that speaks WebSocket through `ws`: it sends back what it gets. */
 export async function echoPod(
   onConnection: (socket: WebSocket) => void = (socket) =>
     socket.on('message', (data, isBinary) => socket.send(data as Buffer, { binary: isBinary })),
@@ -376,7 +376,7 @@ export function upgradeHead(options: {
   return `${options.method ?? 'GET'} ${options.path} HTTP/1.1\r\n${lines.join('')}\r\n`
 }
 
-/** Sends bytes and gives what came back until the other side closed. */
+/** Sends bytes and returns what came back until the other side closed. */
 export async function rawRequest(port: number, bytes: string): Promise<RawAnswer> {
   const socket = net.connect(port, '127.0.0.1')
   let text = ''

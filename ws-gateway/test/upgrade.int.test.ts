@@ -45,7 +45,7 @@ describe('a terminal', () => {
     await until(() => pod.sockets.size === 0)
   })
 
-  test('opens by the cookie that the link was traded for, again and again', async () => {
+  test('opens again and again by the cookie that the link was exchanged for', async () => {
     const sid = await rig.seed({ port: pod.port })
     const { cookie } = await rig.cookie(sid)
     for (let round = 0; round < 3; round += 1) {

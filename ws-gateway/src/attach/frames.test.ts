@@ -31,7 +31,7 @@ describe('frames to a client', () => {
     [126, [0x82, 126, 0, 126]],
     [65_535, [0x82, 126, 255, 255]],
     [65_536, [0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]],
-  ])('of %d bytes have the shortest length', (size, head) => {
+  ])('of %d bytes use the shortest form of their length', (size, head) => {
     const bytes = binaryFrame(Buffer.alloc(size, 7))
     expect([...bytes.subarray(0, head.length)]).toEqual(head)
     expect(bytes.length).toBe(head.length + size)
@@ -49,21 +49,21 @@ describe('the first message of a client', () => {
     ['with a reserved bit', frame(0xc2, Buffer.from('{}')), 1002],
     ['with opcode 3', frame(0x83, Buffer.from('{}')), 1002],
     ['with opcode 11', frame(0x8b, Buffer.from('')), 1002],
-    ['a continuation of nothing', frame(0x80, Buffer.from('{}')), 1002],
+    ['a continuation without a start', frame(0x80, Buffer.from('{}')), 1002],
     ['a long ping', frame(0x89, Buffer.alloc(126)), 1002],
-    ['a ping in pieces', frame(0x09, Buffer.from('')), 1002],
-    ['text that is no UTF-8', frame(0x81, Buffer.from([0x7b, 0xff])), 1007],
+    ['a fragmented ping', frame(0x09, Buffer.from('')), 1002],
+    ['text that is not UTF-8', frame(0x81, Buffer.from([0x7b, 0xff])), 1007],
     ['too large', frame(0x82, Buffer.alloc(1_001)), 1009],
-  ])('is a fault when it is %s', (_name, bytes, code) => {
+  ])('is refused when it is %s', (_name, bytes, code) => {
     expect(read(bytes)).toEqual(fault(code))
   })
 
-  test('is a fault by its announced length alone, before any of it arrives', () => {
+  test('is refused by its announced length alone, before any of it arrives', () => {
     const head = Buffer.from([0x82, 0xff, 0x7f, 255, 255, 255, 255, 255, 255, 255])
     expect(read(head)).toEqual(fault(1009))
   })
 
-  test('is a fault when its fragments add up to too much, or never end', () => {
+  test('is refused when its fragments add up to too much, or never end', () => {
     const part = frame(0x00, Buffer.alloc(400))
     expect(read(frame(0x02, Buffer.alloc(400)), part, part)).toEqual(fault(1009))
     const reader = new FirstMessageReader(1_000)
@@ -72,7 +72,7 @@ describe('the first message of a client', () => {
     expect(answer).toEqual(fault(1008))
   })
 
-  test('is put together from fragments with a ping between, byte by byte', () => {
+  test('is put together from fragments with a ping in between, byte by byte', () => {
     const bytes = Buffer.concat([
       frame(0x89, Buffer.from('hi')),
       frame(0x02, Buffer.from('{"a"')),
@@ -83,11 +83,11 @@ describe('the first message of a client', () => {
     expect(read(...pieces)).toEqual({ type: 'message', body: Buffer.from('{"a":1}') })
   })
 
-  test('of the length 126 is read', () => {
+  test('with a length of 126 is read', () => {
     expect(read(frame(0x82, Buffer.alloc(300, 0x7b)))).toEqual({ type: 'message', body: Buffer.alloc(300, 0x7b) })
   })
 
-  test('may be a goodbye', () => {
+  test('may be a Close', () => {
     expect(read(frame(0x88, Buffer.from([3, 232])))).toEqual({ type: 'close' })
   })
 })

@@ -35,7 +35,7 @@ describe('addresses of pods', () => {
     expect(createPodNetworks(['10.4.0.0/16', 'fd12::/16']).isAllowed(address)).toBe(isAllowed)
   })
 
-  test.each([['10.0.0.0'], ['10.0.0.0/33'], ['pods/8'], ['10.0.0.0/-1'], ['::/129']])('%s is no network', (cidr) => {
+  test.each([['10.0.0.0'], ['10.0.0.0/33'], ['pods/8'], ['10.0.0.0/-1'], ['::/129']])('%s is not a network', (cidr) => {
     expect(() => createPodNetworks([cidr])).toThrow(TypeError)
   })
 })

@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals'
 import { replay, type ReplayOptions } from './replay.ts'
 
-test('a client that has gone before it was asked for its first message is not waited for', async () => {
+test('a client that leaves before its first message is awaited is not waited for', async () => {
   const options = {
     client: { readWith: () => {} },
     helloMs: 60_000,

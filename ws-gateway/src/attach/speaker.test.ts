@@ -30,12 +30,12 @@ test.each([
   [['cliscale.v1', 'tty'], 'ttyd', 'tty'],
   [['cliscale.v1'], 'ttyd', undefined],
   [[], 'ttyd', 'tty'],
-] as const)('offered %p to a %s, the protocol is %p', (offered, kind, protocol) => {
+] as const)('a client that offers %p to a %s gets the protocol %p', (offered, kind, protocol) => {
   expect(chooseProtocol(offered, kind)).toBe(protocol)
 })
 
 describe('a status', () => {
-  test('tells the stage and since when', () => {
+  test('tells the stage and when it began', () => {
     expect(statusOf(state)).toEqual({
       status: 'starting',
       stage: 'fetching_code',
@@ -61,7 +61,7 @@ describe('an exit', () => {
     expect(body(exitFrame('tty', exit)).toString()).toBe(`0${exitLine(exit)}`)
   })
 
-  test('takes no control characters of a session into a terminal', () => {
+  test('puts no control characters of a session into a terminal', () => {
     const detail = 'a\x1b[2Jb\u009b31mc'
     const sent = { ...state, status: 'failed', reason: 'internal', detail } as const
     const lines = [exitFrame('tty', exitOf(sent)), statusFrame('tty', statusOf(sent), 0)]
@@ -71,7 +71,7 @@ describe('an exit', () => {
     }
   })
 
-  test('for a reason that only a newer controller knows still says how it ended', () => {
+  test('with a reason that only a newer controller knows still says how the session ended', () => {
     const newer = { ...failed, reason: 'budget_spent' as 'internal', detail: null }
     expect(exitOf(newer).hint).toContain('does not know the reason')
     expect(statusOf({ ...newer, endedAt: null }).hint).toContain('does not know the reason')

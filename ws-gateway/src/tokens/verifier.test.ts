@@ -42,22 +42,22 @@ async function codeOf(token: string, keys = verifier): Promise<string> {
   )
 }
 
-/** The same text with one of the bits set that its last character does not use. */
+/** The same text with one of the bits set that its last character leaves unused. */
 function withTrailingBits(text: string): string {
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
   return text.slice(0, -1) + alphabet[alphabet.indexOf(text.at(-1) ?? 'A') + 1]
 }
 
 describe('a session JWT', () => {
-  test('of ours opens its session', async () => {
+  test('that we signed opens its session', async () => {
     expect(await verifier.verify(make(), SID)).toEqual({ sub: 'owner', sid: SID, jti: JTI, mode: 'rw' })
   })
 
   test.each([
-    ['without anything', ''],
+    ['nothing in it', ''],
     ['alg none', `${b64(JSON.stringify({ ...HEADER, alg: 'none' }))}.${b64(JSON.stringify(CLAIMS))}.`],
     ['an embedded key', make({}, { jwk: other.publicKey.export({ format: 'jwk' }) }, other.privateKey)],
-    ['an embedded key, ours', make({}, { jwk })],
+    ['our own key embedded', make({}, { jwk })],
     ['jku', make({}, { jku: 'http://127.0.0.1:1/jwks' })],
     ['x5u', make({}, { x5u: 'http://127.0.0.1:1/cert' })],
     ['crit', make({}, { crit: ['x'], x: 1 })],
@@ -66,10 +66,10 @@ describe('a session JWT', () => {
     ['kid ../../x', make({}, { kid: '../../x' })],
     ['kid of 2 kB', make({}, { kid: 'k'.repeat(2000) })],
     ['no kid', signText(JSON.stringify({ alg: 'RS256', typ: SESSION_TOKEN.type }), JSON.stringify(CLAIMS))],
-    ['kid a number', make({}, { kid: 1 })],
+    ['a number as kid', make({}, { kid: 1 })],
     ['another typ', make({}, { typ: 'cliscale-attach+jwt' })],
     ['typ JWT', make({}, { typ: 'JWT' })],
-    ['a foreign signature', make({}, {}, other.privateKey)],
+    ['another key’s signature', make({}, {}, other.privateKey)],
     [
       'alg RS512 by our key',
       signText(JSON.stringify({ ...HEADER, alg: 'RS512' }), JSON.stringify(CLAIMS), pair.privateKey, 'RSA-SHA512'),
@@ -78,37 +78,37 @@ describe('a session JWT', () => {
     ['alg ES256', make({}, { alg: 'ES256' }, ec.privateKey as never)],
     ['alg PS256', make({}, { alg: 'PS256' })],
     ['iss missing', make({ iss: undefined })],
-    ['iss of another', make({ iss: 'cliscale ' })],
+    ['another iss', make({ iss: 'cliscale ' })],
     ['aud with a space', make({ aud: `${SESSION_TOKEN.audience} ` })],
     ['aud in a list', make({ aud: [SESSION_TOKEN.audience] })],
     ['aud missing', make({ aud: undefined })],
-    ['aud of the hosts', make({ aud: 'cliscale-host' })],
+    ['the aud of hosts', make({ aud: 'cliscale-host' })],
     ['sub missing', make({ sub: undefined })],
     ['sub empty', make({ sub: '' })],
     ['sid of another session', make({ sid: JTI })],
     ['jti missing', make({ jti: undefined })],
-    ['jti no UUID', make({ jti: "1' or 1=1" })],
+    ['a jti that is not a UUID', make({ jti: "1' or 1=1" })],
     ['mode missing', make({ mode: undefined })],
     ['mode root', make({ mode: 'root' })],
-    ['exp a string', make({ exp: String(NOW + 100) })],
+    ['a string as exp', make({ exp: String(NOW + 100) })],
     ['exp 1e308', signText(JSON.stringify(HEADER), JSON.stringify(CLAIMS).replace(String(NOW + 290), '1e308'))],
     ['exp in 100 years', make({ exp: NOW + 3_000_000_000 })],
-    ['exp a fraction', make({ exp: NOW + 0.5 })],
-    ['exp absent', make({ exp: undefined })],
+    ['a fraction as exp', make({ exp: NOW + 0.5 })],
+    ['exp missing', make({ exp: undefined })],
     ['exp before iat', make({ exp: NOW - 20 })],
-    ['iat absent', make({ iat: undefined })],
+    ['iat missing', make({ iat: undefined })],
     ['iat 61 s ahead', make({ iat: NOW + 61 })],
     ['nbf 1 h ahead', make({ nbf: NOW + 3600 })],
-    ['nbf a string', make({ nbf: '0' })],
-    ['a name twice', signText(JSON.stringify(HEADER), JSON.stringify(CLAIMS).replace('{', '{"sub":"admin",'))],
+    ['a string as nbf', make({ nbf: '0' })],
+    ['a claim named twice', signText(JSON.stringify(HEADER), JSON.stringify(CLAIMS).replace('{', '{"sub":"admin",'))],
     [
       'a name twice in the header',
       signText(JSON.stringify(HEADER).replace('{', '{"alg":"none",'), JSON.stringify(CLAIMS)),
     ],
     ['spaces in the JSON', signText(JSON.stringify(HEADER), JSON.stringify(CLAIMS, null, 1))],
     ['a payload that is a list', signText(JSON.stringify(HEADER), '[]')],
-    ['a payload that is no JSON', signText(JSON.stringify(HEADER), 'x')],
-    ['a payload that is no UTF-8', signText(JSON.stringify(HEADER), '"\xff"')],
+    ['a payload that is not JSON', signText(JSON.stringify(HEADER), 'x')],
+    ['a payload that is not UTF-8', signText(JSON.stringify(HEADER), '"\xff"')],
     ['padding', `${make()}=`],
     ['trailing bits', withTrailingBits(make())],
     ['a space in front', ` ${make()}`],
@@ -132,17 +132,17 @@ describe('a session JWT', () => {
     )
   })
 
-  test('is expired only after the tolerance of the clocks, and then says so', async () => {
+  test('is expired only after the tolerance for clocks, and then says so', async () => {
     expect(await codeOf(make({ exp: NOW - 5 }))).toBe('accepted')
     expect(await codeOf(make({ iat: NOW - 400, exp: NOW - 60 }))).toBe('token_expired')
     expect(await codeOf(make({ exp: -1 }))).toBe('token_expired')
   })
 
-  test('whose clock is 59 s ahead is accepted', async () => {
+  test('from a clock that is 59 s ahead is accepted', async () => {
     expect(await codeOf(make({ iat: NOW + 59 }))).toBe('accepted')
   })
 
-  test('is refused when two keys have its kid', async () => {
+  test('is refused when two keys share its kid', async () => {
     const two = createLocalJWKSet({ keys: [jwk, { ...other.publicKey.export({ format: 'jwk' }), kid: 'k1' }] } as never)
     expect(await codeOf(make(), createTokenVerifier({ keys: two, now: () => NOW * 1000 }))).toBe('token_invalid')
   })
@@ -157,7 +157,7 @@ describe('a session JWT', () => {
     ['time out', new errors.JWKSTimeout()],
     ['are garbage', new errors.JWKSInvalid('x')],
     ['cannot be fetched', new TypeError('fetch failed')],
-  ])('cannot be checked while the keys %s, and is not accepted', async (_name, error) => {
+  ])('is neither accepted nor called invalid while the keys %s', async (_name, error) => {
     const keys = createTokenVerifier({ keys: () => Promise.reject(error), now: () => NOW * 1000 })
     expect(await codeOf(make(), keys)).toBe('keys_unavailable')
   })

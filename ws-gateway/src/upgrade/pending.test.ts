@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals'
 import { createPendingUpgrades } from './pending.ts'
 
-test('places are limited for each address and in all, and given back once', () => {
+test('places are limited per address and in total, and are given back once', () => {
   const pending = createPendingUpgrades({ total: 3, perAddress: 2 })
   const refused = expect.objectContaining({ code: 'too_many_connections' })
   const leave = pending.enter('a')
