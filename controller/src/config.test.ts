@@ -24,7 +24,7 @@ function faultsOf(env: Record<string, string>): string {
 }
 
 describe('the configuration', () => {
-  test('has a default for all but the four secrets', () => {
+  test('has defaults for everything except the four secrets', () => {
     const settings = controllerSettings(parseEnv(schema, GOOD), { localFolders: false })
     expect(settings).toMatchObject({
       publicUrl: undefined,
@@ -42,7 +42,7 @@ describe('the configuration', () => {
     ])
   })
 
-  test('makes every API key an owner of its own', () => {
+  test('makes each API key a separate owner', () => {
     const { apiKeys } = controllerSettings(parseEnv(schema, GOOD), { localFolders: false })
     const [one, two] = ['cs_key_canary-one', 'cs_key_canary-two'].map((key) => findOwner(apiKeys, key))
     expect(one).toMatch(/^key-[0-9a-f]{24}$/)
@@ -51,7 +51,7 @@ describe('the configuration', () => {
       expect(findOwner(apiKeys, key)).toBeUndefined()
   })
 
-  test('reports every fault at once, and never a secret', () => {
+  test('reports every fault at once, and no secret', () => {
     const faults = faultsOf({
       CLISCALE_DATABASE_URL: 'mysql://canary',
       CLISCALE_API_KEY: 'canary',
@@ -75,7 +75,7 @@ describe('the configuration', () => {
     expect(faults).not.toContain('canary')
   })
 
-  test('shows its secrets as set', () => {
+  test('shows only that its secrets are set', () => {
     const shown = JSON.stringify(describeEnv(schema, parseEnv(schema, GOOD)))
     expect(shown).toContain('"CLISCALE_DATABASE_URL":"set"')
     expect(shown).not.toMatch(/canary|PRIVATE|hash/)

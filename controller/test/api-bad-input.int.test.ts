@@ -17,7 +17,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await api[Symbol.asyncDispose]()
 })
-// Nothing that is refused leaves anything behind, and no refusal or log line holds what was sent.
+// A refusal leaves nothing behind, and neither it nor the log contains what was sent.
 afterEach(async () => {
   const { rows } = await api.pool.query('select count(*)::int as n from sessions')
   if (rows[0].n !== created) throw new Error(`${rows[0].n} sessions are there instead of ${created}`)
@@ -34,13 +34,13 @@ function expectProblem(answer: Answer, status: number, code: string): void {
 
 const post = (body: unknown, headers?: Record<string, string>) => api.call('POST', '/api/sessions', body, headers)
 
-describe('a body that is not a request', () => {
+describe('a refused body', () => {
   test('A1 is empty', async () => {
     expectProblem(await post(undefined), 400, 'body_required')
     expectProblem(await post('', { 'Content-Type': 'text/plain' }), 400, 'body_required')
   })
 
-  test('A2 breaks off, and is told where', async () => {
+  test('A2 breaks off, and the answer says where', async () => {
     const answer = await post('{\n "command": "x",\n')
     expectProblem(answer, 400, 'json_invalid')
     expect(answer.json.detail).toContain('position 19 (line 3, column 1)')
@@ -59,11 +59,11 @@ describe('a body that is not a request', () => {
     'application/json; charset=latin1',
     'application/jsonx',
     '',
-  ])('A4 is of the type %j', async (type) =>
+  ])('A4 has the type %j', async (type) =>
     expectProblem(await post('{"command":"true"}', { 'Content-Type': type }), 415, 'unsupported_media_type'),
   )
 
-  test('A5 is a byte over the limit, announced or not', async () => {
+  test('A5 is one byte over the limit, announced or not', async () => {
     const limit = 1.5 * 1024 * 1024
     const body = JSON.stringify({ command: 'x'.repeat(limit + 1 - 14) })
     expect(Buffer.byteLength(body)).toBe(limit + 1)
@@ -85,7 +85,7 @@ describe('a body that is not a request', () => {
   test.each([
     [413, KEY_A],
     [401, 'nobody'],
-  ])('is large, and its %i reaches a client that reads nothing before all is sent', async (status, key) => {
+  ])('is too large, and its %i reaches a client that reads only after it has sent everything', async (status, key) => {
     const socket = net.connect(api.port, '127.0.0.1')
     await once(socket, 'connect')
     const bytes = 32 * 1024 * 1024
@@ -100,7 +100,7 @@ describe('a body that is not a request', () => {
     expect([readProblem(text).status, closed]).toEqual([status, true])
   })
 
-  test('A6 is packed: a bomb is not unpacked', async () => {
+  test('A6 is compressed, and no bomb is decompressed', async () => {
     const bomb = gzipSync(Buffer.alloc(200 * 1024 * 1024, 0x20))
     const before = process.memoryUsage().rss
     const response = await fetch(`${api.url}/api/sessions`, {
@@ -126,7 +126,7 @@ describe('a body that is not a request', () => {
     }
   })
 
-  test('A8 has keys that reach for prototypes', async () => {
+  test('A8 has keys that could change prototypes', async () => {
     for (const key of ['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty']) {
       const answer = await post(`{"command":"true","${key}":{"polluted":"${CANARY}"}}`)
       expectProblem(answer, 400, 'unknown_field')
@@ -150,7 +150,7 @@ describe('a body that is not a request', () => {
   })
 })
 
-describe('a field that is not right', () => {
+describe('an invalid field', () => {
   test.each([
     ['comand', 'command'],
     ['Command', 'command'],
@@ -160,7 +160,7 @@ describe('a field that is not right', () => {
     ['evn', 'env'],
     ['cpu', undefined],
     ['memory', undefined],
-  ])('A9, A29 %s is not known, and the near one is named', async (name, near) => {
+  ])('A9, A29 %s is unknown, and the similar name is suggested', async (name, near) => {
     const answer = await post({ [name]: CANARY })
     expectProblem(answer, 400, 'unknown_field')
     const hint = near === undefined ? 'Known fields: command, code_url' : `Did you mean ${near}?`
@@ -192,7 +192,7 @@ describe('a field that is not right', () => {
     expect(answer.json.errors[0]?.message).toBe('must not be empty')
   })
 
-  test.each(['command', 'prompt', 'install_cmd'])('A11 %s is a byte longer than it may be', async (field) => {
+  test.each(['command', 'prompt', 'install_cmd'])('A11 %s is one byte too long', async (field) => {
     const answer = await post({ command: 'true', [field]: 'ü'.repeat(32 * 1024) + 'x' })
     expectProblem(answer, 400, 'invalid_field')
     expect(answer.json.errors).toEqual([{ path: field, message: 'must be at most 65536 bytes of UTF-8, got 65537' }])
@@ -222,13 +222,13 @@ describe('a field that is not right', () => {
     },
   )
 
-  test('A14 a name with the value in it is not shown', async () => {
+  test('A14 a name in env that contains the value is not shown', async () => {
     const answer = await post({ command: 'true', env: { [`TOKEN=${CANARY}`]: '' } })
     expectProblem(answer, 400, 'env_name')
     expect(answer.json.errors[0]?.path).toBe('env.TOKEN=…')
   })
 
-  test('A14 env is too large, one value or all together', async () => {
+  test('A14 env is too large, in one value or in total', async () => {
     const one = await post({ command: 'true', env: { A: CANARY + 'x'.repeat(65 * 1024) } })
     expectProblem(one, 400, 'env_too_large')
     expect(one.json.errors).toEqual([{ path: 'env.A', message: 'must be at most 65536 bytes of UTF-8, got 66571' }])
@@ -257,7 +257,7 @@ describe('a field that is not right', () => {
     expect(answer.json.errors[0]?.path).toBe('timeout_seconds')
   })
 
-  test('A25 timeout_seconds beyond what a number holds exactly is told its own limits', async () => {
+  test('A25 timeout_seconds is too large to be exact, and the answer gives its limits', async () => {
     const above = await post({ command: 'true', timeout_seconds: 2 ** 53 })
     expect(above.json.errors).toEqual([
       { path: 'timeout_seconds', message: 'must be at most 86400, got 9007199254740992' },
@@ -272,7 +272,7 @@ describe('a field that is not right', () => {
     expectProblem(await post('{"command":"true","timeout_seconds":NaN}'), 400, 'json_invalid')
   })
 
-  test('every fault is told at once, the unknown field first', async () => {
+  test('is reported together with all others, an unknown one first', async () => {
     const answer = await post({ command: 1, comand: 'x', env: { '1': 'x' }, timeout_seconds: 0, code_url: 'ftp://x' })
     expectProblem(answer, 400, 'unknown_field')
     expect(answer.json.errors.map(({ path }: { path: string }) => path)).toEqual([
@@ -285,7 +285,7 @@ describe('a field that is not right', () => {
     expect(answer.json.detail).toContain('4 more faults')
   })
 
-  test('a thousand faults make a short answer', async () => {
+  test('among a thousand gives a short answer', async () => {
     const answer = await post(Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [`field${i}`, 1])))
     expectProblem(answer, 400, 'unknown_field')
     expect(answer.json.errors).toHaveLength(20)
@@ -327,7 +327,7 @@ describe('a code_url that may not be fetched', () => {
     expect(answer.json.detail).not.toMatch(/^code_url code_url/)
   })
 
-  test('U22, U32 look-alikes are what they are: other hosts, and archives that have .git in their path', async () => {
+  test('U22, U32 look-alikes are judged as what they are: other hosts, and archives with .git in their path', async () => {
     await using narrow = await startApi({
       settings: { fetchPolicy: { codeHosts: ['github.com', 'x.github.io'], unsafeHosts: [], localFolders: false } },
     })
@@ -344,7 +344,7 @@ describe('a code_url that may not be fetched', () => {
     expect(Object.values(codes)).toEqual(['url_host', 'url_host', 201, 201])
   })
 
-  test('a checksum without a code_url, which nothing would verify', async () => {
+  test('a checksum without a code_url is refused, because nothing would verify it', async () => {
     const answer = await post({ command: 'true', code_checksum_sha256: 'a'.repeat(64) })
     expectProblem(answer, 400, 'invalid_field')
     expect(answer.json.errors).toEqual([
@@ -352,7 +352,7 @@ describe('a code_url that may not be fetched', () => {
     ])
   })
 
-  test('A16 a checksum is missing where the policy demands one', async () => {
+  test('A16 a missing checksum is refused where the policy requires one', async () => {
     await using strict = await startApi({ settings: { requireChecksum: true } })
     const answer = await strict.create({ command: 'true', code_url: 'https://example.com/a.zip' })
     expectProblem(answer, 400, 'checksum_required')
@@ -364,7 +364,7 @@ describe('a code_url that may not be fetched', () => {
   })
 })
 
-test('T20 a checksum is given for a repository, which has none', async () => {
+test('T20 a checksum for a repository is refused, because a repository is not a single file', async () => {
   await using api = await startApi()
   const answer = await api.create({
     command: 'true',
@@ -375,7 +375,7 @@ test('T20 a checksum is given for a repository, which has none', async () => {
   expect(answer.json.errors[0]?.message).toContain('a repository is not a single file')
 })
 
-describe('an address that leads nowhere', () => {
+describe('a path that does not exist', () => {
   test.each([
     '/api/sessions/..%2f..',
     '/api/sessions/%2e%2e%2f',
@@ -415,7 +415,7 @@ describe('an address that leads nowhere', () => {
   })
 })
 
-describe('a credential that is none', () => {
+describe('an invalid credential', () => {
   test.each([
     '',
     'Bearer',
@@ -433,7 +433,7 @@ describe('a credential that is none', () => {
     }
   })
 
-  test('A21 what is wrong with it is said, and never the credential', async () => {
+  test('A21 is explained and never shown', async () => {
     const detailOf = async (Authorization: string): Promise<string> =>
       (await api.call('GET', '/api/sessions', undefined, { Authorization })).json.detail as string
     expect(await detailOf(KEY_A)).toMatch(/^The header Authorization does not begin with "Bearer "\. Send the header /)
@@ -446,7 +446,7 @@ describe('a credential that is none', () => {
     expect(response.headers.get('www-authenticate')).toBe('Bearer realm="cliscale"')
   })
 
-  test('J10 our own tokens are no API keys', async () => {
+  test('J10 may be one of our own tokens', async () => {
     const { json } = await api.create()
     created += 1
     const { rows } = await api.pool.query('select assertion from token_jti where session_id = $1', [json.sessionId])
@@ -458,7 +458,7 @@ describe('a credential that is none', () => {
       )
   })
 
-  test('the scheme is read in any case', async () => {
+  test('is not a matter of case: the scheme may be in any', async () => {
     const answer = await api.call('GET', '/api/sessions', undefined, { Authorization: `bEaReR ${KEY_A}` })
     expect(answer.status).toBe(200)
   })
@@ -467,7 +467,7 @@ describe('a credential that is none', () => {
 describe('a request that is not well-formed HTTP', () => {
   const auth = `Authorization: Bearer ${KEY_A}\r\n`
 
-  test('A20 headers that may come once come twice', async () => {
+  test('A20 headers that may appear once appear twice', async () => {
     for (const twice of [auth, 'Idempotency-Key: a\r\n', 'Content-Type: application/json\r\n', 'Host: b\r\n']) {
       const extra = twice.startsWith('Host') ? '' : twice
       const { text } = await exchange(
@@ -479,7 +479,7 @@ describe('a request that is not well-formed HTTP', () => {
     }
   })
 
-  test('A23 Transfer-Encoding beside Content-Length, and other ways to smuggle', async () => {
+  test('A23 Transfer-Encoding beside Content-Length, and other attempts to smuggle', async () => {
     for (const bad of [
       `POST /api/sessions HTTP/1.1\r\nHost: a\r\n${auth}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n`,
       `POST /api/sessions HTTP/1.1\r\nHost: a\r\n${auth}Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcde`,
@@ -504,7 +504,7 @@ describe('a request that is not well-formed HTTP', () => {
     expect([status, problem.code, closed]).toEqual([405, 'method_not_allowed', true])
   })
 
-  test('A24 a block of headers of 64 KiB', async () => {
+  test('A24 a header block of 64 KiB', async () => {
     const { text, closed } = await exchange(
       api.port,
       `GET / HTTP/1.1\r\nHost: a\r\nX: ${'a'.repeat(64 * 1024)}\r\n\r\n`,
@@ -514,7 +514,7 @@ describe('a request that is not well-formed HTTP', () => {
     expect(head).toContain('Content-Type: application/problem+json')
   })
 
-  test('a request without Host, or with one that is no host', async () => {
+  test('a request without Host, or with an invalid one', async () => {
     const none = await exchange(api.port, 'GET /healthz HTTP/1.1\r\n\r\n')
     expect(readProblem(none.text)).toMatchObject({ status: 400, problem: { code: 'bad_request' } })
     for (const host of ['a b', 'a/b', 'a@b', 'a"b', '<script>', `${'a'.repeat(300)}`]) {
@@ -544,7 +544,7 @@ describe('a request that is not well-formed HTTP', () => {
     },
   )
 
-  test('A28 a short and plain request id is kept, and is in the one line of the log', async () => {
+  test('A28 a short and plain request id is kept, and appears in the one log line', async () => {
     const answer = await api.call('GET', '/api/sessions?limit=3', undefined, { 'X-Request-Id': 'trace-1.a_B' })
     expect(answer.headers.get('x-request-id')).toBe('trace-1.a_B')
     const lines = api.log.map((line) => JSON.parse(line)).filter(({ requestId }) => requestId === 'trace-1.a_B')
@@ -569,7 +569,7 @@ if (existsSync(BLNS)) {
       'a name of a field': (text) => ({ command: 'true', [text]: 'x' }),
     }
     test.each(Object.keys(shapes))(
-      'as %s makes no error of ours',
+      'as %s causes no internal error',
       async (field) => {
         for (let i = 0; i < strings.length; i += 20) {
           const answers = await Promise.all(strings.slice(i, i + 20).map((text) => post(shapes[field]!(text))))
@@ -580,7 +580,7 @@ if (existsSync(BLNS)) {
       60_000,
     )
 
-    test('in the path, the query and the key makes no error of ours', async () => {
+    test('in the path, the query and the key causes no internal error', async () => {
       for (const text of strings) {
         const quoted = encodeURIComponent(text.toWellFormed())
         const answers = [

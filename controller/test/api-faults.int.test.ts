@@ -61,7 +61,7 @@ async function untilReady(api: Api): Promise<void> {
 }
 
 describe('a database that', () => {
-  test('is stopped: calls are refused at once, the process stays alive, and all is well when it is back', async () => {
+  test('is stopped: calls are refused at once, the process stays alive, and everything works when it is back', async () => {
     await using api = await startApi({ database: postgres })
     const { sessionId } = (await api.create()).json
     await postgres.stop()
@@ -74,7 +74,7 @@ describe('a database that', () => {
     expect((await callAll(api, sessionId)).map(({ status }) => status)).toEqual([201, 201, 200, 200, 202, 201, 200])
   })
 
-  test('hangs: calls are refused in time, the process stays alive, and all is well when it goes on', async () => {
+  test('hangs: calls are refused in time, the process stays alive, and everything works when it goes on', async () => {
     await using api = await startApi({ database: postgres, statementTimeoutMs: 1_000, connectTimeoutMs: 1_000 })
     const { sessionId } = (await api.create()).json
     await Promise.all(Array.from({ length: 5 }, () => api.call('GET', '/readyz')))
@@ -97,7 +97,7 @@ describe('a database that', () => {
     expect((await api.create()).status).toBe(201)
   })
 
-  test('loses a process with -9: what was accepted stays, and the tokens that are gone are made anew', async () => {
+  test('loses a process to kill -9: what was accepted stays, and lost tokens are made anew', async () => {
     await using api = await startApi({ database: postgres })
     const sessions = await Promise.all(
       Array.from({ length: 20 }, (_, i) => api.create(undefined, { 'Idempotency-Key': `crash-${i}` })),
@@ -124,7 +124,7 @@ describe('a database that', () => {
     expect(orders.rows[0].n).toBe(20)
   })
 
-  test('breaks off in the middle of a log: the reader sees that it is not whole', async () => {
+  test('breaks off in the middle of a log: the reader can tell that the log is incomplete', async () => {
     await using api = await startApi({ database: postgres })
     const { sessionId } = (await api.create()).json
     await api.pool.query(
@@ -148,7 +148,7 @@ describe('a database that', () => {
 })
 
 describe('a pool that', () => {
-  test('is used up: calls are refused in time instead of waiting for ever', async () => {
+  test('is exhausted: calls are refused in time instead of waiting for ever', async () => {
     await using api = await startApi({ database: postgres, poolSize: 2, connectTimeoutMs: 500 })
     const { sessionId } = (await api.create()).json
     const held = [await api.pool.connect(), await api.pool.connect()]
@@ -160,7 +160,7 @@ describe('a pool that', () => {
     expect((await api.create()).status).toBe(201)
   })
 
-  test('waits for a lock that is not let go: the call is refused, and its connection is of use again', async () => {
+  test('waits for a lock that is never released: the call is refused, and its connection works again', async () => {
     await using api = await startApi({ database: postgres, poolSize: 2, statementTimeoutMs: 1_000 })
     const holder = new pg.Client({ connectionString: postgres.url })
     await holder.connect()
@@ -175,7 +175,7 @@ describe('a pool that', () => {
 })
 
 describe('a server that shuts down', () => {
-  test('says so by readiness, and still answers what is asked', async () => {
+  test('reports that it is not ready, and still answers requests', async () => {
     await using api = await startApi({ database: postgres })
     api.controller.beginDrain()
     const ready = await api.call('GET', '/readyz')

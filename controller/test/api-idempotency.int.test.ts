@@ -13,7 +13,7 @@ function byStatus(answers: readonly Answer[]): Record<number, number> {
 }
 
 describe('an Idempotency-Key', () => {
-  test('makes 200 identical requests at once one session, with 200 good tokens and none rate-limited', async () => {
+  test('makes one session of 200 identical requests at once, with 200 valid tokens and no rate limit', async () => {
     await using api = await startApi({ settings: { sessionsPerMinute: 5 }, poolSize: 4 })
     const answers = await Promise.all(
       Array.from({ length: 200 }, () => api.create({ command: 'true' }, { 'Idempotency-Key': 'one' })),
@@ -25,7 +25,7 @@ describe('an Idempotency-Key', () => {
     expect([await countOf(api, 'sessions'), await countOf(api, 'token_jti')]).toEqual([1, 200])
   })
 
-  test('does so over three replicas as well', async () => {
+  test('does so across three replicas as well', async () => {
     await using database = await createMigratedDatabase()
     const dataKey = Buffer.alloc(32, 7)
     const options = { database, poolSize: 3, settings: { sessionsPerMinute: 5, dataKey } }
@@ -40,7 +40,7 @@ describe('an Idempotency-Key', () => {
     expect(await countOf(one, 'sessions')).toBe(1)
   })
 
-  test('lets many different keys at once through a pool of two connections', async () => {
+  test('lets many different keys pass at once through a pool of two connections', async () => {
     await using api = await startApi({ poolSize: 2 })
     const answers = await Promise.all(
       Array.from({ length: 60 }, (_, i) => api.create(undefined, { 'Idempotency-Key': `k${i % 20}` })),
@@ -61,7 +61,7 @@ describe('an Idempotency-Key', () => {
     expect([later.status, later.json.code]).toEqual([422, 'idempotency_key_reused'])
   })
 
-  test('waits for an equal request that is still being written elsewhere', async () => {
+  test('waits for an equal request that another process is still writing', async () => {
     await using api = await startApi()
     const client = await api.pool.connect()
     const id = randomUUID()
@@ -84,7 +84,7 @@ describe('an Idempotency-Key', () => {
     expect(first.json.sessionId).not.toBe(id)
   })
 
-  test('counts bodies as equal whatever their order and blanks, and is one of each owner', async () => {
+  test('treats bodies as equal whatever their key order and whitespace, and belongs to one owner', async () => {
     await using api = await startApi()
     const key = { 'Idempotency-Key': 'k' }
     const one = await api.call('POST', '/api/sessions', '{"command":"true","env":{"A":"1","B":"2"}}', key)
@@ -95,7 +95,7 @@ describe('an Idempotency-Key', () => {
     expect(other.json.sessionId).not.toBe(one.json.sessionId)
   })
 
-  test('is free again after a creation that was refused, and after 24 hours', async () => {
+  test('is free again after a refused creation, and after 24 hours', async () => {
     await using api = await startApi({ settings: { maxActiveSessions: 1 } })
     const first = await api.create(undefined, { 'Idempotency-Key': 'first' })
     const refused = await api.create({ command: 'a' }, { 'Idempotency-Key': 'second' })
@@ -110,7 +110,7 @@ describe('an Idempotency-Key', () => {
     expect(later.json.sessionId).not.toBe(first.json.sessionId)
   })
 
-  test('keeps no body, and no token, in the table', async () => {
+  test('stores no body and no token in the table', async () => {
     await using api = await startApi()
     await api.create({ command: 'echo canary', env: { A: 'canary' } }, { 'Idempotency-Key': 'k' })
     const { rows } = await api.pool.query('select * from idempotency_keys')
@@ -127,7 +127,7 @@ describe('an Idempotency-Key', () => {
 })
 
 describe('the rate limit', () => {
-  test('is one for all replicas, counts creations that are well-formed only, and says when to come again', async () => {
+  test('applies across all replicas, counts only well-formed creations, and says when to try again', async () => {
     await using database = await createMigratedDatabase()
     const options = { database, settings: { sessionsPerMinute: 5 } }
     await using one = await startApi(options)
@@ -154,7 +154,7 @@ describe('the rate limit', () => {
     expect((await api.create()).status).toBe(201)
   })
 
-  test('believes X-Forwarded-For as far as the trusted hops go, and takes one /64 as one client', async () => {
+  test('trusts X-Forwarded-For as far as the trusted hops reach, and counts one /64 as one client', async () => {
     await using direct = await startApi({ settings: { sessionsPerMinute: 2 } })
     const from = (api: typeof direct, address: string) => api.create(undefined, { 'X-Forwarded-For': address })
     for (const [i, expected] of [201, 201, 429].entries())
@@ -175,7 +175,7 @@ describe('the rate limit', () => {
       expect([address, (await from(proxied, address)).status]).toEqual([address, expected])
   })
 
-  test('starts anew when a crash of the database has emptied its table', async () => {
+  test('starts over when a crash of the database has emptied its table', async () => {
     await using api = await startApi({ settings: { sessionsPerMinute: 1 } })
     await api.create()
     expect((await api.create()).status).toBe(429)
@@ -185,7 +185,7 @@ describe('the rate limit', () => {
 })
 
 describe('the quota of open sessions', () => {
-  test('holds exactly when many come at once, for each owner', async () => {
+  test('holds exactly for each owner when many requests come at once', async () => {
     await using api = await startApi({ settings: { maxActiveSessions: 7 } })
     const answers = await Promise.all(Array.from({ length: 30 }, () => api.create()))
     expect(byStatus(answers)).toEqual({ 201: 7, 429: 23 })

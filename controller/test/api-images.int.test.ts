@@ -12,7 +12,7 @@ const rowOf = async (id: string) =>
 const orders = async (id: string) =>
   (await api.pool.query('select from session_orders where session_id = $1', [id])).rowCount
 
-test('an image that is not allowed is a fault of the caller, who is told which are', async () => {
+test('an image that is not allowed is refused with the list of allowed images', async () => {
   const answer = await api.create({ command: 'true', image: 'canary' })
   expect([answer.status, answer.json.code]).toEqual([400, 'invalid_field'])
   expect(answer.json.detail).toBe('image must be one of "node20", "shell", or left out.')
@@ -24,7 +24,7 @@ test('an image that is not allowed is a fault of the caller, who is told which a
   ])
 })
 
-test('a session is written with its image; one with a terminal of its own has no work order', async () => {
+test('a session keeps its image; one with a terminal of its own has no work order', async () => {
   const runner = await api.create({ command: 'true', image: 'node20' })
   expect(runner.status).toBe(201)
   expect(await rowOf(runner.json.sessionId)).toMatchObject({ kind: 'runner', image: 'node20' })
@@ -37,7 +37,7 @@ test('a session is written with its image; one with a terminal of its own has no
   expect(await rowOf(plain.json.sessionId)).toMatchObject({ kind: 'runner', image: null })
 })
 
-test('a terminal of its own can only be opened to write', async () => {
+test('a session with a terminal of its own gives no read-only tokens', async () => {
   const { json } = await api.create({ image: 'shell' })
   const token = (mode?: string) => api.call('POST', `/api/sessions/${json.sessionId}/token`, mode && { mode })
   const refused = await token('ro')
@@ -50,7 +50,7 @@ test('a terminal of its own can only be opened to write', async () => {
   expect((await token()).status).toBe(201)
 })
 
-test('the image is part of what an Idempotency-Key stands for', async () => {
+test('an Idempotency-Key stands for the image too', async () => {
   const headers = { 'Idempotency-Key': 'image-1' }
   const first = await api.create({ command: 'true', image: 'node20' }, headers)
   const again = await api.create({ image: 'node20', command: 'true' }, headers)
@@ -58,7 +58,7 @@ test('the image is part of what an Idempotency-Key stands for', async () => {
   expect((await api.create({ command: 'true' }, headers)).status).toBe(422)
 })
 
-test('an open session says what it waits for, an ended one why it ended', async () => {
+test('an open session says what it waits for, and an ended one why it ended', async () => {
   const { json } = await api.create()
   const get = async () => (await api.call('GET', `/api/sessions/${json.sessionId}`)).json
   const set = (columns: string) => api.pool.query(`update sessions set ${columns} where id = $1`, [json.sessionId])

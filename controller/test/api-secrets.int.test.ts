@@ -18,7 +18,7 @@ function asText(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('latin1')
 }
 
-test('nothing of what a caller sends in confidence is in the log, in the database in clear, or in an answer', async () => {
+test('nothing confidential in a request appears in the log, in an answer, or unencrypted in the database', async () => {
   await using api = await startApi()
   const canary = (name: string) => `canary-${name}-3f9a`
   const body = {

@@ -3,7 +3,7 @@ import http from 'node:http'
 import https from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 
-/** A request that passed, or did not. */
+/** A request that passed or was refused. */
 export interface SeenRequest {
   readonly method: string
   readonly path: string
@@ -12,17 +12,17 @@ export interface SeenRequest {
 }
 type Match = (request: SeenRequest) => boolean
 
-/** In front of a real API server, by plain http; it plays the faults of what lies between. */
+/** Stands in front of a real API server, by plain http, and plays the faults of the network between. */
 export interface ApiServerProxy extends AsyncDisposable {
   readonly port: number
   readonly seen: SeenRequest[]
-  /** Ends all watches, without a word. */
+  /** Ends all watches without notice. */
   cutWatches(): void
-  /** While true, what the server sends on a watch goes nowhere, and the connection stays. */
+  /** While true, what the server sends on a watch is lost, and the connection stays open. */
   silent: boolean
-  /** Answers these itself, until undefined. */
+  /** Answers these itself, until it is undefined. */
   refuse: ((request: SeenRequest) => { status: number; headers?: http.OutgoingHttpHeaders } | undefined) | undefined
-  /** Lets the next one of these through, and loses its answer. */
+  /** Lets the next of these through, and loses its answer. */
   loseAnswerOf(match: Match): void
   /** Writes this into all watches. */
   inject(text: string): void

@@ -34,7 +34,7 @@ describe('creating a session', () => {
     expect(new Date(payload.exp! * 1000).toISOString()).toBe(json.tokenExpiresAt)
   })
 
-  test('writes the session, its sealed order, and the token with an assertion for the host', async () => {
+  test('stores the session, its sealed work order, and the token with an assertion for the host', async () => {
     const { json } = await api.create({ command: 'echo canary-cmd', env: { SECRET: 'canary-env' } })
     const { rows } = await api.pool.query(
       `select s.status, s.stages, o.ciphertext, t.assertion, t.jti, t.viewer_id, t.mode, t.expires_at
@@ -72,7 +72,7 @@ describe('creating a session', () => {
     expect(JSON.stringify(rows) + api.log.join('')).not.toContain('canary')
   })
 
-  test('takes scheme and host of links from the request, or from CLISCALE_PUBLIC_URL', async () => {
+  test('takes scheme and host of links from the request or from CLISCALE_PUBLIC_URL', async () => {
     await using fixed = await startApi({ settings: { publicUrl: 'https://cliscale.example/tools' } })
     const { json } = await fixed.create()
     expect(json.wsUrl).toMatch(/^wss:\/\/cliscale\.example\/tools\/ws\//)
@@ -93,7 +93,7 @@ describe('a session', () => {
     expect(shown.json).toMatchObject({ sessionId: json.sessionId, status: 'queued', reason: null, endedAt: null })
   })
 
-  test('is for anybody else as if it were not there, by every call, to the byte', async () => {
+  test('looks to anybody else exactly as if it did not exist, in every call', async () => {
     const { json } = await api.create()
     const other = { Authorization: `Bearer ${KEY_B}`, 'X-Request-Id': 'same' }
     const unknown = '0d9cbd9f-6e2e-4b7e-9a53-0b2ad6b5d7f3'
@@ -114,7 +114,7 @@ describe('a session', () => {
     expect(rows[0].stop_requested_at).toBeNull()
   })
 
-  test('is asked to stop once, however often DELETE comes', async () => {
+  test('is stopped once, however often DELETE is called', async () => {
     const { json } = await api.create()
     const stopAt = async () =>
       (await api.pool.query('select stop_requested_at as at from sessions where id = $1', [json.sessionId])).rows[0].at
@@ -150,7 +150,7 @@ describe('a session', () => {
     expect(rows).toEqual([{ status: 'failed', stop_requested_at: null }])
   })
 
-  test('gets fresh tokens, read-only ones when asked', async () => {
+  test('gives fresh tokens, read-only ones on request', async () => {
     const { json } = await api.create()
     const path = `/api/sessions/${json.sessionId}/token`
     const [rw, ro] = [await api.call('POST', path), await api.call('POST', path, { mode: 'ro' })]
@@ -170,7 +170,7 @@ describe('a session', () => {
 })
 
 describe('the list of sessions', () => {
-  test('goes through all of them once, newest first, also those of the same moment', async () => {
+  test('pages through all of them once, newest first, also through those of the same moment', async () => {
     await using own = await startApi()
     const owner = (await own.pool.query('select 1')) && (await own.create()).json.sessionId
     await own.pool.query(
@@ -209,7 +209,7 @@ describe('the list of sessions', () => {
 })
 
 describe('the log', () => {
-  test('is the bytes as they came, in order, more than one page of them', async () => {
+  test('returns the exact bytes in order, over more than one page', async () => {
     const { json } = await api.create()
     const chunks = Array.from({ length: 40 }, (_, i) => Buffer.alloc(5_000 + i, `${i} \u{1f600}\u001b[3${i % 8}m`))
     chunks[7] = Buffer.from([0xff, 0x00, 0xfe, 0x0a])
@@ -235,7 +235,7 @@ describe('the log', () => {
     expect([log.status, log.text]).toEqual([200, ''])
   })
 
-  test('waits for a slow reader without holding it in memory or keeping a connection', async () => {
+  test('waits for a slow reader without filling memory or keeping a connection', async () => {
     const { json } = await api.create()
     await api.pool.query(
       `insert into session_output (session_id, start_offset, data, columns, rows)
@@ -245,7 +245,7 @@ describe('the log', () => {
     const response = await fetch(`${api.url}/api/sessions/${json.sessionId}/logs`, {
       headers: { Authorization: `Bearer cs_key_owner-a-0123456789` },
     })
-    // What fits into the buffers on the way is sent; then it waits, and gives its connection back.
+    // What fits into the buffers on the way is sent; then it waits, and returns its connection.
     for (let i = 0; i < 100 && api.pool.idleCount < api.pool.totalCount; i += 1) await sleep(50)
     await sleep(100)
     expect(api.pool.idleCount).toBe(api.pool.totalCount)
@@ -253,8 +253,8 @@ describe('the log', () => {
   })
 })
 
-describe('what needs no key', () => {
-  test('probes, keys and the description', async () => {
+describe('without an API key', () => {
+  test('probes, keys and the API description are served', async () => {
     for (const path of ['/healthz', '/readyz', '/.well-known/jwks.json', '/openapi.json']) {
       const response = await fetch(api.url + path)
       expect([path, response.status]).toEqual([path, 200])

@@ -16,7 +16,7 @@ import { createMigratedDatabase } from './database.ts'
 export const [KEY_A, KEY_B] = ['cs_key_owner-a-0123456789', 'cs_key_owner-b-0123456789']
 const PEM = await generateSigningKey()
 
-/** Nothing is launched here: what these tests look at ends at the database. */
+/** Launches nothing: what these tests look at ends at the database. */
 const NOWHERE: Launcher = {
   launch: () => Promise.resolve(),
   list: () => Promise.resolve([]),

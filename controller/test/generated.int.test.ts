@@ -18,7 +18,7 @@ interface Document {
   readonly components: { readonly schemas: { readonly Problem: { readonly properties: { code: { enum: string[] } } } } }
 }
 
-test('the OpenAPI document is checked in as it is served', async () => {
+test('the OpenAPI document in the repository equals the one that is served', async () => {
   const checkedIn = JSON.parse(await read('docs/api/openapi.json')) as Document
   expect(JSON.parse(JSON.stringify(openApiDocument()))).toEqual(checkedIn)
   await using api = await startApi()
@@ -38,7 +38,7 @@ test('the error catalogue, docs/errors.md and the OpenAPI document agree', async
   for (const reason of Object.keys(REASONS)) expect(page).toContain(`| \`${reason}\``)
 })
 
-test('every path of the OpenAPI document is answered, and by no other method than it says', async () => {
+test('every path of the OpenAPI document is served, with exactly its methods', async () => {
   await using api = await startApi()
   const { paths } = openApiDocument() as Document
   for (const [path, operations] of Object.entries(paths)) {
@@ -54,7 +54,7 @@ test('every path of the OpenAPI document is answered, and by no other method tha
   }
 })
 
-test('schema.sql is what the migrations make', async () => {
+test('schema.sql equals what the migrations make', async () => {
   await using database = await createTestDatabase(async (url) => void (await migrate(url)))
   const client = new pg.Client({ connectionString: database.url })
   await client.connect()

@@ -26,7 +26,7 @@ async function launched(columns: Record<string, unknown> = {}): Promise<{ id: st
   return { id, token: await system.local.tokenOf(id) }
 }
 
-/** The launcher, but one session has a second pod: what Kubernetes may do. */
+/** The launcher, except that one session has a second pod, as Kubernetes may make one. */
 function withSecondPod(sessionId: string, token: string, podUid: string): Launcher {
   const twin: Identified = { sessionId, podUid, progress: 'running', address: { host: '127.0.0.1', port: 9 } }
   const real = system.local.launcher
@@ -39,7 +39,7 @@ function withSecondPod(sessionId: string, token: string, podUid: string): Launch
 }
 
 describe('claim', () => {
-  test('gives the order, the policy and a credential, and takes the session', async () => {
+  test('returns the work order, the policy and a credential, and takes the session', async () => {
     const { id, token } = await launched({ status: 'scheduling', stage: 'scheduling' })
     const response = await call(claimUrl, token, { json: { nonce: NONCE } })
     expect(response.status).toBe(200)
@@ -54,11 +54,11 @@ describe('claim', () => {
 
   test.each([
     ['no credential', undefined, { nonce: NONCE }, 401],
-    ['a credential that is none', 'x', { nonce: NONCE }, 401],
-    ['a token of nobody', `cs_launch_${randomUUID()}_${'A'.repeat(43)}`, { nonce: NONCE }, 401],
-    ['a body that is no object', 'own', [], 400],
+    ['an invalid credential', 'x', { nonce: NONCE }, 401],
+    ['an unknown token', `cs_launch_${randomUUID()}_${'A'.repeat(43)}`, { nonce: NONCE }, 401],
+    ['a body that is not an object', 'own', [], 400],
     ['a nonce that is too short', 'own', { nonce: 'x' }, 400],
-    ['a field that is not known', 'own', { nonce: NONCE, more: 1 }, 400],
+    ['an unknown field', 'own', { nonce: NONCE, more: 1 }, 400],
     ['a body that is too large', 'own', { nonce: 'n'.repeat(5000) }, 413],
   ])('refuses %s and changes nothing', async (_, credential, body, status) => {
     const { id, token } = await launched()
@@ -72,7 +72,7 @@ describe('claim', () => {
     expect(await system.store.session(id)).toMatchObject({ status: 'queued', pod_uid: null })
   })
 
-  test('of two pods that race one wins, and the other is told that there is another', async () => {
+  test('lets one of two racing pods win, and tells the other that there is another launch', async () => {
     for (let round = 0; round < 10; round++) {
       const { id, token } = await launched()
       const twin = `twin-${id}`
@@ -90,7 +90,7 @@ describe('claim', () => {
     }
   })
 
-  test('a pod that is on its way out does not take a session that it could not finish', async () => {
+  test('refuses a pod that is being deleted, because it could not finish the session', async () => {
     const { id } = await launched()
     const podUid = randomUUID()
     const fault = { reason: 'evicted', detail: 'The pod was deleted.' } as const
@@ -102,7 +102,7 @@ describe('claim', () => {
     expect((await system.store.session(id)).pod_uid).toBeNull()
   })
 
-  test('one pod that asks twenty times at once gets twenty answers, and the last credential opens', async () => {
+  test('answers one pod that asks twenty times at once, and its last credential works', async () => {
     const { id, token } = await launched()
     const answers = await Promise.all(
       Array.from({ length: 20 }, () => call(claimUrl, token, { json: { nonce: NONCE } })),
@@ -119,14 +119,14 @@ describe('claim', () => {
     expect(await system.store.count('session_orders', id)).toBe(0)
   })
 
-  test('the same pod with another nonce is another life that must not run it again', async () => {
+  test('refuses the same pod with another nonce: a restart that must not run the session again', async () => {
     const { token } = await launched()
     expect((await call(claimUrl, token, { json: { nonce: NONCE } })).status).toBe(200)
     expect((await call(claimUrl, token, { json: { nonce: `${NONCE}-other` } })).status).toBe(404)
     expect((await call(claimUrl, token, { json: { nonce: NONCE } })).status).toBe(200)
   })
 
-  test('a launcher that is away is waited for: 503, and nothing is decided', async () => {
+  test('answers 503 and decides nothing while the launcher is unavailable', async () => {
     const { id, token } = await launched()
     let away = true
     const launcher = Object.assign(Object.create(system.local.launcher) as Launcher, {
@@ -142,7 +142,7 @@ describe('claim', () => {
     expect((await call(`${server.url}/internal/claim`, token, { json: { nonce: NONCE } })).status).toBe(200)
   })
 
-  test('one claim asks once who it is', async () => {
+  test('asks the launcher only once who the pod is', async () => {
     const { token } = await launched()
     let asked = 0
     const launcher = Object.assign(Object.create(system.local.launcher) as Launcher, {
@@ -153,7 +153,7 @@ describe('claim', () => {
     expect(asked).toBe(1)
   })
 
-  test('a pull that the cluster told of ends with the claim, and so does what it waited for', async () => {
+  test('ends the image pull that the cluster reported, and the wait for it', async () => {
     const stages = JSON.stringify([{ name: 'pulling_image', startedAt: new Date(Date.now() - 5_000), endedAt: null }])
     const wait = { wait_reason: 'image_pull', wait_detail: 'It is tried again.' }
     const { id, token } = await launched({ status: 'starting', stage: 'pulling_image', stages, ...wait })
@@ -163,7 +163,7 @@ describe('claim', () => {
     expect(row.stages).toMatchObject([{ name: 'pulling_image', endedAt: expect.any(String) }])
   })
 
-  test('a terminal that has no host cannot be claimed', async () => {
+  test('refuses a terminal that has no host', async () => {
     const { id, token } = await launched({ kind: 'ttyd', status: 'starting' })
     expect((await call(claimUrl, token, { json: { nonce: NONCE } })).status).toBe(404)
     expect((await system.store.session(id)).pod_uid).toBeNull()
@@ -171,8 +171,8 @@ describe('claim', () => {
 
   test.each([
     ['has ended', { status: 'stopped', ended_at: new Date() }],
-    ['is to stop before it began', { stop_requested_at: new Date() }],
-  ])('there is nothing to run when the session %s', async (_, columns) => {
+    ['is stopped before it begins', { stop_requested_at: new Date() }],
+  ])('has nothing to run when the session %s', async (_, columns) => {
     const { id, token } = await launched(columns)
     const response = await call(claimUrl, token, { json: { nonce: NONCE } })
     expect(response.status).toBe(404)
@@ -180,7 +180,7 @@ describe('claim', () => {
     expect((await system.store.session(id)).pod_uid).toBeNull()
   })
 
-  test('an order that cannot be opened ends the session with a reason', async () => {
+  test('ends the session with a reason when its work order cannot be opened', async () => {
     const { id, token } = await launched()
     await system.store.pool.query('update session_orders set ciphertext = $2 where session_id = $1', [
       id,
@@ -190,12 +190,12 @@ describe('claim', () => {
     expect(await system.store.session(id)).toMatchObject({ status: 'failed', reason: 'internal' })
   })
 
-  test('an answer that is lost after the COMMIT costs nothing', async () => {
+  test('can be repeated when its answer was lost after the COMMIT', async () => {
     const { id, token } = await launched()
     let cut = true
     await using flaky = await createInternalServer(system.store, system.local.launcher, {
       openOrder: () => {
-        // The order is opened after the COMMIT: the connection goes here.
+        // The work order is opened after the COMMIT: the connection is lost here.
         if (cut) flaky.server.closeAllConnections()
         return ORDER
       },
@@ -211,7 +211,7 @@ describe('claim', () => {
 })
 
 describe('started', () => {
-  test('deletes the order, may be repeated, and a claim after it says so', async () => {
+  test('deletes the work order, may be repeated, and makes a later claim say so', async () => {
     const { id, claim } = await claimed(system)
     for (let i = 0; i < 2; i++) {
       expect((await call(`${system.internal.url}/internal/started`, claim.reportCredential)).status).toBe(204)
@@ -221,7 +221,7 @@ describe('started', () => {
     expect(await again.json()).toMatchObject({ started: true, order: null })
   })
 
-  test('is not confirmed for a session that has ended meanwhile', async () => {
+  test('is not confirmed when the session has ended meanwhile', async () => {
     const { id, claim } = await claimed(system)
     await system.store.pool.query(`update sessions set status = 'stopped' where id = $1`, [id])
     expect((await call(`${system.internal.url}/internal/started`, claim.reportCredential)).status).toBe(404)

@@ -48,7 +48,7 @@ const listeners = async (): Promise<number[]> => {
 }
 
 describe('the control stream', () => {
-  test('begins with a ping, carries a stop that another process asked for, once, and ends with the session', async () => {
+  test('begins with a ping, delivers a stop that another process asked for, once, and ends with the session', async () => {
     const { id, claim } = await claimed(system)
     const stream = await open(system.internal.url, id, claim.reportCredential)
     await expectEventually(async () => types(stream)[0] === 'ping')
@@ -60,7 +60,7 @@ describe('the control stream', () => {
     expect(types(stream)).toEqual(['ping', 'stop'])
   })
 
-  test('tells a stop that was asked for before it was opened', async () => {
+  test('delivers a stop that was asked for before it opened', async () => {
     const { id, claim } = await claimed(system)
     await requestStop(id)
     const stream = await open(system.internal.url, id, claim.reportCredential)
@@ -68,7 +68,7 @@ describe('the control stream', () => {
     stream.abort()
   })
 
-  test('ends at once when the session is over, or is gone', async () => {
+  test('ends at once when the session is over or gone', async () => {
     const { id, claim } = await claimed(system)
     await system.store.pool.query(`update sessions set status = 'lost' where id = $1`, [id])
     await (
@@ -82,7 +82,7 @@ describe('the control stream', () => {
     expect(types(stream)).not.toContain('stop')
   })
 
-  test('a stop that was notified while the listening connection was dead arrives all the same', async () => {
+  test('delivers a stop that was notified while the listening connection was dead', async () => {
     const sessions = [await claimed(system), await claimed(system)]
     const [first, second] = await Promise.all(
       sessions.map(({ id, claim }) => open(system.internal.url, id, claim.reportCredential)),
@@ -100,7 +100,7 @@ describe('the control stream', () => {
     second!.abort()
   })
 
-  test('pings keep coming, and a lost notification costs no more than one of them', async () => {
+  test('keeps sending pings, and delays a lost notification by no more than one of them', async () => {
     const { id, claim } = await claimed(system)
     await using fast = await createInternalServer(system.store, system.local.launcher, { pingMs: 100 })
     const stream = await open(fast.url, id, claim.reportCredential)
@@ -111,7 +111,7 @@ describe('the control stream', () => {
     stream.abort()
   })
 
-  test('hosts that leave are forgotten, and one connection serves them all', async () => {
+  test('forgets hosts that leave, and serves all hosts through one connection', async () => {
     const { id, claim } = await claimed(system)
     const streams = await Promise.all(
       Array.from({ length: 30 }, () => open(system.internal.url, id, claim.reportCredential)),
@@ -125,7 +125,7 @@ describe('the control stream', () => {
     await expectEventually(async () => controlStreams.size === 0)
   })
 
-  test('closing the API ends its streams; hosts come back to another one', async () => {
+  test('ends when the API closes, and hosts come back to another process', async () => {
     const { id, claim } = await claimed(system)
     const server = await createInternalServer(system.store, system.local.launcher)
     const stream = await open(server.url, id, claim.reportCredential)
@@ -137,7 +137,7 @@ describe('the control stream', () => {
     again.abort()
   })
 
-  test('other verbs are refused', async () => {
+  test('refuses other methods', async () => {
     const { id, claim } = await claimed(system)
     const url = `${system.internal.url}/internal/sessions/${id}/control`
     expect((await call(url, claim.reportCredential)).status).toBe(404)

@@ -44,7 +44,7 @@ async function stored(id: string): Promise<Buffer> {
 }
 
 describe('credentials', () => {
-  test('every call refuses none, a wrong one, another session’s and a replaced one', async () => {
+  test('are required by every call: none, a wrong one, another session’s and a replaced one are refused', async () => {
     const first = await claimed(system)
     const other = await claimed(system)
     const token = await system.local.tokenOf(first.id)
@@ -64,7 +64,7 @@ describe('credentials', () => {
     expect(await system.store.session(first.id)).toMatchObject({ status: 'starting', output_bytes: '0' })
   })
 
-  test('an address that is none is 404, and the keys need no credential', async () => {
+  test('are not needed for the keys, and an unknown path is 404', async () => {
     const paths = [
       '/internal',
       '/internal/claim/',
@@ -80,7 +80,7 @@ describe('credentials', () => {
 })
 
 describe('events', () => {
-  test('each counts once, in order, and nothing follows the end', async () => {
+  test('count once each, in order, and nothing follows the end', async () => {
     const { id, claim } = await claimed(system)
     const report = async (event: SessionEvent): Promise<void> => {
       for (let i = 0; i < 2; i++) {
@@ -105,7 +105,7 @@ describe('events', () => {
     expect(row.ended_at >= row.started_at).toBe(true)
   })
 
-  test('the end takes the order and the endpoint with it', async () => {
+  test('of the end delete the work order and the endpoint', async () => {
     const { id, claim } = await claimed(system)
     await system.store.pool.query(
       `insert into session_endpoints values ($1, '127.0.0.1', 1, $2) on conflict do nothing`,
@@ -116,7 +116,7 @@ describe('events', () => {
     expect(await system.store.count('session_endpoints', id)).toBe(0)
   })
 
-  test('ten reports of the end that meet are one end', async () => {
+  test('of the end make one end when ten arrive together', async () => {
     const { id, claim } = await claimed(system)
     const reports = Array.from({ length: 10 }, (_, i) =>
       call(sessionUrl(id, 'events'), claim.reportCredential, { json: { ...ended, exitCode: i + 1 } }),
@@ -128,13 +128,13 @@ describe('events', () => {
   })
 
   test.each([
-    ['no JSON', '{', 400],
-    ['a type that is not known', '{"type":"paused"}', 400],
-    ['a stage that is not known', `{"type":"stage","name":"dreaming","at":"${new Date().toISOString()}"}`, 400],
-    ['a time that is none', '{"type":"running","at":"soon"}', 400],
+    ['invalid JSON', '{', 400],
+    ['an unknown type', '{"type":"paused"}', 400],
+    ['an unknown stage', `{"type":"stage","name":"dreaming","at":"${new Date().toISOString()}"}`, 400],
+    ['an invalid time', '{"type":"running","at":"soon"}', 400],
     ['a detail that is too long', JSON.stringify({ ...ended, detail: 'x'.repeat(2001) }), 400],
     ['a body that is too large', `"${'x'.repeat(70_000)}"`, 413],
-  ])('%s is refused and changes nothing', async (_, body, status) => {
+  ])('with %s are refused and change nothing', async (_, body, status) => {
     const { id, claim } = await claimed(system)
     const answer = await call(sessionUrl(id, 'events'), claim.reportCredential, { body: Buffer.from(body) })
     expect(answer.status).toBe(status)
@@ -143,7 +143,7 @@ describe('events', () => {
 })
 
 describe('output', () => {
-  test('bytes that are sent twice, overlap or race are kept once', async () => {
+  test('that arrives twice, overlaps or races is stored once', async () => {
     const { id, claim } = await claimed(system)
     const all = randomBytes(60_000)
     const send = (from: number, to: number): Promise<number> =>
@@ -159,14 +159,14 @@ describe('output', () => {
     expect((await system.store.session(id))['output_bytes']).toBe('60000')
   })
 
-  test('a gap changes nothing and says what is wanted', async () => {
+  test('after a gap changes nothing, and the answer says which offset is wanted', async () => {
     const { id, claim } = await claimed(system)
     expect(await next(output(id, claim.reportCredential, 0, Buffer.from('abc')))).toBe(3)
     expect(await next(output(id, claim.reportCredential, 4, Buffer.from('e')))).toBe(3)
     expect((await stored(id)).toString()).toBe('abc')
   })
 
-  test('beyond the cap bytes are acknowledged, and one line says that they are not kept', async () => {
+  test('beyond the cap is acknowledged, and one line says that it is not stored', async () => {
     const { id, claim } = await claimed(system)
     const all = randomBytes(CAP + 50_000)
     for (let at = 0; at < all.length;) {
@@ -183,21 +183,21 @@ describe('output', () => {
     ).toHaveLength(1)
   })
 
-  test('output that ends at the cap has no such line', async () => {
+  test('that ends at the cap has no such line', async () => {
     const { id, claim } = await claimed(system)
     const all = randomBytes(CAP)
     for (let at = 0; at < CAP;) at = await next(output(id, claim.reportCredential, at, all.subarray(at, at + 50_000)))
     expect((await stored(id)).equals(all)).toBe(true)
   })
 
-  test('output that arrives after the end is kept', async () => {
+  test('that arrives after the end is stored', async () => {
     const { id, claim } = await claimed(system)
     await call(sessionUrl(id, 'events'), claim.reportCredential, { json: ended })
     expect(await next(output(id, claim.reportCredential, 0, Buffer.from('last words')))).toBe(10)
     expect((await stored(id)).toString()).toBe('last words')
   })
 
-  test('offsets that are none and bodies that are too large are refused', async () => {
+  test('with an invalid offset or a body that is too large is refused', async () => {
     const { id, claim } = await claimed(system)
     for (const offset of ['', '-1', '1.5', 'abc', '1e3', '9999999999999999']) {
       expect((await output(id, claim.reportCredential, offset, Buffer.from('x'))).status).toBe(400)
@@ -206,7 +206,7 @@ describe('output', () => {
     expect(await next(output(id, claim.reportCredential, 0, randomBytes(64 * 1024)))).toBe(64 * 1024)
   })
 
-  test('a body that is too large and does not say so is answered', async () => {
+  test('with a body that is too large and does not announce it gets an answer', async () => {
     const { id, claim } = await claimed(system)
     const body = new ReadableStream<Uint8Array>({ pull: (stream) => stream.enqueue(Buffer.alloc(40_000)) })
     const headers = { authorization: `Bearer ${claim.reportCredential}`, [OUTPUT_HEADERS.offset]: '0' }
@@ -220,7 +220,7 @@ describe('output', () => {
     expect(await next(output(id, claim.reportCredential, 0, Buffer.alloc(0)))).toBe(0)
   })
 
-  test('a body that breaks off is not kept', async () => {
+  test('whose body breaks off is not stored', async () => {
     const { id, claim } = await claimed(system)
     const { port, hostname } = new URL(system.internal.url)
     const socket = net.connect(Number(port), hostname)
@@ -234,7 +234,7 @@ describe('output', () => {
   })
 })
 
-test('a database that is away is 503 and may be tried again', async () => {
+test('is answered with 503, to be tried again, while the database is unavailable', async () => {
   const { id, claim } = await claimed(system)
   const { default: pg } = await import('pg')
   const away = new pg.Pool({ host: '127.0.0.1', port: 1, connectionTimeoutMillis: 500 })

@@ -41,7 +41,7 @@ async function publish(text: string, version: number): Promise<void> {
 const kids = () => signer.jwks().keys.map(({ kid }) => kid)
 const signs = async () => decodeProtectedHeader(await signer.sign({}, OPTIONS)).kid
 
-test('a rotation is followed step by step, and what is published is never what cannot be verified', async () => {
+test('follows a rotation step by step, and signs only with keys that are published', async () => {
   expect([kids(), await signs()]).toEqual([[KID_A], KID_A])
   await publish(`${A}${B}`, 2)
   await expectEventually(() => Promise.resolve(kids().length === 2))
@@ -54,7 +54,7 @@ test('a rotation is followed step by step, and what is published is never what c
   expect(log.join('')).not.toContain('PRIVATE')
 })
 
-test('a file that is gone, empty or broken changes nothing, is told once, and may come back', async () => {
+test('keeps its keys when the file is gone, empty or broken, logs that once, and reads a repaired file', async () => {
   const told = () => log.filter((line) => line.includes('stay as they are'))
   await rm(path.join(dir, '..data'))
   await expectEventually(() => Promise.resolve(told().length === 1))
@@ -72,7 +72,7 @@ test('a file that is gone, empty or broken changes nothing, is told once, and ma
   expect(log.join('')).not.toContain('canary')
 })
 
-test('a file that is not there at first is refused', async () => {
+test('refuses a file that is missing at the start', async () => {
   await expect(
     createFileSigner({ file: path.join(dir, 'none'), logger: createLogger({ service: 'test', level: 'silent' }) }),
   ).rejects.toThrow('ENOENT')

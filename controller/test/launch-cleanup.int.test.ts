@@ -46,7 +46,7 @@ const isThere = (file: string): Promise<boolean> =>
   )
 
 test.each(['workspace', 'home', 'root', 'spool', 'state'] as const)(
-  'a link that a session put where its %s was is removed, and nothing behind it',
+  'removes a link that a session put in place of its %s, and nothing behind it',
   async (part) => {
     const id = await launched()
     const folder = system.folder(id)
@@ -61,7 +61,7 @@ test.each(['workspace', 'home', 'root', 'spool', 'state'] as const)(
 
 if (!canBeImmutable) console.log('files that cannot be removed are not tested: making them takes root on Linux')
 else {
-  test('files that cannot be removed are left after some attempts, with one line, until the next start', async () => {
+  test('leaves files that cannot be removed after some tries, with one log line, until the next start', async () => {
     const [id, well] = [await launched(), await launched()]
     const { root, state, workspace } = system.folder(id)
     await mkdir(path.join(workspace, 'd'))
@@ -90,7 +90,7 @@ else {
   })
 }
 
-test('a stranger whose pid and start a record names is not killed, and neither is one in a group that it names', async () => {
+test('kills no foreign process that a record names by pid and start time or by its group', async () => {
   const strangers: ChildProcess[] = [1, 2].map(() => spawn('sleep', ['60'], { stdio: 'ignore' }))
   try {
     const id = await launched()
@@ -113,7 +113,7 @@ test('a stranger whose pid and start a record names is not killed, and neither i
   }
 })
 
-test('a damaged or forged record ends its session at the next start, and no other', async () => {
+test('ends only the session of a damaged or forged record at the next start', async () => {
   const [well, ...ids] = await Promise.all(Array.from({ length: 8 }, launched))
   const forgeries: ((record: object) => string)[] = [
     () => '',
@@ -134,7 +134,7 @@ test('a damaged or forged record ends its session at the next start, and no othe
   expect(await launcher.identify(await system.tokenOf(well!))).toBeDefined()
 })
 
-test('what a session finds around its folders tells nothing of its launch', async () => {
+test('reveals nothing of a launch in the folders around its session', async () => {
   const id = await launched()
   const { root, home } = system.folder(id)
   expect(path.dirname(home)).toBe(root)
@@ -167,7 +167,7 @@ describe('a host that hangs', () => {
     expect([await hostOf(id), await hostOf(well)]).toEqual([after.host!.pid, other])
   })
 
-  test('for less than the limit is left alone', async () => {
+  test('for less than the limit is left running', async () => {
     const patient = await createLocalSystem({ probe: { everyMs: 100, limitMs: 6_000 } })
     try {
       const id = randomUUID()
@@ -186,7 +186,7 @@ describe('a host that hangs', () => {
     }
   })
 
-  test('is restarted, even if an earlier launcher started it', async () => {
+  test('is restarted even if an earlier launcher started it', async () => {
     const id = await launch()
     const first = await hostOf(id)
     await hanging.launcher.close()

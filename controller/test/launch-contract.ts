@@ -47,7 +47,7 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
     const find = async (id: string): Promise<Launched | undefined> =>
       (await launcher.list()).find((entry) => entry.sessionId === id)
     const address = (id: string) => expectEventually(async () => (await find(id))?.address)
-    /** A launch may be recorded before there is anything of it. */
+    /** A launch may be recorded before any part of it exists. */
     const named = (id: string) =>
       expectEventually(async () => {
         const found = await find(id)
@@ -60,14 +60,14 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
     })
     afterEach(() => system.dispose())
 
-    test('a launched session is listed at once, with an address once it listens', async () => {
+    test('a launched session is listed at once, and has an address once it listens', async () => {
       const id = randomUUID()
       await launcher.launch(request(id))
       expect(await find(id)).toMatchObject({ sessionId: id })
       expect(await address(id)).toEqual({ host: expect.stringMatching(/^[\d.:]+$/), port: expect.any(Number) })
     })
 
-    test('calls that meet launch one session once', async () => {
+    test('simultaneous calls launch one session once', async () => {
       const id = randomUUID()
       await Promise.all([launcher.launch(request(id)), launcher.launch(request(id)), launcher.launch(request(id))])
       const first = await named(id)
@@ -84,13 +84,13 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
       expect(await expectEventually(settled)).toBe(running)
     })
 
-    test('an identity names its launch and nothing else does', async () => {
+    test('an identity names its own launch, and no other text names one', async () => {
       const [id, other] = [randomUUID(), randomUUID()]
       await Promise.all([launcher.launch(request(id)), launcher.launch(request(other))])
       const token = await system.tokenOf(id)
       expect(await launcher.identify(token)).toMatchObject({ sessionId: id, podUid: (await named(id)).podUid })
       expect((await launcher.identify(await system.tokenOf(other)))?.sessionId).toBe(other)
-      // Not the last character: of a signature's only some bits count.
+      // Not the last character: only some of its bits belong to the signature.
       const flipped = token.slice(0, -9) + (token.at(-9) === 'A' ? 'B' : 'A') + token.slice(-8)
       const others = token.includes(id) ? [token.replace(id, other)] : []
       for (const wrong of ['', 'x', flipped, ...others, id, `${token}A`]) {
@@ -111,7 +111,7 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
       await launcher.remove(randomUUID())
     })
 
-    test('remove with another pod uid leaves the launch alone', async () => {
+    test('remove with another pod’s uid leaves the launch alone', async () => {
       const id = randomUUID()
       await launcher.launch(request(id))
       const { podUid } = await named(id)
@@ -122,7 +122,7 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
       await expectEventually(async () => (await system.countRunning(id)) === 0)
     })
 
-    test('a session that was removed can be launched again, as another launch', async () => {
+    test('a removed session can be launched again, as another launch', async () => {
       const id = randomUUID()
       await launcher.launch(request(id))
       const first = await named(id)
@@ -134,7 +134,7 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
       expect((await launcher.list()).filter((entry) => entry.sessionId === id)).toHaveLength(1)
     })
 
-    test('a host that is killed comes back under the same launch', async () => {
+    test('a host that is killed starts again within the same launch', async () => {
       const id = randomUUID()
       await launcher.launch(request(id))
       await address(id)
@@ -150,7 +150,7 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
       expect((await find(id))?.podUid).toBe(before.podUid)
     })
 
-    test('a host that fails comes back; one that ends with 0 has its launch cleared away', async () => {
+    test('a host that fails starts again; the launch of one that ends with 0 is removed', async () => {
       const id = randomUUID()
       await launcher.launch(request(id))
       await address(id)
@@ -175,7 +175,7 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
       expect(await find(id)).toBeUndefined()
     })
 
-    test('a launch that ended can be made again, as another one', async () => {
+    test('a launch that ended can be made again, as another launch', async () => {
       const id = randomUUID()
       await launcher.launch(request(id))
       await address(id)
@@ -200,7 +200,7 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
       })
     })
 
-    test('after refresh the list is not older than the call, and calls that meet are served together', async () => {
+    test('after refresh the list is no older than the call, and simultaneous calls are served together', async () => {
       const id = randomUUID()
       const another = await system.restart()
       await another.launch(request(id))

@@ -15,7 +15,7 @@ afterEach(() => system?.dispose())
 
 async function pidOf(id: string, name: string): Promise<number> {
   const file = path.join(system!.folder(id).home, name)
-  // An empty file, or none, is no number yet.
+  // An empty file, or a missing one, holds no number yet.
   return expectEventually(async () => Number(await readFile(file, 'utf8').catch(() => '')) || undefined)
 }
 
@@ -42,7 +42,7 @@ else {
 
 if (groups === undefined) console.log('control groups are not tested: this system does not let us make them')
 else {
-  test('a process that also dropped the tag ends with the control group, which is removed', async () => {
+  test('a process that also dropped the tag ends with its control group, which is removed', async () => {
     const { removed, other } = await launchTwo()
     const [gone, stays] = await Promise.all([pidOf(removed, 'bare'), pidOf(other, 'bare')])
     const group = groups.groupOf(removed)
@@ -55,7 +55,7 @@ else {
     expect(await processes.find(stays)).toBeUndefined()
   })
 
-  test('groups that a program nested within its own go with the session, deepest first', async () => {
+  test('groups that a program made inside its own are removed with the session, deepest first', async () => {
     const { removed } = await launchTwo()
     const nested = await pidOf(removed, 'bare')
     const group = groups.groupOf(removed)

@@ -52,7 +52,7 @@ describe('what a session is given', () => {
     })
   })
 
-  test('its folders and its identity are for the owner only', async () => {
+  test('its folders and its identity are private to the owner', async () => {
     const id = await launched()
     const { root, state, spool, workspace, home, identity, record } = system.folder(id)
     for (const dir of [root, state, spool, workspace, home, path.dirname(root), path.dirname(state)]) {
@@ -62,7 +62,7 @@ describe('what a session is given', () => {
     expect(await readFile(record, 'utf8')).not.toContain(await readFile(identity, 'utf8'))
   })
 
-  test('a session id that is none, and a folder that is too long for sockets, are refused', async () => {
+  test('a malformed session id, and a folder too long for sockets, are refused', async () => {
     for (const id of ['', '..', '../x', 'A'.repeat(36), randomUUID().toUpperCase()]) {
       await expect(system.launcher.launch(request(id))).rejects.toThrow(TypeError)
     }
@@ -71,7 +71,7 @@ describe('what a session is given', () => {
   })
 })
 
-test('a session whose folder is gone does not keep another from being looked after', async () => {
+test('a session whose folder is gone does not keep the launcher from supervising another', async () => {
   const [broken, well] = [await launched(), await launched()]
   const pidOf = async (id: string) => (await system.record(id)).host!.pid
   const first = await pidOf(well)
@@ -102,10 +102,10 @@ describe('a launcher that is killed', () => {
 
   test.each([
     ['before anything was started', 'ofProgram 1'],
-    ['after work was started, before that was written down', 'find 1'],
-    ['after work was written down', 'ofProgram 2'],
-    ['after host was started, before that was written down', 'find 2'],
-  ])('%s leaves a launch that goes on', async (_, step) => {
+    ['after work was started, before that was recorded', 'find 1'],
+    ['after work was recorded', 'ofProgram 2'],
+    ['after host was started, before that was recorded', 'find 2'],
+  ])('%s leaves a launch that the next launcher completes', async (_, step) => {
     const id = await crashAt(step)
     const launcher = await system.restart()
     const token = await system.tokenOf(id)
@@ -121,7 +121,7 @@ describe('a launcher that is killed', () => {
     await expect(stat(system.folder(id).root)).rejects.toThrow('ENOENT')
   })
 
-  test('leaves a host whose end with 0 is understood: it is not started again', async () => {
+  test('leaves a host whose exit with 0 the next launcher understands and does not restart', async () => {
     const id = await launched()
     const first = (await system.record(id)).host?.pid
     await system.launcher.close()
@@ -137,7 +137,7 @@ describe('a launcher that is killed', () => {
     expect(await system.running(id)).toEqual([])
   })
 
-  test('in the middle of a removal leaves a removal that goes on', async () => {
+  test('in the middle of a removal leaves a removal that the next launcher completes', async () => {
     const id = await crashAt('ofSession 1')
     const launcher = await system.restart()
     expect(await launcher.list()).toEqual([])
@@ -145,7 +145,7 @@ describe('a launcher that is killed', () => {
     await expect(stat(system.folder(id).root)).rejects.toThrow('ENOENT')
   })
 
-  test('before the launch was recorded leaves a folder, which the next one clears away', async () => {
+  test('before the launch was recorded leaves a folder that the next launcher removes', async () => {
     const [empty, torn] = [randomUUID(), randomUUID()]
     await mkdir(system.folder(empty).spool, { recursive: true })
     await mkdir(system.folder(torn).spool, { recursive: true })
@@ -195,7 +195,7 @@ describe('processes', () => {
     expect(await system.launcher.list()).toHaveLength(1)
   })
 
-  test('a host whose work has ended is told so, once for each of its lives', async () => {
+  test('a host whose work has ended is told so, once after each of its starts', async () => {
     const staying = await createLocalSystem({ hostProgram: path.join(programs, 'staying-host.mjs') })
     try {
       const id = randomUUID()
@@ -215,7 +215,7 @@ describe('processes', () => {
     }
   })
 
-  test('a pid that was given to another program is neither believed nor killed', async () => {
+  test('a pid that now belongs to another program is neither trusted nor killed', async () => {
     const id = await launched()
     await system.launcher.close()
     const record = await system.record(id)
@@ -233,7 +233,7 @@ describe('processes', () => {
     innocent.kill('SIGKILL')
   })
 
-  test('a signal goes to exactly the process that is meant, and never to us', async () => {
+  test('a signal reaches exactly the intended process, and never us', async () => {
     const child = spawn('sleep', ['60'], { stdio: 'ignore' })
     const mark = (await processes.find(child.pid!))!
     expect(await signalProcess(processes, { ...mark, start: `${mark.start}0` }, 'SIGKILL')).toBe(false)
@@ -244,7 +244,7 @@ describe('processes', () => {
     expect(await signalProcess(processes, mark, 'SIGKILL')).toBe(false)
   })
 
-  test('we and what we descend from are no part of a session, whatever our environment says', async () => {
+  test('we and our ancestors are not part of a session, whatever our environment says', async () => {
     const sessionId = randomUUID()
     const script = `import { createProcessTable } from ${JSON.stringify(new URL('../dist/launch/local/process-table.js', import.meta.url))}
       const found = await createProcessTable().ofSession({ sessionId: ${JSON.stringify(sessionId)}, programs: [] })
@@ -260,7 +260,7 @@ describe('processes', () => {
     expect(found).toHaveLength(1)
   })
 
-  test('a host that the system refuses to start is tried again, but slower, and runs once it is not refused', async () => {
+  test('a host that the system refuses to start is tried at growing intervals, and runs once it may', async () => {
     let attempts = 0
     const counting: ProcessTable = {
       ...processes,
@@ -290,7 +290,7 @@ describe('processes', () => {
     }
   })
 
-  test('a host that always fails is started again and again, but slower', async () => {
+  test('a host that always fails is restarted at growing intervals', async () => {
     await using failing = await failingSystem()
     const id = randomUUID()
     await failing.system.launcher.launch(request(id))
@@ -323,7 +323,7 @@ const memoryMaxBytes = 120 * 1024 * 1024
 const limiter = await findSessionGroups(memoryMaxBytes)
 if (limiter === undefined) console.log('memory limits are not tested: this system does not let us set one')
 else {
-  test('work that takes too much memory is known to be killed for it, and its host is not', async () => {
+  test('work that exceeds its memory is known to be killed for that, and its host survives', async () => {
     const hungry = await createLocalSystem({ workProgram: path.join(programs, 'hungry-work.mjs'), memoryMaxBytes })
     try {
       const id = await launched(hungry)

@@ -43,7 +43,7 @@ function describeFaults(): void {
     return made
   }
 
-  /** A launcher behind a proxy, and another one on the same sessions that goes straight to the API server. */
+  /** A launcher behind a proxy, and another for the same sessions that talks to the API server directly. */
   async function behindProxy(
     timings: KubernetesLauncherOptions['timings'] = {},
   ): Promise<{ proxy: ApiServerProxy; launcher: KubernetesSystem['launcher']; direct: KubernetesSystem }> {
@@ -59,7 +59,7 @@ function describeFaults(): void {
     proxy.seen.filter(({ at, isWatch, method }) => method === 'GET' && !isWatch && at >= since).length
 
   describe('watches of a real API server', () => {
-    test('cut again and again: nothing is missed, and there is no storm', async () => {
+    test('cut again and again: nothing is missed, and no storm of requests follows', async () => {
       const { proxy, launcher, direct } = await behindProxy()
       const kept = randomUUID()
       await direct.launcher.launch(request(kept))
@@ -80,7 +80,7 @@ function describeFaults(): void {
       console.log(`120 cuts in 6 s: ${during} lists`)
     })
 
-    test('half open: refresh knows at once, the watchdog soon', async () => {
+    test('half open: refresh notices at once, and the watchdog soon', async () => {
       const { proxy, launcher, direct } = await behindProxy({ silenceMs: 6000 })
       proxy.silent = true
       const id = randomUUID()
@@ -103,8 +103,8 @@ function describeFaults(): void {
         '{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"old"}}\n',
       ],
       ['500 as an event', '{"type":"ERROR","object":{"kind":"Status","code":500,"message":"etcd"}}\n'],
-      ['a line that is no JSON', 'upstream timed out\n'],
-      ['an object that is none', '{"type":"MODIFIED","object":{}}\n'],
+      ['a line that is not JSON', 'upstream timed out\n'],
+      ['an invalid object', '{"type":"MODIFIED","object":{}}\n'],
     ])('%s leads to a new list', async (_name, text) => {
       const { proxy, launcher, direct } = await behindProxy()
       await expectEventually(async () => proxy.seen.filter((one) => one.isWatch).length >= 2)
@@ -119,7 +119,7 @@ function describeFaults(): void {
       await address(launcher, id)
     })
 
-    test.each([500, 503, 429])('an API server that answers %d is asked seldom, and heard again', async (status) => {
+    test.each([500, 503, 429])('an API server that answers %d is asked rarely, then heard again', async (status) => {
       const { proxy, launcher, direct } = await behindProxy({ longestWaitMs: 2000 })
       const id = randomUUID()
       await direct.launcher.launch(request(id))
@@ -131,7 +131,7 @@ function describeFaults(): void {
       await expect(launcher.launch(request(randomUUID()))).rejects.toMatchObject(UNAVAILABLE)
       await expect(launcher.remove(id)).rejects.toMatchObject(UNAVAILABLE)
       await expect(launcher.refresh()).rejects.toMatchObject(UNAVAILABLE)
-      // What was known stays known: nothing follows from not being able to ask.
+      // What was known stays known: that it cannot be asked says nothing about it.
       expect((await find(launcher, id))?.address).toBeDefined()
       const asked = lists(proxy, since)
       const seconds = (performance.now() - since) / 1000
@@ -145,7 +145,7 @@ function describeFaults(): void {
   })
 
   describe('calls', () => {
-    test('an answer that is lost: the second try finds the first one’s Job, and one pod runs', async () => {
+    test('an answer that is lost: the second try finds the Job of the first, and one pod runs', async () => {
       const { proxy, launcher, direct } = await behindProxy()
       const id = randomUUID()
       proxy.loseAnswerOf(({ method, path }) => method === 'POST' && path.endsWith('/jobs'))
@@ -156,7 +156,7 @@ function describeFaults(): void {
       expect((await direct.launcher.list()).map((entry) => entry.podUid)).toEqual([podUid])
     })
 
-    test('a start costs two writes: one Job, one review of a token', async () => {
+    test('a start costs two writes: one Job and one token review', async () => {
       const { proxy, launcher, direct } = await behindProxy()
       const id = randomUUID()
       await launcher.launch(request(id))
@@ -173,7 +173,7 @@ function describeFaults(): void {
       ])
     })
 
-    test('a Job of that name which is not ours is left alone', async () => {
+    test('a foreign Job of the same name is left alone', async () => {
       const { launcher, options } = system()
       const id = randomUUID()
       const foreign = jobSpec(request(id), { ...options, instance: 'another' })
@@ -183,7 +183,7 @@ function describeFaults(): void {
       await cluster.kubectl('-n', cluster.namespace, 'get', 'job', `cliscale-${id}`)
     })
 
-    test('a Job that is on its way out is not adopted', async () => {
+    test('a Job that is being deleted is not adopted', async () => {
       const { launcher } = system()
       const id = randomUUID()
       await launcher.launch(request(id))
@@ -208,7 +208,7 @@ function describeFaults(): void {
       ).toMatchObject({ sessionId: id })
     })
 
-    test('what the cluster refuses is told with its words', async () => {
+    test('a refusal by the cluster is passed on in its words', async () => {
       const { launcher } = system({
         template: templateFor(cluster, { labels: { 'batch.kubernetes.io/job-name': 'x' } }),
       })
@@ -221,7 +221,7 @@ function describeFaults(): void {
   })
 
   describe('pods', () => {
-    test('one that was deleted by force is remembered with what was done to it, until it is removed', async () => {
+    test('one that was deleted by force keeps its reason until it is removed', async () => {
       const { launcher } = system()
       const id = randomUUID()
       await launcher.launch(request(id))
@@ -241,7 +241,7 @@ function describeFaults(): void {
       expect(await find(launcher, id)).toBeUndefined()
     })
 
-    test('one whose Job was deleted without it goes with its session', async () => {
+    test('one whose Job was deleted without it is removed with its session', async () => {
       const { launcher } = system()
       const id = randomUUID()
       await launcher.launch(request(id))
@@ -252,7 +252,7 @@ function describeFaults(): void {
       await expectEventually(async () => (await cluster.pods(id)).length === 0)
     })
 
-    test('a twin made by hand is a launch of its own, and goes alone', async () => {
+    test('a hand-made twin is a launch of its own, and is removed alone', async () => {
       const first = system()
       const { launcher } = first
       const id = randomUUID()
@@ -281,7 +281,7 @@ function describeFaults(): void {
       expect((await find(launcher, id))?.address).toBeDefined()
     })
 
-    test('a host that is done with a work that stays is not started again for ever', async () => {
+    test('a host that is done while its work stays is not restarted for ever', async () => {
       const made = system({ timings: { leaveMs: 2000 } })
       const id = randomUUID()
       await made.launcher.launch(request(id))
@@ -290,7 +290,7 @@ function describeFaults(): void {
       await expectEventually(async () => (await made.countRunning(id)) === 0)
     })
 
-    test('work that eats its memory, and a terminal of its own, as two launchers see them', async () => {
+    test('work that exceeds its memory, and a terminal of its own, look the same to two launchers', async () => {
       const images = { shell: { image: cluster.image, kind: 'ttyd' } }
       const first = system({ template: templateFor(cluster, { images }) })
       const second = await first.restart()
@@ -306,7 +306,7 @@ function describeFaults(): void {
       }
     })
 
-    test('what keeps a pod from being made is told: a quota, a rule, a volume that is not there', async () => {
+    test('what prevents a pod is reported: a quota, an admission rule, a missing volume', async () => {
       const extraCaConfigMap = { name: 'not-there', key: 'ca.crt' }
       const { launcher } = system({ template: templateFor(cluster, { extraCaConfigMap }) })
       const mounting = randomUUID()
@@ -340,7 +340,7 @@ function describeFaults(): void {
       })
     })
 
-    test('a quota of Jobs that is used up is waited for', async () => {
+    test('an exhausted quota of Jobs is waited for', async () => {
       const { launcher } = system()
       const quota = {
         metadata: { name: 'jobs', namespace: cluster.namespace },
@@ -359,7 +359,7 @@ function describeFaults(): void {
       )
     })
 
-    test('tokens for somebody else, of somebody else, or of a pod that is gone name nobody', async () => {
+    test('tokens for another audience, another pod, another launcher or a deleted pod name no launch', async () => {
       const made = system()
       const { launcher } = made
       const id = randomUUID()
@@ -381,7 +381,7 @@ function describeFaults(): void {
     })
   })
 
-  test('a launcher without rights says that it cannot tell, and asks seldom', async () => {
+  test('a launcher without rights says that it is unavailable, and asks rarely', async () => {
     const proxy = await createApiServerProxy(cluster.server)
     cleanUp.push(async () => proxy[Symbol.asyncDispose]())
     const kubeconfig = await cluster.kubeconfigVia(proxy.port)

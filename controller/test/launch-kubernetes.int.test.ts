@@ -49,7 +49,7 @@ describe('without a cluster', () => {
     expect(() => createKubernetesLauncher({ ...empty, kubeconfig: path.join(folder, 'none') })).toThrow('ENOENT')
   })
 
-  test('an API server that is away leaves everything open, in bounded time', async () => {
+  test('an unavailable API server leaves everything undecided, in bounded time', async () => {
     const launcher = createKubernetesLauncher(await optionsWith(away))
     try {
       const unavailable = { name: 'LauncherUnavailable' }
@@ -60,7 +60,7 @@ describe('without a cluster', () => {
       const claims = { aud: ['cliscale'], 'kubernetes.io': { namespace: 'sessions', pod: { uid: 'a' } } }
       const token = `a.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.c`
       await expect(launcher.identify(token)).rejects.toMatchObject(unavailable)
-      // Nothing that the cluster would have to be asked about.
+      // None of this needs an answer of the cluster.
       expect(await launcher.identify('x')).toBeUndefined()
       expect(launcher.watchStats()).toBeUndefined()
     } finally {

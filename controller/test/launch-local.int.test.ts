@@ -5,7 +5,7 @@ import { createLocalSystem } from './launch-local-system.ts'
 
 describeLauncher('processes on this machine', () => createLocalSystem())
 
-test('a host that is started again has no address meanwhile, and another port then', async () => {
+test('a restarted host has no address until it listens again, and then another port', async () => {
   const system = await createLocalSystem()
   try {
     const id = randomUUID()

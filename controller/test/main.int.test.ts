@@ -39,7 +39,7 @@ class Program {
     return { code, stdout: this.#stdout, stderr: this.#stderr }
   }
 
-  /** The first line that was logged with this message. */
+  /** The first log line with this message. */
   async line(message: string): Promise<Record<string, unknown>> {
     for (;;) {
       const lines = this.#stdout.split('\n').filter((line) => line.startsWith('{'))
@@ -81,7 +81,7 @@ async function file(name: string, text: string): Promise<string> {
   return path.join(dir, name)
 }
 
-/** Settings of a controller whose cluster is not there. */
+/** Settings of a controller whose cluster does not exist. */
 async function clusterEnv(): Promise<Record<string, string>> {
   const { CLISCALE_DATA_DIR: _, ...rest } = env
   const kubeconfig = {
@@ -109,7 +109,7 @@ async function occupied(): Promise<{ port: string } & AsyncDisposable> {
 }
 
 describe('the controller as a process', () => {
-  test('names every fault of its settings at once and exits 78', async () => {
+  test('names every fault of its settings at once and exits with 78', async () => {
     const { code, stderr, stdout } = await new Program('main.js', [], {
       CLISCALE_API_KEY: 'short',
       CLISCALE_PRT: '80',
@@ -121,7 +121,7 @@ describe('the controller as a process', () => {
       expect(stderr).toMatch(new RegExp(`- CLISCALE_${name} `))
   })
 
-  test('refuses a database that cannot be reached, or that is not migrated, with one sentence', async () => {
+  test('explains in one sentence that a database cannot be reached, or is not migrated', async () => {
     const away = await new Program('main.js', [], {
       ...env,
       CLISCALE_DATABASE_URL: 'postgres://a:canary-pw@127.0.0.1:1/x',
@@ -132,7 +132,7 @@ describe('the controller as a process', () => {
     expect([empty.code, empty.stderr]).toEqual([78, expect.stringContaining('run the migrations first')])
   })
 
-  test('asks for one place to run sessions in, and for all that belongs to it', async () => {
+  test('needs exactly one backend for sessions, and every setting of that backend', async () => {
     const { CLISCALE_DATA_DIR: dataDir, ...rest } = env
     const none = await new Program('main.js', [], rest).ended()
     expect([none.code, none.stderr]).toEqual([78, expect.stringContaining('one of CLISCALE_KUBERNETES_NAMESPACE')])
@@ -147,7 +147,7 @@ describe('the controller as a process', () => {
     expect(dataDir).toBeDefined()
   })
 
-  test('refuses a session template and a kubeconfig that cannot be used, with one sentence', async () => {
+  test('explains in one sentence that a session template or kubeconfig cannot be used', async () => {
     const cases: [Record<string, string>, string][] = [
       [
         { CLISCALE_SESSION_TEMPLATE_FILE: path.join(dir, 'none.json') },
@@ -186,7 +186,7 @@ describe('the controller as a process', () => {
       expect(stdout).not.toContain(secret)
   })
 
-  test('drains in order although connections are never used, or asked for more than they send', async () => {
+  test('drains in order although connections are unused, or announce more than they send', async () => {
     const program = new Program('main.js', [], { ...env, CLISCALE_DRAIN_SECONDS: '9' })
     const { port, internalPort } = await program.line('listening')
     const unused = connect(Number(port), '127.0.0.1')
@@ -201,7 +201,7 @@ describe('the controller as a process', () => {
 })
 
 describe('the controller of a cluster', () => {
-  test('is alive and not ready until its database is there and migrated, and takes sessions while the cluster is away', async () => {
+  test('is alive and not ready until its database exists and is migrated, and accepts sessions while the cluster is unavailable', async () => {
     await using own = await createTestDatabase()
     const program = new Program('main.js', [], { ...(await clusterEnv()), CLISCALE_DATABASE_URL: own.url })
     const { port, internalPort } = await program.line('listening')
@@ -242,7 +242,7 @@ describe('the controller of a cluster', () => {
     expect(await program.ended()).toMatchObject({ code: 0, stderr: '' })
   }, 60_000)
 
-  test('leaves in order while it still waits, and at once when its login is refused', async () => {
+  test('ends in order while it still waits, and at once when its login is refused', async () => {
     const away = { CLISCALE_DATABASE_URL: 'postgres://a:canary-pw@127.0.0.1:1/x' }
     const program = new Program('main.js', [], { ...(await clusterEnv()), ...away })
     await program.line('waiting for the database')
@@ -271,7 +271,7 @@ describe('the controller of a cluster', () => {
   })
 })
 
-test('what a composition imports does not load the client of Kubernetes', async () => {
+test('the package that a composition imports does not load the Kubernetes client', async () => {
   const hook = `export const resolve = (name, context, next) => {
     if (name.startsWith('@kubernetes/')) throw new Error('loaded ' + name)
     return next(name, context)
@@ -290,7 +290,7 @@ test('what a composition imports does not load the client of Kubernetes', async 
 })
 
 describe('npm run migrate:make', () => {
-  test('writes the next file, which the list names after that, and refuses names that are not kebab-case', async () => {
+  test('writes the next file, which the list then names, and refuses names that are not kebab-case', async () => {
     for (const name of [[], ['Bad Name'], ['../x']]) {
       const { code, stderr } = await new Program('db/migrate-cli.js', ['make', ...name], {}).ended()
       expect([code, stderr]).toEqual([1, expect.stringContaining('kebab-case')])
@@ -308,7 +308,7 @@ describe('npm run migrate:make', () => {
     expect(existsSync(made)).toBe(false)
   })
 
-  test('tells what it is for when it is called otherwise', async () => {
+  test('prints its usage when it is called wrongly', async () => {
     const { code, stderr } = await new Program('db/migrate-cli.js', ['up'], {}).ended()
     expect([code, stderr]).toEqual([1, expect.stringContaining('usage: migrate-cli latest | rollback | make <name>')])
     const unset = await new Program('db/migrate-cli.js', ['latest'], {}).ended()

@@ -60,13 +60,13 @@ async function scrape(): Promise<string> {
   return (await fetch(`http://127.0.0.1:${await portOf('metrics are served')}/metrics`)).text()
 }
 
-/** The value of a series; undefined when there is none. */
+/** The value of a series; undefined when it does not exist. */
 function value(text: string, series: string): number | undefined {
   const line = text.split('\n').find((each) => each.startsWith(`${series} `))
   return line === undefined ? undefined : Number(line.slice(series.length + 1))
 }
 
-test('a session leaves its traces in the metrics, and nowhere an id', async () => {
+test('a session appears in the metrics, and none of its ids does', async () => {
   const base = `http://127.0.0.1:${await portOf('listening')}`
   const before = await scrape()
   expect(value(before, 'cliscale_sessions_created_total')).toBe(0)

@@ -55,7 +55,7 @@ afterAll(async () => {
 })
 
 describe('the login of the gateway', () => {
-  test('that does not exist is named, and nothing of the gateway’s is open to anybody', async () => {
+  test('that does not exist is named, and nobody gains access to anything of the gateway’s', async () => {
     const url = urlOf('controller@my-project.iam', 'controller')
     await expect(migrate(url, 'latest', { gatewayLogin: 'nobody@my-project.iam' })).rejects.toThrow(
       'the database has no login nobody@my-project.iam, which CLISCALE_GATEWAY_DATABASE_USER names',
@@ -72,7 +72,7 @@ describe('the login of the gateway', () => {
     await expect(sql(gateway, 'select owner from sessions')).rejects.toThrow('permission denied')
   })
 
-  test('stays out when whoever migrates may admit nobody', async () => {
+  test('is not admitted when the login that migrates may admit nobody', async () => {
     await sql(
       { ...admin, database: 'postgres' },
       `create role latecomer login password 'late'`,
@@ -84,7 +84,7 @@ describe('the login of the gateway', () => {
     )
   })
 
-  test('is read from the environment by the program of the chart’s hook, the database’s address from a file', async () => {
+  test('comes from the environment for the program of the chart’s hook, and the database’s address from a file', async () => {
     const file = path.join(dataDir, 'DATABASE_URL')
     await writeFile(file, `${urlOf('controller@my-project.iam', 'controller')}\n`)
     const env = { ...process.env, CLISCALE_DATABASE_URL_FILE: file, CLISCALE_GATEWAY_DATABASE_USER: 'not-there' }

@@ -31,7 +31,7 @@ async function rollbackAll(database: TestDatabase): Promise<void> {
 }
 
 describe('migrations', () => {
-  test('twenty at once on an empty database all pass, and each step runs once', async () => {
+  test('run once each when twenty migrators start together on an empty database', async () => {
     await using database = await createTestDatabase()
     const ran = await Promise.all(Array.from({ length: 20 }, () => migrate(database.url)))
     expect(ran.flat()).toEqual(MIGRATIONS.map((migration) => migration.name))
@@ -39,7 +39,7 @@ describe('migrations', () => {
     expect(await migrate(database.url)).toEqual([])
   }, 60_000)
 
-  test('can be taken back one at a time, and done again', async () => {
+  test('can be undone one at a time, and done again', async () => {
     await using database = await createTestDatabase(async (url) => void (await migrate(url)))
     const names = MIGRATIONS.map((migration) => migration.name)
     for (const name of names.toReversed()) expect(await migrate(database.url, 'rollback')).toEqual([name])
@@ -48,21 +48,21 @@ describe('migrations', () => {
     expect(await migrate(database.url)).toEqual(names)
   })
 
-  test('refuse to be taken back where sessions would be lost', async () => {
+  test('refuse to be undone where sessions would be lost', async () => {
     await using database = await createTestDatabase(async (url) => void (await migrate(url)))
     await database.query("insert into sessions (id, owner, timeout_seconds) values (gen_random_uuid(), 'a', 60)")
     await expect(rollbackAll(database)).rejects.toThrow('rollback refused: sessions exist')
     expect(await tables(database)).toEqual(TABLES)
   })
 
-  test('pass a lock that a killed migrator left behind', async () => {
+  test('get past a lock that a killed migrator left behind', async () => {
     await using database = await createTestDatabase(async (url) => void (await migrate(url)))
     await database.query('update knex_migrations_lock set is_locked = 1')
     const later = [...MIGRATIONS, step('0002-later', 'create table later ()')]
     expect(await migrate(database.url, 'latest', { migrations: later })).toEqual(['0002-later'])
   })
 
-  test('leave nothing of a step that fails, and go on from there', async () => {
+  test('leave nothing of a step that fails, and continue from there', async () => {
     await using database = await createTestDatabase(async (url) => void (await migrate(url)))
     const broken = [...MIGRATIONS, step('0002-broken', 'create table half (); select no_such_function()')]
     await expect(migrate(database.url, 'latest', { migrations: broken })).rejects.toThrow(/no_such_function/)
@@ -71,14 +71,14 @@ describe('migrations', () => {
     expect(await migrate(database.url, 'latest', { migrations: mended })).toEqual(['0002-broken'])
   })
 
-  test('may hold a step that cannot run in a transaction', async () => {
+  test('may contain a step that cannot run in a transaction', async () => {
     await using database = await createTestDatabase(async (url) => void (await migrate(url)))
     const sql = 'create index concurrently sessions_by_reason on sessions (reason)'
     const later = [...MIGRATIONS, step('0002-index', sql, { config: { transaction: false } })]
     expect(await migrate(database.url, 'latest', { migrations: later })).toEqual(['0002-index'])
   })
 
-  test('of an old release let a newer schema be, unless one of its steps is breaking', async () => {
+  test('of an old release accept a newer schema, unless one of its steps is breaking', async () => {
     await using database = await createTestDatabase(async (url) => void (await migrate(url)))
     const newer = [...MIGRATIONS, step('0002-newer', 'create table newer ()')]
     await migrate(database.url, 'latest', { migrations: newer })
@@ -95,7 +95,7 @@ describe('migrations', () => {
     await expect(migrate(database.url)).rejects.toThrow('install that release')
   })
 
-  test('are missed by name before serving', async () => {
+  test('that are missing are named before serving', async () => {
     await using database = await createTestDatabase()
     expect(await findSchemaFault(database)).toMatch(/lacks 0001-sessions, .*; run the migrations first/)
     await migrate(database.url)

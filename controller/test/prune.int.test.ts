@@ -16,7 +16,7 @@ async function withPool(work: (pool: ReturnType<typeof createPool>) => Promise<v
   }
 }
 
-test('what has expired goes, with all that belongs to it, and nothing else', () =>
+test('what has expired is deleted, with all that belongs to it, and nothing else', () =>
   withPool(async (pool) => {
     const [expired, kept, open] = [randomUUID(), randomUUID(), randomUUID()]
     await pool.query(
@@ -68,7 +68,7 @@ test('what has expired goes, with all that belongs to it, and nothing else', () 
     })
   }))
 
-test('a batch is bounded, two replicas take different rows, and a row that is held is left', () =>
+test('a batch is bounded, two replicas take different rows, and a locked row is left', () =>
   withPool(async (pool) => {
     await pool.query(
       `insert into sessions (id, owner, timeout_seconds, status, ended_at, expires_at)
@@ -86,7 +86,7 @@ test('a batch is bounded, two replicas take different rows, and a row that is he
     expect(await pruneExpired(pool)).toBe(1)
   }))
 
-test('20,000 expired rows in the way do not slow the writing of new ones', () =>
+test('20,000 expired rows do not slow the writing of new ones', () =>
   withPool(async (pool) => {
     const session = randomUUID()
     const insert = async (): Promise<number> => {
@@ -120,6 +120,6 @@ test('20,000 expired rows in the way do not slow the writing of new ones', () =>
       p99(),
     ])
     expect(pruning).toBe(20_000)
-    // The figure is 2; the rest is for a noisy machine of two cores.
+    // The measured figure is 2; the rest is for a noisy machine with two cores.
     expect(during).toBeLessThan(Math.max(before * 8, 50))
   }))

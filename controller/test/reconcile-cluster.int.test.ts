@@ -74,7 +74,7 @@ async function claimed(
 }
 
 describe('before the claim', () => {
-  test('a pod that has a machine and does not run yet pulls its image, once in the timeline', async () => {
+  test('a pod that is scheduled and does not run yet pulls its image, once in the timeline', async () => {
     const id = await launched()
     launcher.say(id, waiting)
     await sleep(250)
@@ -92,7 +92,7 @@ describe('before the claim', () => {
     expect((await store.session(id)).stages).toHaveLength(3)
   })
 
-  test('what it waits for is written when it changes and only then, and is gone when it goes on', async () => {
+  test('the reason for a wait is stored only when it changes, and removed when the session goes on', async () => {
     const id = await launched()
     const wait = { reason: 'unschedulable', detail: 'No node has room: 0/3 nodes are available.' } as const
     launcher.say(id, { ...waiting, wait })
@@ -104,7 +104,7 @@ describe('before the claim', () => {
     await until(id, ({ wait_reason: reason }) => reason === null)
   })
 
-  test('what it waited for is its reason when it has waited for too long; else only that it waited', async () => {
+  test('the reason for a wait ends a session that waits too long; without one it is the queue limit', async () => {
     await restart({ queueLimitSeconds: 1 })
     const [room, quota, none] = await Promise.all([launched(), launched(), launched()])
     launcher.say(room, { ...waiting, wait: { reason: 'unschedulable', detail: 'Nowhere is room.' } })
@@ -142,14 +142,14 @@ describe('before the claim', () => {
     expect(await store.session(other)).toMatchObject({ status: 'starting', wait_reason: null })
   })
 
-  test('the image of the command may be the one that cannot be pulled, when the host has claimed already', async () => {
+  test('the image that cannot be pulled may be the command’s, after the host has claimed', async () => {
     const wait = image('no/such:1 cannot be pulled: not found.')
     const id = await claimed({ status: 'starting' }, { ...running, progress: 'pulling_image', wait })
     expect(await ended(id)).toMatchObject({ status: 'failed', reason: 'image_pull', detail: wait.detail })
     await expectEventually(() => Promise.resolve(!launcher.entries.has(id)))
   })
 
-  test('a fault that no other try can mend ends the session; one of the place has it launched again', async () => {
+  test('a fault that no retry can mend ends the session; one of the machine launches it again', async () => {
     const [bad, evicted] = [await launched(), await launched()]
     launcher.say(bad, { ...waiting, fault: image('"NO such" is not the name of an image.') })
     expect(await ended(bad)).toMatchObject({
@@ -164,7 +164,7 @@ describe('before the claim', () => {
     expect(await store.count('session_orders', evicted)).toBe(1)
   })
 
-  test('launches that end without a claim are made again, and not for ever', async () => {
+  test('launches that end without a claim are made again, but not for ever', async () => {
     const id = await launched()
     const stop = setInterval(() => launcher.entries.has(id) && launcher.say(id, over), 20)
     const row = await until(id, ({ status }) => status === 'failed', 20_000)
@@ -174,7 +174,7 @@ describe('before the claim', () => {
   }, 30_000)
 })
 
-test('a launch that is refused for good ends its session with the words of who refused it', async () => {
+test('a launch that is refused for good ends its session with the words of the refusal', async () => {
   launcher.launchError = new LaunchRefused('The cluster refuses the session’s Job. It has no label "team".')
   const id = await store.createSession()
   expect(await until(id, (row) => row.ended_at !== null, 20_000)).toMatchObject({
@@ -184,8 +184,8 @@ test('a launch that is refused for good ends its session with the words of who r
   })
 }, 30_000)
 
-describe('a launcher that is away', () => {
-  test('costs no session one of its tries, is not asked all the time, and says so to whoever waits', async () => {
+describe('an unavailable launcher', () => {
+  test('uses up no tries of a session, is not asked all the time, and is the reason that viewers see', async () => {
     launcher.launchError = new LauncherUnavailable('the API server did not answer')
     const ids = await Promise.all(Array.from({ length: 30 }, () => store.createSession()))
     await sleep(4_000)
@@ -202,7 +202,7 @@ describe('a launcher that is away', () => {
     for (const id of ids) await until(id, (row) => row['wait_reason'] === null)
   }, 60_000)
 
-  test('ends a session at its queue limit, not before, also when nothing can be listed', async () => {
+  test('ends a session at its queue limit and not before, also when nothing can be listed', async () => {
     await restart({ queueLimitSeconds: 2 })
     launcher.launchError = new LauncherUnavailable('away')
     launcher.listError = new Error('away')
@@ -218,7 +218,7 @@ describe('a launcher that is away', () => {
     })
   })
 
-  test('a claimed session is not lost because nothing can be listed', async () => {
+  test('loses no claimed session', async () => {
     const id = await claimed()
     launcher.listError = new Error('away')
     await sleep(1_000)
@@ -235,7 +235,7 @@ describe('after the claim', () => {
     ],
     ['a report of success', { report: report({}) }, ['succeeded', null, 0, null]],
     [
-      'what was done to it, when its host only saw a kill',
+      'the reason for a kill, when its host saw only the kill',
       {
         report: report({ status: 'lost', reason: 'runner_lost', exitCode: null }),
         fault: { reason: 'oom_killed', detail: 'It used more than 2Gi.' },
@@ -247,7 +247,7 @@ describe('after the claim', () => {
     ['an eviction', { fault: { reason: 'evicted', detail: 'x' } }, ['lost', 'evicted', null, null]],
     ['the loss of its node', { fault: { reason: 'node_lost', detail: 'x' } }, ['lost', 'node_lost', null, null]],
     ['the deadline of its Job', { fault: { reason: 'deadline', detail: 'x' } }, ['expired', 'deadline', null, null]],
-    ['nothing that is known', {}, ['lost', 'runner_lost', null, null]],
+    ['no known reason', {}, ['lost', 'runner_lost', null, null]],
   ] as [string, Partial<Launched>, unknown[]][])(
     'a launch that ended ends its session with %s',
     async (_, words, expected) => {
@@ -263,7 +263,7 @@ describe('after the claim', () => {
     },
   )
 
-  test('a launch that vanished ends its session with what it last said', async () => {
+  test('a launch that vanished ends its session with what was last known of it', async () => {
     const [evicted, told] = [await claimed(), await claimed()]
     launcher.say(evicted, { ...running, fault: { reason: 'evicted', detail: 'The node was drained.' } })
     launcher.say(told, { ...over, report: report({ exitCode: 0 }) })
@@ -274,7 +274,7 @@ describe('after the claim', () => {
     expect(await ended(told)).toMatchObject({ status: 'succeeded', reason: null })
   })
 
-  test('what was done to another launch, or to the Job before, is not its end', async () => {
+  test('the fate of another launch, or of an earlier Job, does not end the session', async () => {
     const id = await claimed()
     launcher.say(id, running, { podUid: 'twin', progress: 'ended', fault: { reason: 'oom_killed', detail: 'x' } })
     await expectEventually(() => Promise.resolve(launcher.removed.length > 0))
@@ -283,7 +283,7 @@ describe('after the claim', () => {
     expect(await ended(id)).toMatchObject({ reason: 'runner_lost' })
   })
 
-  test('a host that still reports while its pod terminates is waited for, and not for ever', async () => {
+  test('a host that still reports while its pod terminates is waited for, but not for ever', async () => {
     const id = await claimed()
     launcher.say(id, { ...running, fault: { reason: 'evicted', detail: 'The node was drained.' } })
     await sleep(TIMINGS.faultGraceMs - 300)
@@ -291,20 +291,20 @@ describe('after the claim', () => {
     expect(await ended(id)).toMatchObject({ status: 'lost', reason: 'evicted' })
   })
 
-  test('one of its processes that was killed for memory does not end a command that goes on', async () => {
+  test('a process that is killed for memory does not end a command that goes on', async () => {
     const id = await claimed()
     launcher.say(id, { ...running, fault: { reason: 'oom_killed', detail: 'x' } })
     await sleep(TIMINGS.faultGraceMs + 500)
     expect((await store.session(id)).status).toBe('running')
   })
 
-  test('a launcher that has not heard of the pod yet is given time', async () => {
+  test('a launcher that does not know the pod yet is given time', async () => {
     launcher.refreshError = new LauncherUnavailable('away')
     const unheard = { podUid: undefined, progress: 'scheduling' } as const
     const [id, lost, ...others] = await Promise.all(Array.from({ length: 10 }, () => claimed({}, unheard)))
     await sleep(TIMINGS.lostGraceMs + 500)
     for (const one of [id!, lost!, ...others]) expect((await store.session(one)).status).toBe('running')
-    // Asked anew, it knows of all but one.
+    // After a refresh it knows all of them except one.
     launcher.onRefresh = () => {
       for (const one of [id!, ...others]) launcher.say(one, running)
     }
@@ -315,7 +315,7 @@ describe('after the claim', () => {
     for (const one of [id!, ...others]) expect((await store.session(one)).status).toBe('running')
   })
 
-  test('its endpoint is written, follows it, and goes when it has ended', async () => {
+  test('the endpoint is stored, follows the launch, and is removed at its end', async () => {
     const id = await claimed()
     launcher.say(id, { ...running, address: { host: '10.1.2.3', port: 7681 } })
     await expectEventually(async () => (await endpoint(id))?.['pod_ip'] === '10.1.2.3')
@@ -324,7 +324,7 @@ describe('after the claim', () => {
     await ended(id)
   })
 
-  test('a stop that its host no longer answers keeps why', async () => {
+  test('a stop that its host no longer answers keeps its reason', async () => {
     const id = await claimed({ stop_requested_at: new Date() })
     launcher.say(id, over)
     expect(await ended(id)).toMatchObject({ status: 'stopped', reason: 'stopped_by_user' })
@@ -341,7 +341,7 @@ describe('a terminal of its own (ttyd)', () => {
     return id
   }
 
-  test('is launched as its image, runs when it listens, and nobody has to claim it', async () => {
+  test('is launched as its image, runs once it listens, and needs no claim', async () => {
     const id = await terminal()
     expect(launcher.launches).toEqual([{ sessionId: id, timeoutSeconds: 60, image: 'shell' }])
     launcher.say(id, { ...waiting, progress: 'pulling_image', wait: image('again') })
@@ -361,7 +361,7 @@ describe('a terminal of its own (ttyd)', () => {
   test.each([
     [report({}), 'succeeded', null],
     [report({ status: 'failed', reason: 'exit_nonzero', exitCode: 2 }), 'failed', 'exit_nonzero'],
-  ])('ends with what its container says: %j', async (word, status, reason) => {
+  ])('ends with what its container reports: %j', async (word, status, reason) => {
     const id = await up()
     launcher.say(id, { ...over, report: word })
     expect(await ended(id)).toMatchObject({ status, reason, exit_code: word.exitCode })
@@ -371,7 +371,7 @@ describe('a terminal of its own (ttyd)', () => {
     expect(launcher.count(early)).toBe(1)
   })
 
-  test('is removed when it is to stop, and when its time is up', async () => {
+  test('is removed when it is stopped, and when its time is up', async () => {
     const [stopped, expired] = [await up(), await up({ timeout_seconds: 1 })]
     await store.pool.query('update sessions set stop_requested_at = now() where id = $1', [stopped])
     reconcilers[0]!.wake()
@@ -388,8 +388,8 @@ describe('a terminal of its own (ttyd)', () => {
   })
 })
 
-describe('what no session has', () => {
-  test('is removed when the row was absent twice, and never while its session is being made', async () => {
+describe('a launch', () => {
+  test('without a session is removed when the row was absent twice, and never while a session is being made', async () => {
     const orphan = randomUUID()
     const from = Date.now()
     launcher.say(orphan, running)
@@ -402,7 +402,7 @@ describe('what no session has', () => {
     expect(launcher.removed).toEqual([[orphan, undefined]])
   })
 
-  test('lingers after the end of its session while it runs', async () => {
+  test('stays for a while after the end of its session when it still runs', async () => {
     const id = await claimed()
     await store.pool.query(`update sessions set status = 'succeeded', ended_at = now() where id = $1`, [id])
     await sleep(TIMINGS.lingerSeconds * 1000 - 200)
@@ -412,14 +412,14 @@ describe('what no session has', () => {
 })
 
 describe('a database that was restored to an earlier moment', () => {
-  test('a session whose claim is forgotten is ended by the report of its launch, and not run again', async () => {
+  test('a session whose claim is lost ends with the report of its launch, and does not run again', async () => {
     const id = await launched()
     launcher.say(id, { ...over, report: report({ status: 'failed', reason: 'exit_nonzero', exitCode: 9 }) })
     expect(await ended(id)).toMatchObject({ status: 'failed', reason: 'exit_nonzero', exit_code: 9 })
     expect(launcher.count(id)).toBe(1)
   })
 
-  test('one that had ended meanwhile and has no launch any more is not started again', async () => {
+  test('a session that had ended since and has no launch is not started again', async () => {
     const longAgo = new Date(Date.now() - 600_000)
     const queued = await store.createSession({ created_at: longAgo })
     const scheduled = await store.createSession({ created_at: longAgo, status: 'scheduling', launched_at: longAgo })
@@ -435,7 +435,7 @@ describe('a database that was restored to an earlier moment', () => {
     expect(launcher.launches).toEqual([])
   })
 
-  test('one whose claim is forgotten and that still runs is left alone', async () => {
+  test('a session whose claim is lost and that still runs is left alone', async () => {
     const id = await launched()
     launcher.say(id, { ...running, address: { host: '10.1.2.3', port: 7681 } })
     await sleep(500)
@@ -444,8 +444,8 @@ describe('a database that was restored to an earlier moment', () => {
   })
 })
 
-describe('a session that cannot be looked after', () => {
-  test('does not keep the others from it', async () => {
+describe('a session that cannot be reconciled', () => {
+  test('does not hold up the others', async () => {
     const [bad, ...good] = [await launched(), await launched(), await launched()]
     await store.pool.query(`update sessions set stages = '{}' where id = $1`, [bad])
     for (const id of [bad!, ...good]) launcher.say(id, { ...waiting, progress: 'pulling_image' })
@@ -453,7 +453,7 @@ describe('a session that cannot be looked after', () => {
     expect((await store.session(bad!)).status).toBe('scheduling')
   })
 
-  test('because the launcher is away for its removal is tried again, and not for each of many at once', async () => {
+  test('while the launcher cannot remove it is tried again, but not once for each of many', async () => {
     const ids = await Promise.all(
       Array.from({ length: 20 }, () => claimed({ kind: 'ttyd', stop_requested_at: new Date() })),
     )
@@ -467,7 +467,7 @@ describe('a session that cannot be looked after', () => {
 })
 
 describe('two controllers at once', () => {
-  test('whatever happens to thirty sessions happens once', async () => {
+  test('act once on whatever happens to thirty sessions', async () => {
     start()
     const ids = await Promise.all(Array.from({ length: 30 }, () => store.createSession()))
     for (const id of ids) await expectEventually(() => Promise.resolve(launcher.entries.has(id)))

@@ -45,7 +45,7 @@ test('twenty sessions are attachable again within 10 s of a database backend tha
   await victim.end().catch(() => undefined)
 }, 90_000)
 
-test('a database that is stopped loses nothing, kills nothing, and is found again', async () => {
+test('a database that is stopped loses nothing, ends nothing, and is found again', async () => {
   const { id, claim } = await claimRunning(system)
   const url = `${system.internal.url}/internal/sessions/${id}`
   const control = await call(`${url}/control`, claim.reportCredential, { method: 'GET' })
@@ -68,7 +68,7 @@ test('a database that is stopped loses nothing, kills nothing, and is found agai
   const other = await system.store.createSession()
   await expectEventually(async () => (await system.local.launcher.list()).some((entry) => entry.sessionId === other))
   expect((await system.store.session(id)).status).toBe('running')
-  // The stream stayed open, and what happens now still reaches it.
+  // The stream stayed open, and new events still reach it.
   await system.store.pool.query('update sessions set stop_requested_at = now() where id = $1', [id])
   expect(await heard).toContain('stop')
 })

@@ -40,7 +40,7 @@ const endpoint = async (id: string): Promise<Record<string, unknown> | undefined
 const running = () => claimRunning(system)
 
 describe('starting', () => {
-  test('a call to wake launches queued sessions and adds to their stages', async () => {
+  test('a wake call launches queued sessions and adds to their stages', async () => {
     const id = await system.store.createSession()
     const from = Date.now()
     system.reconciler.wake()
@@ -54,7 +54,7 @@ describe('starting', () => {
     ])
   })
 
-  test('queued sessions are found without a call to wake, oldest first', async () => {
+  test('queued sessions are found without a wake call, oldest first', async () => {
     const id = await system.store.createSession()
     await expectEventually(() => listed(id))
   })
@@ -75,13 +75,13 @@ describe('starting', () => {
     expect(launches.sort()).toEqual(ids.sort())
   })
 
-  test('a session that was marked by a process that died is launched by another', async () => {
+  test('a session that a process marked before it died is launched by another', async () => {
     const id = await system.store.createSession({ status: 'scheduling', launched_at: new Date() })
     await expectEventually(() => listed(id))
     expect(await system.store.session(id)).toMatchObject({ status: 'scheduling' })
   })
 
-  test('a launch that fails is tried again, and then the session fails', async () => {
+  test('a launch that fails is tried again, and then ends the session as failed', async () => {
     const failing = new Map<string, number>()
     const [recovers, never, full] = [randomUUID(), randomUUID(), randomUUID()]
     await start({
@@ -110,7 +110,7 @@ describe('starting', () => {
     expect(await ended(full, 'failed', 15_000)).toMatchObject({ reason: 'disk_full' })
   })
 
-  test('a host that leaves without a claim is launched again, and not for ever', async () => {
+  test('a host that leaves without a claim is launched again, but not for ever', async () => {
     const id = await system.store.createSession()
     const first = await expectEventually(() => listed(id))
     await system.local.endHost(id, 0)
@@ -121,7 +121,7 @@ describe('starting', () => {
     expect(second.podUid).not.toBe(first.podUid)
   })
 
-  test('a session whose host neither ends it nor leaves is ended long after its timeout, but not at once by a new process', async () => {
+  test('a session whose host neither ends it nor leaves is ended long after its timeout, and not at once by a new process', async () => {
     const { id } = await running()
     await system.store.pool.query(
       "update sessions set claimed_at = now() - interval '1 day', timeout_seconds = 5 where id = $1",
@@ -141,7 +141,7 @@ describe('starting', () => {
     expect(await listed(id)).toBeUndefined()
   })
 
-  test('a session that nobody claims in time fails with the queue deadline and is removed', async () => {
+  test('a session that is not claimed in time fails with the queue deadline and is removed', async () => {
     await start({ queueLimitSeconds: 1 })
     const id = await system.store.createSession()
     await expectEventually(() => listed(id))
@@ -153,7 +153,7 @@ describe('starting', () => {
 })
 
 describe('endpoints', () => {
-  test('the claimed launch is written down, follows its host, and comes back when the table is emptied', async () => {
+  test('the endpoint of the claimed launch is stored, follows its host, and returns when the table is emptied', async () => {
     const { id, claim } = await running()
     const first = await expectEventually(() => endpoint(id))
     expect(first).toMatchObject({ pod_ip: '127.0.0.1', pod_uid: claim.podUid })
@@ -166,7 +166,7 @@ describe('endpoints', () => {
     await expectEventually(() => endpoint(id))
   })
 
-  test('one that nobody claimed has none', async () => {
+  test('a session that is not claimed has none', async () => {
     const id = await system.store.createSession()
     await expectEventually(async () => (await listed(id))?.address)
     await sleep(300)
@@ -175,7 +175,7 @@ describe('endpoints', () => {
 })
 
 describe('ending', () => {
-  test('a stop before the claim ends the session at once and deletes its order', async () => {
+  test('a stop before the claim ends the session at once and deletes its work order', async () => {
     const id = await system.store.createSession()
     await expectEventually(() => listed(id))
     await system.store.pool.query('update sessions set stop_requested_at = now() where id = $1', [id])
@@ -186,7 +186,7 @@ describe('ending', () => {
     await expectEventually(async () => (await system.local.countRunning(id)) === 0)
   })
 
-  test('a stop of what is still queued launches nothing', async () => {
+  test('a stop of a queued session launches nothing', async () => {
     await system.reconciler.close()
     const id = await system.store.createSession({ stop_requested_at: new Date() })
     const again = reconcilerOf(system.store, system.local.launcher)
@@ -196,7 +196,7 @@ describe('ending', () => {
     expect(await listed(id)).toBeUndefined()
   })
 
-  test('a host that does not obey is removed after its grace', async () => {
+  test('a host that ignores a stop is removed after its grace period', async () => {
     const { id } = await running()
     await system.store.pool.query('update sessions set stop_requested_at = now() where id = $1', [id])
     system.reconciler.wake()
@@ -216,7 +216,7 @@ describe('ending', () => {
     expect(row).toMatchObject({ reason: 'runner_lost', detail: expect.stringContaining('disappeared') })
   })
 
-  test('a host that reports its end in time is believed, and its processes may linger a little', async () => {
+  test('a host that reports its end in time is believed, and its processes may stay for a while', async () => {
     const { id, claim } = await running()
     const url = `${system.internal.url}/internal/sessions/${id}/events`
     const at = new Date().toISOString()
@@ -235,7 +235,7 @@ describe('ending', () => {
     await expectEventually(async () => (await system.local.countRunning(id)) === 0)
   })
 
-  test('a second pod is removed by its own uid, the one that holds the claim stays', async () => {
+  test('a second pod is removed by its own uid, and the one that holds the claim stays', async () => {
     const removed: (string | undefined)[][] = []
     const twins: Launched[] = []
     await start({
@@ -270,8 +270,8 @@ describe('ending', () => {
   })
 })
 
-describe('the database away', () => {
-  test('calls to wake do not make it query more often', async () => {
+describe('an unavailable database', () => {
+  test('is not queried more often because of wake calls', async () => {
     let asked = 0
     const { default: pg } = await import('pg')
     const pool = Object.assign(new pg.Pool(), { connect: () => (asked++, Promise.reject(new Error('away'))) })
@@ -320,13 +320,13 @@ describe('stopAll', () => {
     expect((await system.store.session(later))['status']).toBe('queued')
   })
 
-  test('is quick when all obey, or nothing runs', async () => {
+  test('is quick when all hosts obey, or nothing runs', async () => {
     const from = Date.now()
     await system.reconciler.stopAll('server_stopped', 10_000)
     expect(Date.now() - from).toBeLessThan(1_000)
   })
 
-  test('kills everything in time when the database is away', async () => {
+  test('kills everything in time when the database is unavailable', async () => {
     const { id } = await running()
     await system.reconciler.close()
     const { default: pg } = await import('pg')

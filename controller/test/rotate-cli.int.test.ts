@@ -22,7 +22,7 @@ async function run(file: string, args: readonly string[], env: Record<string, st
   return { code, stdout, stderr }
 }
 
-test('the command says which settings it lacks, and that there is no cluster', async () => {
+test('the command names the settings that it lacks, and says when there is no cluster', async () => {
   const none = await run(process.execPath, [program], {})
   expect([none.code, none.stderr]).toEqual([78, expect.stringContaining('CLISCALE_SIGNING_KEY_SECRET is required')])
   const settings = { CLISCALE_SIGNING_KEY_SECRET: 'a', CLISCALE_SIGNING_KEY_NAMESPACE: 'b' }
@@ -67,7 +67,7 @@ else
     })
     afterAll(async () => void (await kubectl(`delete namespace ${namespace} --wait=false`)))
 
-    test('two at once replace the key once, and keep all that is not theirs', async () => {
+    test('two at once replace the key once, and keep everything that is not theirs', async () => {
       const old = await kidOf((await keys())[0]!)
       for (const { code, stdout, stderr } of await Promise.all([rotate(), rotate()])) {
         expect([code, stderr]).toEqual([0, ''])
@@ -86,7 +86,7 @@ else
       expect(metadata.annotations).toMatchObject({ 'helm.sh/resource-policy': 'keep' })
     }, 60_000)
 
-    test('a Secret that is not there is told in one sentence', async () => {
+    test('a missing Secret is explained in one sentence', async () => {
       const { code, stderr } = await rotate({ CLISCALE_SIGNING_KEY_SECRET: 'none' })
       expect([code, stderr]).toEqual([1, 'secrets "none" not found\n'])
     })

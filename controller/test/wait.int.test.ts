@@ -9,8 +9,8 @@ beforeAll(async () => {
 })
 afterAll(async () => database[Symbol.asyncDispose]())
 
-describe('waiting for a database that somebody else brings', () => {
-  test('a database that nobody migrates is given up with what it lacks', async () => {
+describe('waiting for a database that something else brings up', () => {
+  test('ends with what the database lacks when nobody migrates it', async () => {
     const told: string[] = []
     const waiting = waitForDatabase(database.url, {
       until: 'schema',
@@ -22,7 +22,7 @@ describe('waiting for a database that somebody else brings', () => {
     expect(told).toHaveLength(1)
   })
 
-  test('one that is not there is given up without a word of its address', async () => {
+  test('ends without showing the address when the database cannot be reached', async () => {
     const waiting = waitForDatabase('postgres://user:s3cret@127.0.0.1:1/nothing', {
       until: 'database',
       limitMs: 100,
@@ -32,7 +32,7 @@ describe('waiting for a database that somebody else brings', () => {
     expect((error as Error).message).toBe('gave up after 0 s: the database does not answer (ECONNREFUSED)')
   })
 
-  test('it goes on as soon as the database answers, and as soon as it is migrated', async () => {
+  test('goes on as soon as the database answers and as soon as it is migrated', async () => {
     await expect(waitForDatabase(database.url, { until: 'database', limitMs: 1_000 })).resolves.toBeUndefined()
     const waiting = waitForDatabase(database.url, { until: 'schema', limitMs: 20_000, pauseMs: 50 })
     await migrate(database.url)

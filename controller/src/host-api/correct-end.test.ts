@@ -19,7 +19,7 @@ const launcher = (oomKilled: boolean): Launcher =>
     list: () => Promise.resolve([{ sessionId: 'a', podUid: 'p', progress: 'running', ...(oomKilled && { fault }) }]),
   }) as unknown as Launcher
 
-test('what was killed for its memory says so, however the host saw it', async () => {
+test('a kill for memory is the reason, however the host saw it', async () => {
   const corrected = { status: 'failed', reason: 'oom_killed', detail: REASONS.oom_killed.hint }
   const lost = { ...ended, status: 'lost', reason: 'runner_lost', signal: null } as const
   const shell = { ...ended, reason: 'exit_nonzero', signal: null, exitCode: 137 } as const
@@ -28,7 +28,7 @@ test('what was killed for its memory says so, however the host saw it', async ()
   }
 })
 
-test('everything else stays as it was reported', async () => {
+test('every other end stays as the host reported it', async () => {
   const kept: (SessionEvent & { type: 'ended' })[] = [
     { ...ended, status: 'succeeded', reason: null, exitCode: 0, signal: null },
     { ...ended, reason: 'exit_nonzero', exitCode: 1, signal: null },
@@ -42,12 +42,12 @@ test('everything else stays as it was reported', async () => {
   expect(await correctEnd(away, A, ended)).toEqual(ended)
 })
 
-test('what was done to another launch of the session is not blamed on this one', async () => {
+test('what happened to another launch of the session does not change the end of this one', async () => {
   expect(await correctEnd(launcher(true), { sessionId: 'a', podUid: 'q' }, ended)).toEqual(ended)
   expect(await correctEnd(launcher(true), { sessionId: 'a', podUid: null }, ended)).toEqual(ended)
 })
 
-test('an eviction is lost and not failed, and is waited for while the launcher may not have heard of it', async () => {
+test('an eviction ends the session as lost, and is awaited while the launcher may not know of it yet', async () => {
   const evicted = { reason: 'evicted', detail: 'The node was drained.' } as const
   let looks = 0
   const late = {
@@ -60,13 +60,13 @@ test('an eviction is lost and not failed, and is waited for while the launcher m
   const from = Date.now()
   expect(await correctEnd(launcher(false), A, event, 450)).toEqual(event)
   expect(Date.now() - from).toBeGreaterThanOrEqual(440)
-  // Nothing is waited for where nothing is listed, or where nothing was killed.
+  // Nothing is awaited where nothing is listed, or where nothing was killed.
   expect(await correctEnd({ list: () => Promise.resolve([]) } as unknown as Launcher, A, event, 60_000)).toEqual(event)
   const plain = { ...ended, reason: 'exit_nonzero', signal: null, exitCode: 1 } as const
   expect(await correctEnd(launcher(false), A, plain, 60_000)).toEqual(plain)
 })
 
-test('a surer word that follows the first is the one that counts, and a deadline is no loss', async () => {
+test('a more certain reason that follows the first one counts, and a deadline ends the session as expired', async () => {
   const deleted = { reason: 'evicted', detail: 'The pod was deleted.' } as const
   const deadline = { reason: 'deadline', detail: 'The session was still running long after its time limit.' } as const
   let looks = 0
@@ -79,7 +79,7 @@ test('a surer word that follows the first is the one that counts, and a deadline
   })
 })
 
-test('a host that can only say that work was ended is waited for longer', async () => {
+test('a host that knows only that work ended is given more time for the reason', async () => {
   const disk = { reason: 'disk_full', detail: 'The session exceeded its disk limit.' } as const
   const began = Date.now()
   const late = {

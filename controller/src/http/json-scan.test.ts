@@ -5,7 +5,7 @@ const DEPTH = 8
 
 describe('a JSON text', () => {
   const GOOD = ['{}', ' [1, -0.5e+3, "\\u00e9\\n", true, false, null] ', '"x"', '0', '{"a":{"b":[]},"c":""}', '[[],{}]']
-  test.each(GOOD)('%s is fine', (text) => {
+  test.each(GOOD)('%s is valid', (text) => {
     JSON.parse(text)
     expect(findJsonFault(text, DEPTH)).toBeUndefined()
   })
@@ -35,25 +35,25 @@ describe('a JSON text', () => {
     ['nul', 0],
     ['\u00a0{}', 0],
   ]
-  test.each(BAD)('%j is broken at %d', (text, position) => {
+  test.each(BAD)('%j is broken at position %d', (text, position) => {
     expect(() => JSON.parse(text)).toThrow(SyntaxError)
     expect(findJsonFault(text, DEPTH)).toEqual({ kind: 'syntax', position })
   })
 
-  test('may be nested up to the limit and not deeper', () => {
+  test('may be nested to the limit and no deeper', () => {
     const nested = (depth: number) => '['.repeat(depth) + ']'.repeat(depth)
     expect(findJsonFault(nested(DEPTH), DEPTH)).toBeUndefined()
     expect(findJsonFault(nested(DEPTH + 1), DEPTH)).toEqual({ kind: 'depth', position: DEPTH })
     expect(findJsonFault('['.repeat(1_000_000), DEPTH)).toEqual({ kind: 'depth', position: DEPTH })
   })
 
-  test('may not name a key twice in one object, however it is written', () => {
+  test('may not name a key twice in one object, in any spelling', () => {
     expect(findJsonFault('{"a":1,"\\u0061":2}', DEPTH)).toEqual({ kind: 'duplicate_key', position: 7 })
     expect(findJsonFault('{"a":{"a":1},"b":{"a":2}}', DEPTH)).toBeUndefined()
     expect(findJsonFault('{"__proto__":1,"__proto__":2}', DEPTH)?.kind).toBe('duplicate_key')
   })
 
-  test('agrees with JSON.parse on any mixture of tokens', () => {
+  test('is judged as JSON.parse judges it, for any mixture of tokens', () => {
     const tokens = ['{', '}', '[', ']', ',', ':', '"a"', '"b"', '1', 'null', ' ']
     let seed = 7
     const random = (below: number) => (seed = (seed * 48_271) % 2_147_483_647) % below

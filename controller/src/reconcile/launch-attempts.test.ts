@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals'
 import { LaunchAttempts } from './launch-attempts.ts'
 
-test('a launch is tried five times, each later than the one before, and then no more', () => {
+test('a launch is tried five times, after longer and longer waits, and then no more', () => {
   let now = 1000
   const attempts = new LaunchAttempts(
     () => now,
@@ -23,7 +23,7 @@ test('a launch is tried five times, each later than the one before, and then no 
   expect(attempts.nextAfterMs(60_000)).toBe(60_000)
 })
 
-test('sessions that are not open any more are forgotten', () => {
+test('sessions that are no longer open are forgotten', () => {
   const attempts = new LaunchAttempts(() => 0)
   attempts.tried('a')
   attempts.tried('b')
@@ -33,7 +33,7 @@ test('sessions that are not open any more are forgotten', () => {
   expect(attempts.knows('b')).toBe(false)
 })
 
-test('no wait is shorter or longer than a quarter of what is said, and two sessions that failed together part', () => {
+test('a wait varies by at most a quarter, so that two sessions that failed together are retried apart', () => {
   for (const [random, wait] of [
     [0, 375],
     [0.999999, 625],
@@ -47,7 +47,7 @@ test('no wait is shorter or longer than a quarter of what is said, and two sessi
   }
 })
 
-test('while the launcher is away nothing is counted, and the waits double up to a quarter of a minute', () => {
+test('while the launcher is unavailable no try is counted, and waits double up to 15 s', () => {
   let now = 0
   const attempts = new LaunchAttempts(
     () => now,
@@ -66,7 +66,7 @@ test('while the launcher is away nothing is counted, and the waits double up to 
   expect(attempts.tried('a')).toBe(4)
 })
 
-test('a launcher that refuses several sessions in a row is left alone for all, until it takes one', () => {
+test('a launcher that refuses several sessions in a row is not asked for any, until it accepts one', () => {
   let now = 0
   const attempts = new LaunchAttempts(
     () => now,

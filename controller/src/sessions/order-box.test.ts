@@ -15,12 +15,12 @@ const ORDER = {
   env: { SECRET: 'canary-1b' },
 }
 
-describe('a work order in its box', () => {
-  test('comes out as it went in', () => {
+describe('a sealed work order', () => {
+  test('opens to what went in', () => {
     expect(openOrder(KEY, ID, sealOrder(KEY, ID, ORDER))).toEqual(ORDER)
   })
 
-  test('shows nothing of itself and never looks the same twice', () => {
+  test('reveals nothing of its content and never looks the same twice', () => {
     const [one, two] = [sealOrder(KEY, ID, ORDER), sealOrder(KEY, ID, ORDER)]
     expect(one.includes('canary')).toBe(false)
     expect(one.equals(two)).toBe(false)
@@ -37,7 +37,7 @@ describe('a work order in its box', () => {
     }
   })
 
-  test('does not open when it is cut short or of a version that is not known', () => {
+  test('does not open when it is cut short or has an unknown version', () => {
     const sealed = sealOrder(KEY, ID, ORDER)
     for (const bytes of [Buffer.alloc(0), sealed.subarray(0, 20), Buffer.concat([Buffer.of(2), sealed.subarray(1)])])
       expect(() => openOrder(KEY, ID, bytes)).toThrow(/layout/)
@@ -55,21 +55,21 @@ describe('the data key', () => {
       expect(parseDataKey(text)?.equals(KEY)).toBe(true)
   })
 
-  test('is refused in any other length', () => {
+  test('is refused with any other length', () => {
     for (const text of ['', 'x', randomBytes(31).toString('hex'), randomBytes(33).toString('base64'), 'ü'.repeat(43)])
       expect(parseDataKey(text)).toBeUndefined()
   })
 })
 
 describe('the fingerprint of a body', () => {
-  test('is the same whatever the order of the keys, and another for another body or key', () => {
+  test('is the same for any order of the keys, and differs for another body or key', () => {
     const one = fingerprint(KEY, { a: 1, env: { X: '1', Y: '2' } })
     expect(one.equals(fingerprint(KEY, { env: { Y: '2', X: '1' }, a: 1 }))).toBe(true)
     expect(one.equals(fingerprint(KEY, { a: 1, env: { X: '1', Y: '3' } }))).toBe(false)
     expect(one.equals(fingerprint(randomBytes(32), { a: 1, env: { X: '1', Y: '2' } }))).toBe(false)
   })
 
-  test('tells a key named __proto__ from none', () => {
+  test('distinguishes a key named __proto__ from none', () => {
     expect(canonicalJson(JSON.parse('{"__proto__":{"a":1}}'))).not.toBe(canonicalJson({}))
   })
 })

@@ -19,7 +19,7 @@ function refusal(body: unknown): AppError {
 }
 
 describe('a request for a session', () => {
-  test('may name the size of its terminal', () => {
+  test('may give the size of its terminal', () => {
     expect(parseNewSession({ command: 'x', columns: 1000, rows: 1 }, POLICY).order).toMatchObject({
       columns: 1000,
       rows: 1,
@@ -36,7 +36,7 @@ describe('a request for a session', () => {
     [{ rows: 501 }, 'rows'],
     [{ rows: -1 }, 'rows'],
     [{ cols: 80 }, 'cols'],
-  ])('with a size that no terminal has is refused: %j', (size, path) => {
+  ])('is refused with a size that no terminal can have: %j', (size, path) => {
     expect(refusal({ command: 'x', ...size }).errors).toEqual([expect.objectContaining({ path })])
   })
 
@@ -65,14 +65,14 @@ describe('a request for a session', () => {
     expect([timeoutSeconds, shownCodeUrl]).toEqual([1, 'https://example.com/code.zip'])
   })
 
-  test('may leave out all but the command', () => {
+  test('may leave out everything except the command', () => {
     const { order, timeoutSeconds, shownCodeUrl } = parseNewSession({ command: 'x' }, POLICY)
     const none = { codeUrl: null, checksumSha256: null, prompt: null, installCmd: null, env: {} }
     expect(order).toEqual({ command: 'x', ...none })
     expect([timeoutSeconds, shownCodeUrl]).toEqual([3600, null])
   })
 
-  test('may name a folder where that is allowed', () => {
+  test('may name a local folder where that is allowed', () => {
     expect(parseNewSession({ command: 'x', code_url: '/srv/code' }, POLICY).shownCodeUrl).toBe('/srv/code')
   })
 
@@ -99,7 +99,7 @@ describe('a request for a session', () => {
     ['x', undefined],
     ['', undefined],
     ['a'.repeat(100_000), undefined],
-  ])('guesses what %.20j was meant to be', (name, meant) => {
+  ])('that misspells a field as %.20j is answered with the likely one', (name, meant) => {
     const { errors = [] } = refusal({ command: 'x', [name]: 1 })
     expect(/Did you mean (\w+)\?/.exec(errors[0]!.message)?.[1]).toBe(meant)
     expect(errors[0]!.path.length).toBeLessThan(70)
@@ -107,7 +107,7 @@ describe('a request for a session', () => {
 })
 
 describe('a request for a token', () => {
-  test('is for writing when it does not say', () => {
+  test('is read-write unless it says otherwise', () => {
     expect([undefined, {}, { mode: 'rw' }, { mode: 'ro' }].map((body) => parseNewToken(body).mode)).toEqual([
       'rw',
       'rw',
@@ -116,7 +116,7 @@ describe('a request for a token', () => {
     ])
   })
 
-  test.each([null, [], 'ro', { mode: 'x' }, { mode: null }, { mod: 'ro' }])('%j is refused', (body) => {
+  test.each([null, [], 'ro', { mode: 'x' }, { mode: null }, { mod: 'ro' }])('is refused as %j', (body) => {
     expect(() => parseNewToken(body)).toThrow(/^(body_not_object|invalid_field|unknown_field): /)
   })
 })
@@ -125,7 +125,7 @@ describe('the checksum of a code_url', () => {
   const hex = 'ab'.repeat(32)
   const url = `https://x.example/a.tgz?sig=s3cr3t#sha256=${hex.toUpperCase()}`
 
-  test('may stand after "#", where it is required too', () => {
+  test('may follow "#", also where it is required', () => {
     const body = { command: 'x', code_url: url }
     const { order, shownCodeUrl } = parseNewSession(body, { ...POLICY, requireChecksum: true })
     expect(order).toMatchObject({ codeUrl: url, checksumSha256: null })
@@ -133,7 +133,7 @@ describe('the checksum of a code_url', () => {
     parseNewSession({ ...body, code_checksum_sha256: hex }, POLICY)
   })
 
-  test('must be the one of code_checksum_sha256', () => {
+  test('must equal code_checksum_sha256', () => {
     const error = refusal({ command: 'x', code_url: url, code_checksum_sha256: '0'.repeat(64) })
     expect(error.errors).toEqual([
       { path: 'code_checksum_sha256', message: 'differs from the SHA-256 after "#" in code_url: keep one of them' },
@@ -141,7 +141,7 @@ describe('the checksum of a code_url', () => {
   })
 
   test.each(['https://x.example/r.git#main', 'https://gitlab.com/g/r/-/tree/main', 'git+https://x.example/r'])(
-    'is none for %s, whose commit is what can be fixed',
+    'is refused for %s, where a commit can be fixed instead',
     (code_url) => {
       const error = refusal({ command: 'x', code_url, code_checksum_sha256: hex })
       expect(error.errors).toEqual([
@@ -170,7 +170,7 @@ describe('an image', () => {
     throw new Error('it was accepted')
   }
 
-  test('that is not on the list is refused with the names that are, and without its own', () => {
+  test('that is not on the list is refused, and the message gives the list but not the name that was sent', () => {
     for (const image of ['canary', 'toString', '__proto__', '', 'Node20']) {
       const message = 'must be one of "node20", "shell", or left out'
       expect(refused({ command: 'x', image })).toEqual([{ path: 'image', message }])
@@ -178,19 +178,19 @@ describe('an image', () => {
     expect(refused({ image: 'canary' })).toHaveLength(1)
   })
 
-  test('is refused where there is no list', () => {
+  test('is refused where no list exists', () => {
     expect(refused({ command: 'x', image: 'node20' }, {})).toEqual([
       { path: 'image', message: 'cannot be chosen: this server allows only its own image; leave it out' },
     ])
   })
 
-  test.each([1, null, ['shell'], {}])('that is %j is no name', (image) => {
+  test.each([1, null, ['shell'], {}])('cannot be named by %j', (image) => {
     expect(refused({ command: 'x', image })).toEqual([
       { path: 'image', message: expect.stringMatching(/^must be a string, got/) },
     ])
   })
 
-  test('that brings its own terminal refuses everything that it would not do, field for field', () => {
+  test('that brings its own terminal refuses every field that it would ignore', () => {
     const all = { command: 'x', code_url: 'ftp://x', prompt: 'x', env: { PROMPT: 'x' }, install_cmd: '' }
     const errors = refused({ image: 'shell', ...all, code_checksum_sha256: '0'.repeat(64), timeout_seconds: 5 })
     expect(errors?.map(({ path }) => path)).toEqual([

@@ -28,7 +28,7 @@ const ended = (fields: Partial<SessionEvent & { type: 'ended' }> = {}): SessionE
   signal: null,
   ...fields,
 })
-/** The state after a report; the same when it changes nothing. */
+/** The state after a report; unchanged when the report changes nothing. */
 function after(state: SessionState, event: SessionEvent): SessionState {
   const change = applyEvent(state, event, now)
   if (change === undefined) return state
@@ -42,26 +42,26 @@ function after(state: SessionState, event: SessionEvent): SessionState {
 }
 
 describe('advance', () => {
-  test('closes the open entry and opens the next one', () => {
+  test('closes the open entry and opens the next', () => {
     expect(advance([entry('queued', 0, null)], new Date(at(3)), 'scheduling')).toEqual([
       entry('queued', 0, 3),
       entry('scheduling', 3, null),
     ])
   })
 
-  test('an entry never ends before it starts, nor starts before the one before it ended', () => {
+  test('never ends an entry before its start, nor starts one before the end of the previous', () => {
     expect(advance([entry('queued', 10, null)], new Date(at(3)))).toEqual([entry('queued', 10, 10)])
     expect(advance([entry('queued', 0, 10)], new Date(at(3)), 'scheduling')[1]).toEqual(entry('scheduling', 10, null))
   })
 
-  test('a timeline that is empty may begin or stay so', () => {
+  test('may begin an empty timeline or keep it empty', () => {
     expect(advance([], now)).toEqual([])
     expect(advance([], now, 'queued')).toHaveLength(1)
   })
 })
 
 describe('applyEvent', () => {
-  test('nothing follows a final status', () => {
+  test('changes nothing after a final status', () => {
     for (const status of ['succeeded', 'failed', 'stopped', 'expired', 'lost'] as const) {
       const state = { ...starting, status }
       for (const event of [stage('verifying', 3), { type: 'running', at: at(3) } as const, ended()]) {
@@ -70,7 +70,7 @@ describe('applyEvent', () => {
     }
   })
 
-  test('a stage that was heard, comes before the last one, or is not the host’s changes nothing', () => {
+  test('ignores a stage that is repeated, that precedes the last one, or that no host reports', () => {
     const verifying = after(starting, stage('verifying', 5))
     expect(verifying).toMatchObject({ status: 'starting', stage: 'verifying' })
     for (const name of ['verifying', 'fetching_code', 'pulling_image', 'scheduling', 'queued', 'running'] as const) {
@@ -78,13 +78,13 @@ describe('applyEvent', () => {
     }
   })
 
-  test('a stage after running changes nothing', () => {
+  test('ignores a stage after running', () => {
     const running = after(starting, { type: 'running', at: at(5) })
     expect(applyEvent(running, stage('installing', 6), now)).toBeUndefined()
     expect(applyEvent(running, { type: 'running', at: at(6) }, now)).toBeUndefined()
   })
 
-  test('a whole life is a timeline without a gap', () => {
+  test('makes a timeline without gaps of a whole session', () => {
     const events = [
       stage('fetching_code', 3),
       stage('verifying', 4),
@@ -105,22 +105,22 @@ describe('applyEvent', () => {
     expect(end).toMatchObject({ status: 'failed', end: { reason: 'exit_nonzero', exitCode: 3, at: new Date(at(50)) } })
   })
 
-  test('a host whose clock is ahead does not write the future', () => {
+  test('writes no time in the future for a host whose clock is ahead', () => {
     expect(applyEvent(starting, { type: 'running', at: at(5000) }, now)?.startedAt).toEqual(now)
     expect(applyEvent(starting, ended({ at: at(5000) }), now)?.end?.at).toEqual(now)
   })
 
-  test('a host whose clock is behind does not end before it began', () => {
+  test('never ends before the start for a host whose clock is behind', () => {
     const running = after(starting, { type: 'running', at: at(60) })
     expect(applyEvent(running, ended({ at: at(1) }), now)?.end?.at).toEqual(new Date(at(60)))
   })
 
-  test('a success has no reason, and everything else has one', () => {
+  test('gives every end a reason, except success', () => {
     expect(applyEvent(starting, ended({ status: 'succeeded', exitCode: 0 }), now)?.end?.reason).toBeNull()
     expect(applyEvent(starting, ended({ reason: null }), now)?.end?.reason).toBe('internal')
   })
 
-  test('a stop keeps the reason that was noted beforehand; another end does not', () => {
+  test('keeps the reason that was noted for a stop, and drops it for any other end', () => {
     const state = { ...starting, reason: 'server_stopped' as const }
     const stopped = ended({ status: 'stopped', reason: 'stopped_by_user' })
     const end = applyEvent(state, stopped, now)?.end

@@ -8,7 +8,7 @@ const KID_A = await kidOf(A)
 const [PUBLISH, RETIRE] = [840_000, 1_080_000]
 const HOUR = 3_600_000
 
-/** A Secret as a cluster keeps it, a clock that only waiting moves, and what everybody could see at which time. */
+/** A Secret as a cluster keeps it, a clock that only waiting advances, and what readers could see at each time. */
 class World implements KeySecret {
   now = Date.parse('2026-01-01T00:00:00.000Z')
   pem: string
@@ -16,7 +16,7 @@ class World implements KeySecret {
   version = 1
   readonly history: { readonly at: number; readonly pem: string }[] = []
   readonly said: string[] = []
-  /** Set: called after each write. */
+  /** Optional; called after each write. */
   onWrite: () => void = () => undefined
 
   constructor(pem: string) {
@@ -50,7 +50,7 @@ class World implements KeySecret {
       ...extra,
     })
   }
-  /** What a reader sees whose file is this late. */
+  /** What a reader sees whose file lags by this much. */
   at(time: number): string {
     return this.history.findLast((entry) => entry.at <= time)!.pem
   }
@@ -63,7 +63,7 @@ class World implements KeySecret {
 }
 
 describe('a rotation', () => {
-  test('publishes, signs and retires, each in its time', async () => {
+  test('publishes, signs and retires, each at its time', async () => {
     const world = new World(A)
     const from = world.now
     await world.run()
@@ -75,7 +75,7 @@ describe('a rotation', () => {
     expect(world.said.join()).not.toContain('PRIVATE')
   })
 
-  test('is noticed by nobody: whoever signs, whoever verifies, as late as both may be', async () => {
+  test('breaks no signature: every signer and verifier works, however late its file may be', async () => {
     const world = new World(A)
     const from = world.now
     await world.run()
@@ -101,7 +101,7 @@ describe('a rotation', () => {
     }
   }, 60_000)
 
-  test('goes on wherever a run was ended, also by another', async () => {
+  test('continues wherever a run was killed, also in another process', async () => {
     for (let crashAt = 1; crashAt <= 3; crashAt++) {
       const world = new World(A)
       let writes = 0
@@ -111,14 +111,14 @@ describe('a rotation', () => {
       const from = world.now
       await expect(world.run()).rejects.toThrow('killed')
       world.onWrite = () => undefined
-      // The same pod, started again, begins nothing anew; nor does another while it is under way.
+      // The same pod, restarted, begins no new rotation; nor does another pod while one is under way.
       await world.run(crashAt === 3 ? 'one' : 'two')
       expect(await world.kinds()).toEqual([expect.stringMatching(/^private /), `public ${KID_A}`])
       expect([crashAt, world.now - from]).toEqual([crashAt, PUBLISH + RETIRE])
     }
   })
 
-  test('is one when two run at once, and two when they run one after another', async () => {
+  test('runs once when two start together, and twice when they start one after another', async () => {
     const world = new World(A)
     await Promise.all([world.run('one'), world.run('two')])
     const kinds = await world.kinds()
@@ -132,7 +132,7 @@ describe('a rotation', () => {
     ])
   })
 
-  test('forgets a retired key when no session can be left that it has vouched for', async () => {
+  test('forgets a retired key when no session can remain that it vouches for', async () => {
     const world = new World(A)
     await world.run('one')
     world.now += 50 * HOUR
@@ -141,7 +141,7 @@ describe('a rotation', () => {
     expect(await world.kinds()).toHaveLength(2)
   })
 
-  test('keeps a retired key for as long as a session may last that it has vouched for', async () => {
+  test('keeps a retired key as long as a session may last that it vouches for', async () => {
     const world = new World(A)
     await world.run('one')
     const queueSeconds = 24 * 3600
@@ -150,7 +150,7 @@ describe('a rotation', () => {
     expect((await world.kinds()).join()).toContain(KID_A)
   })
 
-  test('that was put back by an upgrade is made good', async () => {
+  test('that an upgrade undid is repeated', async () => {
     const world = new World(A)
     let isOld = true
     world.onWrite = () => {
@@ -170,7 +170,7 @@ describe('a rotation', () => {
     expect(await gone.kinds()).toEqual([expect.stringMatching(/^private /), `public ${KID_A}`])
   })
 
-  test('takes two keys that somebody put there for one that has just begun, and waits its time', async () => {
+  test('treats two keys that somebody put there as a rotation that just began, and waits the full time', async () => {
     const B = await generateSigningKey()
     for (const note of [undefined, 'nonsense', '{"step":"published"}']) {
       const world = new World(`${A}${B}`)
@@ -182,7 +182,7 @@ describe('a rotation', () => {
     }
   })
 
-  test('refuses what it cannot have left, and changes nothing', async () => {
+  test('refuses keys that it cannot have written, and changes nothing', async () => {
     const B = await generateSigningKey()
     const cases: [string, RegExp][] = [
       ['', /no private key/],
@@ -197,7 +197,7 @@ describe('a rotation', () => {
     }
   })
 
-  test('gives up when the Secret never holds still', async () => {
+  test('gives up when the Secret keeps changing', async () => {
     const world = new World(A)
     await expect(
       world.run('one', { secret: { read: () => world.read(), write: () => Promise.resolve(false) } }),

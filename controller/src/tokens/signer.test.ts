@@ -21,12 +21,12 @@ describe('the signer', () => {
     expect(payload).toEqual({ iss: 'cliscale', aud: 'cliscale-ws', sid: 'x', iat: 1_800_000_000, exp: 1_800_000_300 })
   })
 
-  test('publishes no private part', async () => {
+  test('publishes no private key', async () => {
     const { keys } = (await createSigner([NEW])).jwks()
     expect(keys.map((key) => Object.keys(key).sort())).toEqual([['alg', 'e', 'kid', 'kty', 'n', 'use']])
   })
 
-  test('keeps tokens of the old key good through a rotation, until it is taken out', async () => {
+  test('keeps tokens of the old key valid through a rotation, until that key is removed', async () => {
     const before = await createSigner([OLD])
     const during = await createSigner([NEW, OLD])
     const after = await createSigner([NEW])
@@ -35,7 +35,7 @@ describe('the signer', () => {
     await expect(jwtVerify(token, after.keys)).rejects.toThrow(/no applicable key/)
   })
 
-  test('publishes a key that is named twice once', async () => {
+  test('publishes a key once although it is named twice', async () => {
     expect((await createSigner([NEW, NEW])).jwks().keys).toHaveLength(1)
   })
 
@@ -50,15 +50,15 @@ describe('the signer', () => {
     await expect(createSigner(['canary'])).rejects.toThrow(/^a signing key is not an unencrypted private key in PEM$/)
   })
 
-  test('reads several keys from one text, also with escaped line breaks', () => {
+  test('reads several keys from one text, also with escaped newlines', () => {
     expect(splitPem(`${NEW}\n${OLD}`)).toEqual([NEW, OLD])
     expect(splitPem(NEW.replaceAll('\n', '\\n'))).toEqual([NEW])
     expect(splitPem('nothing')).toEqual([])
   })
 })
 
-describe('keys that were retired', () => {
-  test('are told to hosts of sessions only, and never sign', async () => {
+describe('retired keys', () => {
+  test('are published to session hosts only, and never sign', async () => {
     const retired = publicPem(OLD)
     const signer = await createSigner([retired, NEW])
     const [old, current] = [await kidOf(OLD), await kidOf(NEW)]
@@ -71,7 +71,7 @@ describe('keys that were retired', () => {
     await expect(jwtVerify(token, createLocalJWKSet(signer.hostJwks()))).resolves.toHaveProperty('payload.sid', 'x')
   })
 
-  test('are not enough, and have to be whole', async () => {
+  test('need a signing key beside them, and must be valid', async () => {
     await expect(createSigner([publicPem(OLD)])).rejects.toThrow('there is no signing key')
     expect(signingKeyFaults([publicPem(OLD)])).toEqual(['must hold an RSA private key in PEM'])
     const broken = '-----BEGIN PUBLIC KEY-----\ncanary\n-----END PUBLIC KEY-----\n'
@@ -80,7 +80,7 @@ describe('keys that were retired', () => {
   })
 })
 
-test('a key in PKCS #1, as Helm makes it, is the same key', async () => {
+test('a key in PKCS #1, as Helm makes it, equals the same key in PKCS #8', async () => {
   const pkcs1 = createPrivateKey(NEW).export({ type: 'pkcs1', format: 'pem' }) as string
   expect(pkcs1).toMatch(/^-----BEGIN RSA PRIVATE KEY-----/)
   expect(splitPem(`${pkcs1}\n${publicPem(OLD)}`)).toHaveLength(2)

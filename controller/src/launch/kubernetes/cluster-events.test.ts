@@ -17,7 +17,7 @@ test.each([
     'There is no room for more sessions. pods "a" is forbidden: exceeded quota: q, requested: pods=1',
   ],
   [
-    'a rule',
+    'an admission rule',
     event('Job', 'FailedCreate', 'Error creating: pods "a" is forbidden: violates PodSecurity "restricted:latest"'),
     'container_failed',
     'The cluster refuses the session’s pod. pods "a" is forbidden: violates PodSecurity "restricted:latest"',
@@ -28,7 +28,7 @@ test.each([
     'container_failed',
     'The session’s pod cannot be prepared yet. MountVolume.SetUp failed for volume "ca" : configmap "nope" not found',
   ],
-])('%s keeps a pod from being made', (_name, raw, reason, detail) => {
+])('%s that prevents a pod is a reason to wait', (_name, raw, reason, detail) => {
   expect(keepEvent(raw)).toEqual({
     metadata: raw.metadata,
     about: 'c',
@@ -38,13 +38,13 @@ test.each([
 })
 
 test.each([
-  ['what the pod’s status says better', event('Pod', 'FailedScheduling', '0/1 nodes are available')],
+  ['an event that the pod’s status explains better', event('Pod', 'FailedScheduling', '0/1 nodes are available')],
   ['a warning about something else', event('Node', 'FailedMount', 'x')],
-  ['one about nothing', { metadata: { name: 'a', uid: 'b' } }],
-])('%s is not kept', (_name, raw) => expect(keepEvent(raw)).toBeUndefined())
+  ['an event about no object', { metadata: { name: 'a', uid: 'b' } }],
+])('%s is dropped', (_name, raw) => expect(keepEvent(raw)).toBeUndefined())
 
-test('without a time it is older than any other', () => {
+test('an event without a time counts as older than any other', () => {
   expect(keepEvent({ ...event('Pod', 'FailedMount', 'x'), lastTimestamp: null })?.at).toBe(0)
 })
 
-test('what is no object is an error', () => expect(() => keepEvent({})).toThrow(TypeError))
+test('a value that is not an event is an error', () => expect(() => keepEvent({})).toThrow(TypeError))

@@ -54,7 +54,7 @@ function options(template: unknown): JobSpecOptions {
   }
 }
 
-/** The golden beside this test; CLISCALE_WRITE_GOLDENS=1 writes it anew, for a look at the difference. */
+/** The golden file beside this test; CLISCALE_WRITE_GOLDENS=1 writes it again, to review the difference. */
 function golden(name: string, value: unknown): unknown {
   const file = new URL(`job-spec-goldens/${name}.json`, import.meta.url)
   if (process.env['CLISCALE_WRITE_GOLDENS'] === '1') writeFileSync(file, JSON.stringify(value, null, 2) + '\n')
@@ -68,12 +68,12 @@ test.each<[string, object, unknown]>([
   ['ttyd', { ...request, image: 'shell' }, { runnerImage, images }],
   ['ca', request, { runnerImage, extraCaConfigMap }],
   ['ttyd-ca', { ...request, image: 'shell' }, { runnerImage, images, extraCaConfigMap }],
-])('the Job is as written down: %s', (name, asked, template) => {
+])('the Job equals its golden file: %s', (name, asked, template) => {
   const job = jobSpec({ ...request, ...asked }, options(template))
   expect(job).toEqual(golden(name, job))
 })
 
-test('the Job lasts longer than all that its session may wait, fetch, install and run for', () => {
+test('the Job lasts longer than its session may wait, fetch, install and run in total', () => {
   const { queueLimitSeconds } = options({ runnerImage })
   const fetchSeconds = 10 * 60
   const installSeconds = 30 * 60
@@ -81,7 +81,7 @@ test('the Job lasts longer than all that its session may wait, fetch, install an
   expect(job.spec?.activeDeadlineSeconds).toBeGreaterThan(queueLimitSeconds + fetchSeconds + installSeconds + 86_400)
 })
 
-test('labels of the operator never stand in the place of ours', () => {
+test('labels of the operator never replace ours', () => {
   const job = jobSpec(request, options(everything))
   for (const metadata of [job.metadata, job.spec?.template.metadata]) {
     expect(metadata?.labels).toMatchObject({
@@ -95,11 +95,11 @@ test('labels of the operator never stand in the place of ours', () => {
   })
 })
 
-test.each(['other', '', 'constructor', '__proto__'])('an image that is not listed is refused: "%s"', (image) => {
+test.each(['other', '', 'constructor', '__proto__'])('an image that is not on the list is refused: "%s"', (image) => {
   expect(() => jobSpec({ ...request, image }, options({ runnerImage, images }))).toThrow('not in the list of images')
 })
 
-describe('what every pod keeps (restricted pod security)', () => {
+describe('what every pod has (restricted pod security)', () => {
   const pods = [{ runnerImage }, everything].flatMap((template) =>
     [undefined, 'gpu', 'shell'].map((image) => {
       const asked = image === undefined ? request : { ...request, image }

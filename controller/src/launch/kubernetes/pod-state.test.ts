@@ -8,7 +8,7 @@ interface Capture {
   readonly job?: JobObject
 }
 
-/** What a Kubernetes 1.35 told of a real pod, less what nobody reads. */
+/** What Kubernetes 1.35 reported about a real pod, without what nobody reads. */
 function captured(name: string): Capture {
   return JSON.parse(readFileSync(new URL(`pod-state-captures/${name}.json`, import.meta.url), 'utf8')) as Capture
 }
@@ -16,7 +16,7 @@ function captured(name: string): Capture {
 const address = { host: expect.stringMatching(/^10\.244\./), port: 7681 }
 const cannotStart = 'exec: "node": executable file not found in $PATH: unknown'
 
-describe('a pod as the cluster told of it', () => {
+describe('the state of a pod that a real cluster reported', () => {
   test.each<[string, object]>([
     ['running', { progress: 'running', address }],
     [
@@ -51,7 +51,7 @@ describe('a pod as the cluster told of it', () => {
         },
       },
     ],
-    // Only an event tells of it.
+    // Only an event mentions it.
     ['volume-missing', { progress: 'pulling_image' }],
     ['host-restarting', { progress: 'running' }],
     ['ttyd-ready', { progress: 'running', address }],
@@ -120,7 +120,7 @@ describe('a pod as the cluster told of it', () => {
     expect(podState(pod, job)).toEqual(state)
   })
 
-  test('a pull that fails says the same while it is tried and while it waits, and no port of ours', () => {
+  test('a failing pull reads the same during a try and between tries, and shows no port of ours', () => {
     const states = ['image-pull-error', 'image-pull-backoff'].map((name) => podState(captured(name).pod))
     expect(states[0]).toEqual(states[1])
     expect(states[0]).toEqual({
@@ -130,7 +130,7 @@ describe('a pod as the cluster told of it', () => {
     expect(states[0]?.wait?.detail).not.toContain('->')
   })
 
-  test('a program that is not in the image says the same while it is tried and while it waits', () => {
+  test('a program that the image lacks reads the same during a try and between tries', () => {
     const states = ['host-cannot-start', 'host-cannot-start-backoff'].map((name) => podState(captured(name).pod))
     expect(states[0]).toEqual(states[1])
     expect(states[0]?.progress).toBe('pulling_image')
@@ -142,7 +142,7 @@ describe('a pod as the cluster told of it', () => {
   })
 })
 
-describe('a pod as clusters tell of it that lose machines', () => {
+describe('a pod on a cluster that loses machines', () => {
   const running = captured('running').pod
   const status = (extra: object): PodObject => ({ ...running, status: { ...running.status, ...extra } })
   const failed = (reason: string, message: string) => status({ phase: 'Failed', reason, message })
@@ -157,13 +157,13 @@ describe('a pod as clusters tell of it that lose machines', () => {
   })
 
   test.each<[string, PodObject, string, string]>([
-    ['a preemption', disrupted('PreemptionByScheduler'), 'evicted', 'took the session’s place'],
-    ['a taint', disrupted('DeletionByTaintManager'), 'node_lost', 'no longer answers'],
+    ['preemption', disrupted('PreemptionByScheduler'), 'evicted', 'took the session’s place'],
+    ['a taint on the node', disrupted('DeletionByTaintManager'), 'node_lost', 'no longer answers'],
     ['the garbage collector', disrupted('DeletionByPodGC'), 'node_lost', 'is gone'],
-    ['the machine’s own word', disrupted('TerminationByKubelet'), 'evicted', 'ended it. why'],
-    ['a word that comes later', disrupted('SomethingNew'), 'evicted', 'The cluster ended the session. why'],
+    ['its own kubelet', disrupted('TerminationByKubelet'), 'evicted', 'ended it. why'],
+    ['an unknown reason', disrupted('SomethingNew'), 'evicted', 'The cluster ended the session. why'],
     ['a node that is lost', failed('NodeLost', 'Node a is unresponsive'), 'node_lost', 'Node a is unresponsive'],
-    ['a shutdown', failed('Terminated', 'in response to imminent node shutdown'), 'evicted', 'was shut down'],
+    ['node shutdown', failed('Terminated', 'in response to imminent node shutdown'), 'evicted', 'was shut down'],
     [
       'memory of the machine',
       failed('Evicted', 'The node was low on resource: memory.'),
@@ -199,7 +199,7 @@ describe('a pod as clusters tell of it that lose machines', () => {
     expect(podState(pod).fault).toEqual({ reason, detail: expect.stringContaining(words) })
   })
 
-  test('a machine that is silent is waited for', () => {
+  test('a silent machine makes the session wait', () => {
     const conditions = running.status!.conditions!.map((one) =>
       one.type === 'Ready' ? { ...one, status: 'False' } : one,
     )
@@ -210,7 +210,7 @@ describe('a pod as clusters tell of it that lose machines', () => {
     })
   })
 
-  test('a host has no address while the command’s own image is awaited: who waits is told of that by others', () => {
+  test('a host gives no address while the command’s own image is awaited, because others tell viewers of that wait', () => {
     const awaiting = (image: string): PodObject => {
       const [container] = running.status!.containerStatuses!
       const state = { waiting: { reason: 'ImagePullBackOff', message: 'not found' } }
@@ -222,7 +222,7 @@ describe('a pod as clusters tell of it that lose machines', () => {
     expect(podState(awaiting(host.replace('docker.io/', ''))).address).toEqual(address)
   })
 
-  test('what had ended before it was deleted was not ended by that', () => {
+  test('a pod that had ended before its deletion did not end because of it', () => {
     const { pod } = captured('succeeded')
     const metadata = { ...pod.metadata, deletionTimestamp: '2099-01-01T00:00:30Z', deletionGracePeriodSeconds: 30 }
     expect(podState({ ...pod, metadata }).fault).toBeUndefined()
@@ -236,7 +236,7 @@ describe('a pod as clusters tell of it that lose machines', () => {
   })
 })
 
-describe('a report is believed only when it is one', () => {
+describe('a report counts only when it is valid', () => {
   const { pod } = captured('succeeded')
   const saying = (message: string): PodObject => ({
     ...pod,
@@ -250,7 +250,7 @@ describe('a report is believed only when it is one', () => {
     },
   })
   const report = { status: 'failed', reason: 'exit_nonzero', detail: null, exitCode: 3, signal: null }
-  test('as it should be', () => expect(podState(saying(JSON.stringify(report))).report).toEqual(report))
+  test('a valid report', () => expect(podState(saying(JSON.stringify(report))).report).toEqual(report))
   test.each([
     '',
     'null',
@@ -261,15 +261,15 @@ describe('a report is believed only when it is one', () => {
     JSON.stringify({ ...report, detail: 'x'.repeat(2001) }),
     JSON.stringify({ ...report, exitCode: '0' }),
     JSON.stringify({ ...report, signal: 'x'.repeat(21) }),
-  ])('%#', (message) => expect(podState(saying(message)).report).toBeUndefined())
+  ])('an invalid report (%#)', (message) => expect(podState(saying(message)).report).toBeUndefined())
 
-  test('a pod that still runs has none', () => {
+  test('a pod that still runs has no report', () => {
     const early = saying(JSON.stringify(report))
     expect(podState({ ...early, status: { ...early.status, phase: 'Running' } }).report).toBeUndefined()
   })
 })
 
-test('a pod whose image is pulled has what else it needs; one whose volume is missing has not', () => {
+test('a pod that lacks only its image is prepared; one that lacks its volume is not', () => {
   expect(isPrepared(captured('image-pull-backoff').pod)).toBe(true)
   for (const name of ['volume-missing', 'unschedulable']) expect(isPrepared(captured(name).pod)).toBe(false)
 })
@@ -279,19 +279,19 @@ describe('a Job without a pod', () => {
   const withCondition = (type: string, reason = '') =>
     jobState({ metadata, status: { conditions: [{ type, status: 'True', reason }] } })
 
-  test('it has just been made', () => expect(jobState({ metadata })).toEqual({ progress: 'scheduling' }))
-  test('its pod was deleted', () => {
+  test('waits when it has just been made', () => expect(jobState({ metadata })).toEqual({ progress: 'scheduling' }))
+  test('has ended when its pod was deleted', () => {
     expect(jobState(captured('job-without-pod').job!)).toEqual({
       progress: 'ended',
       fault: { reason: 'evicted', detail: 'The session’s pod was deleted.' },
     })
   })
-  test('it completed', () => expect(withCondition('Complete')).toEqual({ progress: 'ended' }))
-  test('its time is over', () => {
+  test('has ended when it completed', () => expect(withCondition('Complete')).toEqual({ progress: 'ended' }))
+  test('has ended at its deadline when its time is over', () => {
     expect(jobState(captured('deadline').job!)).toEqual({
       progress: 'ended',
       fault: { reason: 'deadline', detail: 'The session was still running long after its time limit and was ended.' },
     })
   })
-  test('it is about to fail', () => expect(withCondition('FailureTarget').progress).toBe('scheduling'))
+  test('waits when it is about to fail', () => expect(withCondition('FailureTarget').progress).toBe('scheduling'))
 })

@@ -10,9 +10,9 @@ test.each([
   ],
   ['https://token@host/x?X-Goog-Signature=abc timeout', 'It waits. https://host/x timeout'],
   ['read udp 10.0.0.7:43210->10.0.0.10:53: i/o timeout', 'It waits. read udp 10.0.0.10:53: i/o timeout'],
-])('%j', (words, told) => expect(clean('It waits.', words)).toBe(told))
+])('the cluster’s message %j is cleaned', (words, told) => expect(clean('It waits.', words)).toBe(told))
 
-test('long words are cut', () => {
+test('a long message is cut', () => {
   const told = clean('It waits.', 'x'.repeat(5000))
   expect(told).toHaveLength('It waits. '.length + 400)
   expect(told.endsWith('…')).toBe(true)

@@ -15,6 +15,6 @@ test.each([
 ])('%s is %d', (text, value) => expect(parseQuantity(text)).toBeCloseTo(value))
 
 test.each(['', '-1', '1Zi', '1e99', '1 Gi', 'Gi', '1.', '.5', '0x10', '1gi', 'NaN', '1Gi1', '9999999Pi'])(
-  '"%s" is no quantity',
+  '"%s" is not a quantity',
   (text) => expect(parseQuantity(text)).toBeUndefined(),
 )

@@ -14,7 +14,7 @@ function faults(input: unknown): readonly string[] {
   return []
 }
 
-test('everything but the image has a default', () => {
+test('everything except the image has a default', () => {
   expect(parse(least)).toEqual({
     ...least,
     imagePullPolicy: 'IfNotPresent',
@@ -39,12 +39,12 @@ test('everything but the image has a default', () => {
   })
 })
 
-test('numbers are quantities too, and keep how they were written', () => {
+test('numbers are quantities too, and stay as they were written', () => {
   const { resources } = parse({ ...least, resources: { work: { requests: { cpu: 1 }, limits: { cpu: '1500m' } } } })
   expect(resources.work).toEqual({ requests: { cpu: '1' }, limits: { cpu: '1500m' } })
 })
 
-describe('a fault names the path, the limit and what to do', () => {
+describe('a fault names the path, the limit and the remedy', () => {
   const gpu = { image: 'example.com/gpu:1', kind: 'runner' }
   test.each<[string, unknown, string]>([
     ['no image', {}, 'session template: runnerImage is required'],
@@ -56,7 +56,7 @@ describe('a fault names the path, the limit and what to do', () => {
       'session template: runnerImage has no tag; name the version, as in registry.example.com/team/name:1.2.3 or …@sha256:…',
     ],
     [
-      'an image that is none',
+      'an invalid image name',
       { runnerImage: 'https://example.com/a:1' },
       'session template: runnerImage must be an image such as registry.example.com/team/name:1.2.3',
     ],
@@ -66,12 +66,12 @@ describe('a fault names the path, the limit and what to do', () => {
       'session template: imagez is not a setting; remove it or correct its name',
     ],
     [
-      'an unknown key further in',
+      'an unknown nested key',
       { ...least, resources: { work: { request: {} } } },
       'session template: resources.work.request is not a setting; remove it or correct its name',
     ],
     [
-      'a name that is no DNS label',
+      'a name that is not a DNS label',
       { ...least, images: { My_Image: gpu } },
       'session template: images.My_Image: the name must be lower-case letters, digits and hyphens, at most 63 (a DNS label)',
     ],
@@ -102,7 +102,7 @@ describe('a fault names the path, the limit and what to do', () => {
       'session template: resources.work.requests.cpu 3 is more than the limit 2500m; raise limits.cpu or lower the request',
     ],
     [
-      'a resource that nothing has',
+      'an unknown resource',
       { ...least, resources: { work: { limits: { disk: '1Gi' } } } },
       'session template: resources.work.limits.disk: the name must be one of cpu, memory, ephemeral-storage, or an extended resource such as example.com/gpu',
     ],
@@ -118,12 +118,12 @@ describe('a fault names the path, the limit and what to do', () => {
       'session template: terminationGracePeriodSeconds must be a whole number of seconds from 30 to 3600',
     ],
     [
-      'a label that is none',
+      'an invalid label',
       { ...least, labels: { team: 'a b' } },
       'session template: labels.team must be at most 63 letters, digits, -, _ and ., and start and end with a letter or digit',
     ],
   ])('%s', (_name, input, sentence) => expect(faults(input)).toEqual([sentence]))
 
-  test('all at once', () => expect(faults({ workspaceSize: 'x', spoolSize: 'y' })).toHaveLength(3))
-  test('text that is not JSON', () => expect(() => parseSessionTemplate('{')).toThrow('not JSON'))
+  test('all faults at once', () => expect(faults({ workspaceSize: 'x', spoolSize: 'y' })).toHaveLength(3))
+  test('refuses text that is not JSON', () => expect(() => parseSessionTemplate('{')).toThrow('not JSON'))
 })

@@ -1,4 +1,4 @@
-// Behaves as work does in its pod, and does what a file in its folder is called: `eat` takes all memory.
+// Behaves as work does in its pod, and does what the name of a file in its folder says: `eat` takes all memory.
 import { existsSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
 
