@@ -23,7 +23,7 @@ export interface ControllerDouble extends AsyncDisposable {
   timeoutSeconds: number
   /** The status to answer a call with instead of its own, by what its path ends with. */
   refuse: Map<string, number>
-  /** How many calls of a path are carried out, but their answer is lost. */
+  /** How many calls of a path are carried out while their answer is lost. */
   loseAnswers: Map<string, number>
   /** Runs before a call is answered; `call` is the last part of its path. Throwing cuts the connection before that. */
   onCall: (call: string, body: string) => void | Promise<void>
@@ -42,7 +42,7 @@ export interface ControllerDouble extends AsyncDisposable {
 }
 
 /**
- * The internal API of a controller with one session in memory, for faults that a real one cannot be brought to on
+ * The internal API of a controller with one session in memory, for faults that a real one cannot be made to show on
  * demand. The real one runs in e2e/.
  */
 export async function createControllerDouble(

@@ -9,7 +9,7 @@ import { createControllerDouble } from './controller-double.ts'
 import { HostUnderTest } from './host-process.ts'
 
 describe('a controller that refuses', () => {
-  test.each([401, 404])('the claim with %d: nothing is run, host and work leave quietly', async (status) => {
+  test.each([401, 404])('the claim with %d: nothing runs, and host and work end quietly', async (status) => {
     await using controller = await createControllerDouble({ command: 'touch ../ran' })
     controller.refuse.set('claim', status)
     await using session = new HostUnderTest(controller).start()
@@ -19,7 +19,7 @@ describe('a controller that refuses', () => {
     expect(controller.calls).not.toContain('started')
   })
 
-  test('the claim with 409: the host waits, says so once, and leaves when the session has ended', async () => {
+  test('the claim with 409: the host waits, logs that once, and ends when the session has ended', async () => {
     await using controller = await createControllerDouble({ command: 'touch ../ran' })
     controller.refuse.set('claim', 409)
     await using session = new HostUnderTest(controller).start()
@@ -32,7 +32,7 @@ describe('a controller that refuses', () => {
     expect(readdirSync(session.dir)).not.toContain('ran')
   })
 
-  test('the claim with 409 until the other is gone: then it runs', async () => {
+  test('the claim with 409 until the other launch is gone: then the session runs', async () => {
     await using controller = await createControllerDouble({ command: 'exit 3' })
     controller.refuse.set('claim', 409)
     await using session = new HostUnderTest(controller).start()
@@ -42,7 +42,7 @@ describe('a controller that refuses', () => {
     expect(await session.hostExit()).toBe(0)
   })
 
-  test('started with 404: the command is not run, and the session is reported as stopped', async () => {
+  test('the started call with 404: the command does not run, and the session ends as stopped', async () => {
     await using controller = await createControllerDouble({ command: 'touch ../ran' })
     controller.refuse.set('started', 404)
     await using session = new HostUnderTest(controller).start()
@@ -52,8 +52,8 @@ describe('a controller that refuses', () => {
   })
 })
 
-describe('a controller that is away for 5 s', () => {
-  test.each(['claim', 'started', 'running', 'ended'] as const)('from %s on costs nothing but time', async (phase) => {
+describe('a controller that is unavailable for 5 s', () => {
+  test.each(['claim', 'started', 'running', 'ended'] as const)('from %s on costs only time', async (phase) => {
     await using controller = await createControllerDouble({ command: 'echo one; sleep 1; echo two; exit 4' })
     await using session = new HostUnderTest(controller)
     let went = false
@@ -75,7 +75,7 @@ describe('a controller that is away for 5 s', () => {
     expect(await session.hostExit()).toBe(0)
   })
 
-  test('answers 503 to everything now and then', async () => {
+  test('now and then, with 503 to everything, loses nothing', async () => {
     await using controller = await createControllerDouble({ command: 'seq 1 30000' })
     let count = 0
     controller.onCall = (call) => {
@@ -91,7 +91,7 @@ describe('a controller that is away for 5 s', () => {
   })
 })
 
-test('lost answers double nothing', async () => {
+test('and loses answers doubles nothing', async () => {
   await using controller = await createControllerDouble({ command: 'echo ran >> ../ran; seq 1 30000; exit 5' })
   for (const call of ['claim', 'started', 'events', 'output']) controller.loseAnswers.set(call, 3)
   await using session = new HostUnderTest(controller).start()
@@ -102,7 +102,7 @@ test('lost answers double nothing', async () => {
   expect(new Set(ends.map((event) => JSON.stringify(event))).size).toBe(1)
 })
 
-test('the order is never on disk, and the secrets beside the journal are private', async () => {
+test('the work order is never on disk, and the secrets beside the journal are private', async () => {
   const secret = 'canary-of-the-order-5c1d'
   await using controller = await createControllerDouble({ command: `sleep 1; : ${secret}`, env: { KEY: secret } })
   await using session = new HostUnderTest(controller).start()
@@ -118,7 +118,7 @@ test('the order is never on disk, and the secrets beside the journal are private
 })
 
 describe('a stop from the control stream', () => {
-  test('ends a command that ignores SIGTERM after the grace, as stopped', async () => {
+  test('ends a command that ignores SIGTERM as stopped after the grace period', async () => {
     await using controller = await createControllerDouble({
       command: `trap 'echo no' TERM; echo up; while :; do sleep 0.2; done`,
     })
@@ -134,7 +134,7 @@ describe('a stop from the control stream', () => {
     expect(await session.leftovers()).toEqual([])
   })
 
-  test('counts whatever the exit code is, and a graceful child has its time', async () => {
+  test('makes the end a stop whatever the exit code is, and gives a graceful child its time', async () => {
     await using controller = await createControllerDouble({
       command: `trap 'sleep 1; echo saved; exit 0' TERM; echo up; while :; do sleep 0.1; done`,
     })
@@ -146,7 +146,7 @@ describe('a stop from the control stream', () => {
     expect(await session.hostExit()).toBe(0)
   })
 
-  test('breaks off a fetch', async () => {
+  test('ends a fetch', async () => {
     await using controller = await createControllerDouble({ command: 'touch ../ran' })
     const silent = createServer(() => {})
     silent.listen(0, '127.0.0.1')
@@ -166,7 +166,7 @@ describe('a stop from the control stream', () => {
 })
 
 test.each([
-  ['a command over its time', { command: 'sleep 30' }, { status: 'expired', reason: 'deadline' }],
+  ['a command over its time limit', { command: 'sleep 30' }, { status: 'expired', reason: 'deadline' }],
   [
     'an install that fails',
     { command: 'touch ../ran', installCmd: 'echo broken >&2; exit 9' },
@@ -183,7 +183,7 @@ test.each([
     { status: 'failed', reason: 'killed_by_signal', signal: 'SIGKILL' },
   ],
   [
-    'code that is not there',
+    'code that does not exist',
     { command: 'touch ../ran', codeUrl: '/nowhere/at/all' },
     { status: 'failed', reason: 'folder_not_found' },
   ],

@@ -6,7 +6,7 @@ import { decodeHostMessage, encodeMessage, type HostMessage } from '../src/relay
 import { type ControllerDouble, createControllerDouble } from './controller-double.ts'
 import { HostUnderTest } from './host-process.ts'
 
-/** What a command that took over work's socket could say. */
+/** What a command that took over work's socket could send. */
 async function withWork(
   onMessage: (message: HostMessage, socket: Socket) => void,
   check: (controller: ControllerDouble, session: HostUnderTest) => Promise<void>,
@@ -38,8 +38,8 @@ const welcome = encodeMessage({ type: 'welcome', state: 'running', base: 0, stag
 test.each([
   ['a gap in its output', encodeOutput(500, Buffer.from('x'))],
   ['a frame without an end', Buffer.alloc(16, 0xff)],
-  ['JSON that is none', encodeFrame(FrameType.json, Buffer.from('{{'))],
-  ['a message that is not known', encodeFrame(FrameType.json, Buffer.from('{"type":"root"}'))],
+  ['invalid JSON', encodeFrame(FrameType.json, Buffer.from('{{'))],
+  ['an unknown message', encodeFrame(FrameType.json, Buffer.from('{"type":"root"}'))],
   [
     'an exit beyond its output',
     encodeFrame(
@@ -49,7 +49,7 @@ test.each([
       ),
     ),
   ],
-])('work that sends %s ends the session as lost, and the host lives', async (_, bytes) => {
+])('work that sends %s ends the session as lost, and the host survives', async (_, bytes) => {
   await withWork(
     (message, socket) => {
       if (message.type === 'hello') socket.write(Buffer.concat([welcome, bytes]))
@@ -62,7 +62,7 @@ test.each([
   )
 })
 
-test('work that says it runs since the year 2999 has its timeout from now', async () => {
+test('work that claims to run since the year 2999 has its time limit from now', async () => {
   const at = '2999-01-01T00:00:00.000Z'
   await withWork(
     (message, socket) => {

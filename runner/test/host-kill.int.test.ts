@@ -11,7 +11,7 @@ const LINES = 20_000
 const NUMBERS = `${Array.from({ length: LINES }, (_, i) => i + 1).join('\r\n')}\r\n`
 const COMMAND = `echo ran >> ../ran; seq 1 ${LINES}; exit 3`
 
-/** Kills the host at the first time that a call comes in, before or after it is carried out. */
+/** Kills the host on the first call of a kind, before or after it is carried out. */
 function killAt(controller: ControllerDouble, session: HostUnderTest, name: string, when: 'before' | 'after'): void {
   let done = false
   controller.onCall = async (call, body) => {
@@ -47,7 +47,7 @@ describe('a host that is killed', () => {
     ['as it reports output', 'output', 'before'],
     ['after output was taken, before the answer', 'output', 'after'],
     ['after the exit, before it is reported', 'ended', 'before'],
-  ] as const)('%s goes on: one run, every byte, the exact code', async (_, call, when) => {
+  ] as const)('%s is replaced: one run, every byte, the exact code', async (_, call, when) => {
     await using controller = await createControllerDouble({ command: COMMAND })
     await using session = new HostUnderTest(controller)
     killAt(controller, session, call, when)
@@ -55,7 +55,7 @@ describe('a host that is killed', () => {
     await expectOneExactRun(controller, session)
   })
 
-  test('five times while output flows goes on', async () => {
+  test('five times while output flows loses no byte', async () => {
     const command = `for i in $(seq 1 60); do seq $i 60000 | head -2000; sleep 0.05; done; exit 3`
     await using controller = await createControllerDouble({ command })
     await using session = new HostUnderTest(controller).start()
@@ -71,7 +71,7 @@ describe('a host that is killed', () => {
     expect(await session.hostExit()).toBe(0)
   }, 60_000)
 
-  test('keeps the timeout that began with the command', async () => {
+  test('keeps the time limit that began with the command', async () => {
     await using controller = await createControllerDouble({ command: 'sleep 60' })
     controller.timeoutSeconds = 4
     await using session = new HostUnderTest(controller).start()
@@ -86,7 +86,7 @@ describe('a host that is killed', () => {
     expect(tookMs).toBeLessThan(6500)
   })
 
-  test('for good lets the command block, not lose: 20 MB wait for the next host', async () => {
+  test('for good makes the command block without loss: 20 MB wait for the next host', async () => {
     await using controller = await createControllerDouble({
       command: 'sleep 1; yes 0123456789abcde | head -c 20000000',
     })
@@ -101,7 +101,7 @@ describe('a host that is killed', () => {
 })
 
 describe('work that is killed', () => {
-  test('while the command runs ends the session as lost, with nothing left of it', async () => {
+  test('while the command runs ends the session as lost, and leaves nothing of it', async () => {
     await using controller = await createControllerDouble({
       command: 'echo begun; setsid sleep 100 & trap "" HUP; sleep 100',
     })
@@ -115,7 +115,7 @@ describe('work that is killed', () => {
     expect(controller.output.toString()).toBe('begun\r\n')
   })
 
-  test('together with the host ends it as lost, and the command is not run again', async () => {
+  test('together with the host ends the session as lost, and the command does not run again', async () => {
     await using controller = await createControllerDouble({ command: 'echo ran >> ../ran; echo begun; sleep 100' })
     await using session = new HostUnderTest(controller).start()
     await controller.outputHas('begun')

@@ -15,7 +15,7 @@ async function appears(file: string): Promise<void> {
 }
 
 describe('a session without faults', () => {
-  test('runs a bare command: its bytes and nothing else, its stages, its end', async () => {
+  test('runs a bare command with its bytes and no others, its stages and its end', async () => {
     await using controller = await createControllerDouble({ command: 'seq 1 20000; exit 3' })
     await using session = new HostUnderTest(controller).start()
     expect(await controller.ended()).toMatchObject({
@@ -38,7 +38,7 @@ describe('a session without faults', () => {
     [{ columns: 203, rows: 51 }, '51 203'],
     [{ rows: 7 }, '7 120'],
     [{}, '40 120'],
-  ])('begins in a terminal of the size that was ordered: %j', async (size, printed) => {
+  ])('begins in a terminal of the requested size: %j', async (size, printed) => {
     await using controller = await createControllerDouble({ command: 'stty size', ...size })
     await using session = new HostUnderTest(controller).start()
     await controller.ended()
@@ -46,7 +46,7 @@ describe('a session without faults', () => {
     expect(controller.output.toString()).toBe(`${printed}\r\n`)
   })
 
-  test('fetches a folder, installs, runs, and says so in dim lines', async () => {
+  test('fetches a folder, installs, runs, and reports these steps in dim lines', async () => {
     await using controller = await createControllerDouble({
       command: 'cat made',
       installCmd: 'echo one; echo two > made',
@@ -65,7 +65,7 @@ describe('a session without faults', () => {
   })
 })
 
-test('an install that does not end is ended, also over a life of the host, and the command is not run', async () => {
+test('ends an install that does not end, even across a restart of the host, and does not run the command', async () => {
   await using controller = await createControllerDouble({ command: 'touch ../ran', installCmd: 'echo in; sleep 600' })
   await using session = new HostUnderTest(controller)
   const limit = { CLISCALE_INSTALL_LIMIT_SECONDS: '2' }
@@ -82,7 +82,7 @@ test('an install that does not end is ended, also over a life of the host, and t
 
 describe('a host that is told to end', () => {
   test.each(['claim', 'started', 'quiet'] as const)(
-    'while it waits (%s) leaves at once with 75, and its next life ends the session',
+    'while it waits (%s) exits at once with 75, and its next start ends the session',
     async (phase) => {
       await using controller = await createControllerDouble({
         command: phase === 'quiet' ? 'until [ -e ../go ]; do sleep 0.1; done; exit 7' : 'exit 7',
@@ -105,7 +105,7 @@ describe('a host that is told to end', () => {
     },
   )
 
-  test('when work is gone brings the session to its end first: output, reason and last words', async () => {
+  test('when work is gone first completes the session: output, reason and termination message', async () => {
     await using controller = await createControllerDouble({ command: 'echo begun; sleep 100' })
     await using session = new HostUnderTest(controller)
     session.startWork()
@@ -138,7 +138,7 @@ describe('a host that is told to end', () => {
     expect(await controller.ended(5000)).toMatchObject({ status: 'lost', reason: 'runner_lost' })
   })
 
-  test('when work is gone and the claim is not answered yet still ends the session', async () => {
+  test('when work is gone and the claim is unanswered still ends the session', async () => {
     await using controller = await createControllerDouble({ command: 'exit 7' })
     await using session = new HostUnderTest(controller)
     controller.refuse.set('claim', 503)
@@ -150,7 +150,7 @@ describe('a host that is told to end', () => {
     expect(await controller.ended()).toMatchObject({ status: 'lost', reason: 'runner_lost' })
   })
 
-  test('when its session is over reports it, and gives up only after the grace', async () => {
+  test('when its session is over reports the end, and gives up only after the grace period', async () => {
     await using controller = await createControllerDouble({ command: 'exit 7' })
     await using session = new HostUnderTest(controller)
     controller.refuse.set('events', 503)
@@ -169,7 +169,7 @@ describe('a host that is told to end', () => {
     await session.workExit()
   })
 
-  test('as another launch holds its session leaves at once', async () => {
+  test('as another launch holds its session exits at once', async () => {
     await using controller = await createControllerDouble({})
     await using session = new HostUnderTest(controller)
     controller.refuse.set('claim', 409)
@@ -183,7 +183,7 @@ describe('a host that is told to end', () => {
 })
 
 describe('the end of a session', () => {
-  test('is reported before work is told to go, which would end a pod', async () => {
+  test('is reported before work is told to end, because that could end the pod', async () => {
     await using controller = await createControllerDouble({ command: 'echo out; exit 4' })
     await using session = new HostUnderTest(controller)
     controller.onCall = (call, body) => {
@@ -196,7 +196,7 @@ describe('the end of a session', () => {
     expect(await session.leftovers()).toEqual([])
   })
 
-  test('by the system, as a pod is deleted: work first, the command has its grace, the host reports it as lost', async () => {
+  test('by deletion of the pod ends work first, gives the command its grace period, and is reported as lost', async () => {
     await using controller = await createControllerDouble({
       command: `trap 'sleep 1; echo saved; exit 0' TERM; echo up; while :; do sleep 0.1; done`,
     })

@@ -67,7 +67,7 @@ export class HostUnderTest implements AsyncDisposable {
     return host
   }
 
-  /** kill -9, and the next life at once. */
+  /** kill -9, and a new start at once. */
   async restartHost(): Promise<void> {
     await this.killHost()
     this.startHost()
@@ -103,13 +103,13 @@ export class HostUnderTest implements AsyncDisposable {
       try {
         return (JSON.parse(readFileSync(this.endpointFile, 'utf8')) as { port: number }).port
       } catch {
-        // not there yet
+        // It does not exist yet.
       }
     }
     throw new Error('the host does not listen')
   }
 
-  /** So that `port` waits for the next life. */
+  /** Makes `port` wait for the next start. */
   forgetPort(): void {
     rmSync(this.endpointFile, { force: true })
   }

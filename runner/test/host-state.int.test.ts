@@ -12,7 +12,7 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }))
 
 const at = '2026-01-01T00:00:00.000Z'
 
-test('a next life finds nonce, secret and events; each event counts once', () => {
+test('a new start finds nonce, secret and events, and counts each event once', () => {
   const first = new HostState(path.join(dir, 'spool'))
   expect(first.addEvent({ type: 'stage', name: 'installing', at })).toBe(true)
   expect(first.addEvent({ type: 'stage', name: 'installing', at: '2026-01-01T00:00:09.000Z' })).toBe(false)
@@ -27,7 +27,7 @@ test('a next life finds nonce, secret and events; each event counts once', () =>
   expect(statSync(path.join(dir, 'spool/events.ndjson')).mode & 0o777).toBe(0o600)
 })
 
-test('a line that a kill left torn is passed over, and what follows is kept', () => {
+test('a line that a kill cut off is skipped, and what follows is kept', () => {
   const first = new HostState(dir)
   first.addEvent({ type: 'stage', name: 'fetching_code', at })
   appendFileSync(path.join(dir, 'events.ndjson'), '{"type":"running","at":"20')
@@ -43,7 +43,7 @@ test('a state that cannot be read is not taken for a new one', () => {
   expect(readFileSync(path.join(dir, 'host.json'), 'utf8')).toBe('{"nonce":1}')
 })
 
-test('a missing bash, and every other fault of a start, is a sentence', async () => {
+test('a missing bash, like every other fault at the start, is explained in a sentence', async () => {
   const missing: unknown = await findBash([path.join(dir, 'bash')]).catch((error: unknown) => error)
   expect(runFailure(missing).failure).toEqual({
     reason: 'launch_failed',
@@ -54,7 +54,7 @@ test('a missing bash, and every other fault of a start, is a sentence', async ()
   expect(runFailure(undefined).failure.detail).toContain('unknown error')
 })
 
-test('the socket of work takes the place of a dead one, never of a live one or of a file', async () => {
+test('work’s socket replaces a dead one, but never a live one or a file', async () => {
   const socketPath = path.join(dir, 'work.sock')
   const first = await listenOnSocket(socketPath, (socket) => socket.destroy())
   await expect(listenOnSocket(socketPath, () => {})).rejects.toThrow('another process listens')

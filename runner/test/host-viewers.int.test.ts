@@ -11,7 +11,7 @@ const SIZE = { columns: 100, rows: 30 }
 const protocols = [V1_PROTOCOL]
 
 describe('viewers of a host', () => {
-  test('one who may write types into the command, one who may only read does not, one who is revoked leaves', async () => {
+  test('type into the command when read-write, do not when read-only, and leave when revoked', async () => {
     await using controller = await createControllerDouble({ command: 'while read x; do echo "<$x>"; done' })
     await using session = new HostUnderTest(controller).start()
     const port = await session.port()
@@ -37,7 +37,7 @@ describe('viewers of a host', () => {
     expect(reader.closed!.code).toBe(CLOSE.normal)
   })
 
-  test('type before the command runs, also to a host that is killed meanwhile: it gets each byte once', async () => {
+  test('may type before the command runs, even to a host that is killed meanwhile: each byte arrives once', async () => {
     await using controller = await createControllerDouble({
       command: 'read -r a; read -r b; echo "<$a> <$b>"',
       installCmd: 'echo installing; sleep 1.5',
@@ -62,7 +62,7 @@ describe('viewers of a host', () => {
     expect(await second.untilText('<first> <second>')).not.toContain('<first> <first>')
   }, 20_000)
 
-  test('are let in by a key that came after the host began, and not by another session’s assertion', async () => {
+  test('get in with a key that is newer than the host, and not with another session’s assertion', async () => {
     await using controller = await createControllerDouble({ command: 'sleep 30' })
     await using other = await createControllerDouble({})
     await using session = new HostUnderTest(controller).start()
@@ -82,10 +82,10 @@ describe('viewers of a host', () => {
   }, 40_000)
 
   test.each([
-    ['is told to end: closed with 1012', 'SIGTERM'],
+    ['is told to end and closes them with 1012', 'SIGTERM'],
     ['is killed', 'SIGKILL'],
   ] as const)(
-    'go on at their offset when the host %s',
+    'resume at their offset when the host %s',
     async (_, signal) => {
       await using controller = await createControllerDouble({
         // The second half waits for the second viewer, so that a slow machine does not end the session before it comes.

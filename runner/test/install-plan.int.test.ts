@@ -43,7 +43,7 @@ async function plan(files: Record<string, string | null>, tools: readonly string
   return planInstall(null, folder, { PATH: searchPath(tools), HOME: '/home/of-session' })
 }
 
-/** The one step as the terminal says it; the remarks, the missing tool and nothing as they are. */
+/** The one step as the terminal shows it; remarks, a missing tool and an empty plan likewise. */
 async function said(files: Record<string, string | null>, tools?: readonly string[]): Promise<string> {
   const { steps, remarks, missing } = await plan(files, tools)
   const lines = [...remarks, ...(missing === undefined ? [] : [`MISSING ${missing}`])]
@@ -57,11 +57,11 @@ const PACKAGE = { 'package.json': '{}' }
 
 describe('what is installed for Node', () => {
   test.each<[string, Record<string, string | null>, string]>([
-    ['nothing for no file', {}, ''],
-    ['nothing for files that say nothing', { 'index.js': '', 'README.md': '', lib: null }, ''],
+    ['nothing without files', {}, ''],
+    ['nothing for files that declare nothing', { 'index.js': '', 'README.md': '', lib: null }, ''],
     ['npm for a package.json', PACKAGE, 'npm install | there is a package.json and no lock file'],
-    ['the lock of npm', { ...PACKAGE, 'package-lock.json': '{}' }, 'npm ci | there is a package-lock.json'],
-    ['its other lock', { ...PACKAGE, 'npm-shrinkwrap.json': '{}' }, 'npm ci | there is a npm-shrinkwrap.json'],
+    ['npm ci for npm’s lock', { ...PACKAGE, 'package-lock.json': '{}' }, 'npm ci | there is a package-lock.json'],
+    ['npm’s other lock', { ...PACKAGE, 'npm-shrinkwrap.json': '{}' }, 'npm ci | there is a npm-shrinkwrap.json'],
     [
       'nothing for a lock alone',
       { 'package-lock.json': '{}' },
@@ -104,7 +104,7 @@ describe('what is installed for Node', () => {
     ['modern yarn', { ...PACKAGE, 'yarn.lock': MODERN }, 'yarn install --immutable | there is a yarn.lock'],
     ['an empty yarn.lock', { ...PACKAGE, 'yarn.lock': '' }, 'yarn install --frozen-lockfile | there is a yarn.lock'],
     ['bun', { ...PACKAGE, 'bun.lock': '{}' }, 'bun install --frozen-lockfile | there is a bun.lock'],
-    ['bun of before', { ...PACKAGE, 'bun.lockb': '\0' }, 'bun install --frozen-lockfile | there is a bun.lockb'],
+    ['an older bun', { ...PACKAGE, 'bun.lockb': '\0' }, 'bun install --frozen-lockfile | there is a bun.lockb'],
     [
       'the lock of another tool before that of npm',
       { ...PACKAGE, 'package-lock.json': '{}', 'yarn.lock': CLASSIC },
@@ -150,7 +150,7 @@ describe('what is installed for Node', () => {
       { ...PACKAGE, 'deno.json': '{}', 'deno.lock': '{}' },
       'npm install | there is a package.json and no lock file',
     ],
-    ['nothing for what fetches at its run', { 'deno.json': '{}', 'Cargo.toml': '', 'go.mod': '', 'pom.xml': '' }, ''],
+    ['nothing for tools that fetch at start', { 'deno.json': '{}', 'Cargo.toml': '', 'go.mod': '', 'pom.xml': '' }, ''],
     [
       'nothing, but a word, for Ruby',
       { Gemfile: '' },
@@ -160,7 +160,7 @@ describe('what is installed for Node', () => {
     expect(await said(files)).toBe(expected)
   })
 
-  test('is by corepack where the tool itself is missing, which puts it before the search path', async () => {
+  test('is installed by corepack where the tool is missing, with the search path extended', async () => {
     const found = await plan({ ...PACKAGE, 'pnpm-lock.yaml': '' }, ['npm', 'corepack'])
     expect(found.steps).toEqual([
       {
@@ -172,7 +172,7 @@ describe('what is installed for Node', () => {
     expect(withPlan({ PATH: '/bin' }, found)['PATH']).toBe('/home/of-session/.local/bin:/bin')
   })
 
-  test('is by the modern yarn that corepack brings, whatever yarn is there', async () => {
+  test('is installed by the modern yarn of corepack, whichever yarn there is', async () => {
     const [step] = (await plan({ ...PACKAGE, 'yarn.lock': MODERN })).steps
     expect(step!.run).toContain('corepack install --global yarn@4 && yarn install --immutable')
   })
@@ -188,11 +188,11 @@ describe('what is installed for Node', () => {
       { 'yarn.lock': MODERN },
       'yarn install --frozen-lockfile',
     ],
-  ])('is by %s', async (_, files, run) => {
+  ])('is installed by %s', async (_, files, run) => {
     expect((await plan({ ...PACKAGE, ...files }, ['yarn', 'npm', 'corepack:1'])).steps[0]!.run).toBe(run)
   })
 
-  test('is by the lock of a tool that is there, when that of the first is not', async () => {
+  test('follows the lock of a tool that exists when the first lock’s tool is missing', async () => {
     const files = { ...PACKAGE, 'pnpm-lock.yaml': '', 'package-lock.json': '{}' }
     expect(await said(files, ['npm'])).toBe('npm ci | there is a package-lock.json; not used: pnpm-lock.yaml')
   })
@@ -201,17 +201,17 @@ describe('what is installed for Node', () => {
     ['pnpm-lock.yaml', '', 'pnpm', 'npx --yes pnpm install --frozen-lockfile'],
     ['yarn.lock', MODERN, 'yarn', 'npx --yes yarn install --frozen-lockfile'],
     ['bun.lock', '', 'bun', 'npx --yes bun install --frozen-lockfile'],
-  ])('is never by npm for a %s', async (lock, text, tool, example) => {
+  ])('is never installed by npm for a %s', async (lock, text, tool, example) => {
     const { missing } = await plan({ ...PACKAGE, [lock]: text }, ['npm'])
     expect(missing).toContain(`${tool} was not found where the session runs (there is a ${lock}).`)
     expect(missing).toContain(`install_cmd to the command that installs this code, for example "${example}"`)
   })
 
-  test('is told when npm is missing too', async () => {
+  test('is reported as impossible when npm is missing too', async () => {
     expect((await plan(PACKAGE, [])).missing).toContain('npm was not found')
   })
 
-  test('is not by a folder, or by a file that may not be run, of the name of a tool', async () => {
+  test('does not use a folder or a non-executable file with the name of a tool', async () => {
     const bin = searchPath([])
     mkdirSync(path.join(bin, 'pnpm'))
     const next = searchPath([])
@@ -307,7 +307,7 @@ describe('what is installed for Python', () => {
     expect(await said({}, [...NO_UV, 'uv:1'])).toBe(byPip)
   })
 
-  test('is in a .venv of its own, made anew and first in the search path', async () => {
+  test('goes into a .venv of its own, made anew and first in the search path', async () => {
     const found = await plan({ 'requirements.txt': '' })
     expect(found.steps[0]!.run).toBe(
       'rm -rf .venv && uv venv --quiet --seed .venv && uv pip install -r requirements.txt',
@@ -317,18 +317,18 @@ describe('what is installed for Python', () => {
     expect((await plan({}, NO_UV)).steps[0]!.run).toMatch(/^rm -rf \.venv && python3 -m venv \.venv && python -m pip /)
   })
 
-  test('is nothing for a pipe or a device, which are not waited for', async () => {
+  test('is nothing for a pipe or a device, which it does not wait for', async () => {
     execFileSync('mkfifo', ['pyproject.toml', 'package.json', '.yarnrc.yml'], { cwd: folder })
     expect(await said({ 'requirements.txt': '-> /dev/zero', 'uv.lock': '' })).toBe(
       'There is a uv.lock without a pyproject.toml: nothing is installed for it.',
     )
   })
 
-  test('is told when there is neither uv nor Python', async () => {
+  test('is reported as impossible without uv and Python', async () => {
     expect((await plan({ 'requirements.txt': '' }, ['npm'])).missing).toMatch(/^Neither uv nor python3 was found/)
   })
 
-  test('comes before what is installed for Node', async () => {
+  test('comes before that for Node', async () => {
     const lines = (await said({ ...PACKAGE, 'requirements.txt': '' })).split('\n')
     expect(lines.map((line) => line.split(' ')[0])).toEqual(['uv', 'npm'])
   })
@@ -340,13 +340,13 @@ describe('the install command of the order', () => {
     expect(await planInstall(installCmd, folder, {})).toMatchObject({ steps: [], remarks: [] })
   })
 
-  test('is run as it is, whatever files there are', async () => {
+  test('runs as it is, whatever files there are', async () => {
     write({ ...PACKAGE, 'requirements.txt': '', 'package-lock.json': '' })
     expect((await planInstall(' make ', folder, {})).steps).toEqual([{ run: ' make ', shown: null, because: '' }])
   })
 })
 
-test('the install is quiet, but for what the order sets itself, in any case', () => {
+test('is quiet, except for what the order sets itself, in upper or lower case', () => {
   const env = installEnvironment({ PATH: '/bin', CI: '', NPM_CONFIG_PROGRESS: 'true', pip_progress_bar: 'on' })
   expect(env).toMatchObject({ PATH: '/bin', CI: '', NPM_CONFIG_PROGRESS: 'true', npm_config_fund: 'false' })
   expect(env).not.toHaveProperty('npm_config_progress')

@@ -6,7 +6,7 @@ import { countOomKills } from '../src/worker/oom.ts'
 
 const POD = '/kubepods/burstable/pod1/2f8e'
 
-/** What a process sees of its cgroup; `%` stands for the mount. */
+/** What a process sees of its cgroup; `%` stands for the mount point. */
 async function count(seen: { cgroup: string; mountinfo?: string; files: Record<string, string> }): Promise<number> {
   const mount = mkdtempSync(path.join(os.tmpdir(), 'cs-cgroup-'))
   try {
@@ -51,7 +51,7 @@ test.each([
     { cgroup: `4:memory:${POD}\n`, mountinfo: v1(POD), files: {} },
     0,
   ],
-  ['nothing to be read', { cgroup: '', files: {} }, 0],
-])('kills for want of memory: %s', async (_, seen, expected) => {
+  ['nothing readable', { cgroup: '', files: {} }, 0],
+])('counts kills for memory: %s', async (_, seen, expected) => {
   expect(await count(seen)).toBe(expected)
 })

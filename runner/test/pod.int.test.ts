@@ -21,7 +21,7 @@ const LOOK = [
 ]
 
 if (process.env['E2E_KUBECONFIG']) {
-  // Pods start in a second or two, several at a time; a busy machine needs its time all the same.
+  // Pods start in a second or two, several at a time, but take longer on a busy machine.
   describe('a pod as the controller specifies it', () => {
     const cluster = new Cluster()
     beforeAll(() => cluster.start(), 120_000)
@@ -53,7 +53,7 @@ if (process.env['E2E_KUBECONFIG']) {
 
     const custom = process.env['E2E_CUSTOM_IMAGE']
     if (custom) {
-      test('runs the command in an image of its own, which has the two programs copied into it', async () => {
+      test('runs the command in an image of its own, into which the two programs were copied', async () => {
         const command = 'cat /etc/image-name; node --version; seq 1 20000; exit 3'
         const session = await cluster.session({ command }, { workImage: custom })
         expect(await session.ended()).toMatchObject({ status: 'failed', exitCode: 3 })
@@ -70,7 +70,7 @@ if (process.env['E2E_KUBECONFIG']) {
       expect(JSON.parse((await session.terminated('host')).message!)).toMatchObject({ exitCode: 3 })
     }, 120_000)
 
-    test('goes on when its host is killed, and no byte is lost', async () => {
+    test('survives a kill of its host without losing a byte', async () => {
       const session = await cluster.session({
         command: 'echo begun; for i in $(seq 20); do seq $((i * 1000 - 999)) $((i * 1000)); sleep 0.5; done; exit 4',
       })
@@ -92,10 +92,10 @@ if (process.env['E2E_KUBECONFIG']) {
       expect((await session.container('host')).restartCount).toBe(1)
     }, 200_000)
 
-    test('says that the command was killed for its memory', async () => {
+    test('reports that the command was killed for its memory', async () => {
       const session = await cluster.session({ command: 'echo begun; tail /dev/zero' }, { memory: '300Mi' })
       const ended = await session.ended(90_000)
-      // Where memory kills take the whole container, the host can only say that it is gone.
+      // Where a kill for memory takes the whole container, the host can report only that work is gone.
       if (ended.status === 'lost') expect(ended.reason).toBe('runner_lost')
       else expect(ended).toMatchObject({ status: 'failed', reason: 'oom_killed', signal: 'SIGKILL' })
       expect((await session.state()).output.begin).toContain('begun')
@@ -110,7 +110,7 @@ if (process.env['E2E_KUBECONFIG']) {
       expect(JSON.parse(message!)).toMatchObject({ status: 'lost', reason: 'runner_lost' })
     }, 120_000)
 
-    test('reports all it has before it goes when it is deleted, and the command has its grace', async () => {
+    test('reports everything before it goes when it is deleted, and gives the command its grace period', async () => {
       const session = await cluster.session({
         command: `trap 'sleep 1; echo saved; exit 0' TERM; echo up; while :; do sleep 0.1; done`,
       })
@@ -123,7 +123,7 @@ if (process.env['E2E_KUBECONFIG']) {
       expect(Date.now() - deletedAt).toBeLessThan(45_000)
     }, 120_000)
 
-    test('whose claim meets another launch waits, and ends when the session has', async () => {
+    test('whose claim meets another launch waits, and ends when the session ends', async () => {
       const session = await cluster.session({ command: 'echo never' }, { refuseClaim: 409 })
       await session.called('claim', 3)
       expect((await session.container('host')).state['running']).toBeDefined()
@@ -133,7 +133,7 @@ if (process.env['E2E_KUBECONFIG']) {
     }, 120_000)
   })
 } else {
-  test('there is no cluster to run pods on', () => {
+  test('pods are not tested: there is no cluster', () => {
     console.log('Pods are not tested: E2E_KUBECONFIG names no cluster.')
     expect(process.env['E2E_KUBECONFIG'] ?? '').toBe('')
   })

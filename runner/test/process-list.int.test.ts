@@ -29,12 +29,12 @@ else {
   test.each([
     ['was started at another time', -1],
     ['was gone before anybody looked', undefined],
-  ])('a session whose leader only has the pid of ours, which %s, is left alone', async (_, shift) => {
+  ])('a session is left alone when its leader merely has our leader’s pid and %s', async (_, shift) => {
     const pid = await lead()
     const start = shift === undefined ? undefined : startOf(pid)! + shift
     const list = new ProcessList({ sessionId: randomUUID(), leader: { pid, start } })
     expect(await list.find(true)).toEqual([])
-    // What the stranger leaves behind is no more ours than it was.
+    // What the foreign process leaves behind is not ours either.
     process.kill(pid, 'SIGKILL')
     await once(children[0]!, 'exit')
     expect(await list.find(true)).toEqual([])
@@ -42,7 +42,7 @@ else {
     children = []
   })
 
-  test('a session of our leader is found, also after the leader has ended', async () => {
+  test('finds a session of our leader, also after the leader has ended', async () => {
     const pid = await lead()
     const list = new ProcessList({ sessionId: randomUUID(), leader: { pid, start: startOf(pid) } })
     const found = (await list.find(true)).map((one) => one.pid)

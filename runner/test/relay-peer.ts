@@ -70,7 +70,7 @@ async function connectSoon(socketPath: string, from: number, secret: string): Pr
       return await WorkLink.connect({ socketPath, secret, from })
     } catch (error) {
       const { kind } = error as { kind?: string }
-      // Between bind and listen, nobody listens on a socket that is there.
+      // Between bind and listen, nobody listens on a socket that already exists.
       if ((kind !== 'absent' && kind !== 'dead') || Date.now() > until) throw error
       await sleep(20)
     }
@@ -79,7 +79,7 @@ async function connectSoon(socketPath: string, from: number, secret: string): Pr
 
 let streams = 0
 
-/** Types into work as one viewer does: keeps what was not taken, and has a window of it on the way. */
+/** Types into work as one viewer does: keeps what was not taken, and has one window of it in flight. */
 export class Typist {
   readonly stream = `viewer-${++streams}`
   link: WorkLink

@@ -34,8 +34,8 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }))
 const never = new AbortController().signal
 const at = (...parts: string[]): string => path.join(dir, ...parts)
 
-describe('code that another user put there', () => {
-  test('is copied with its links as they are, its permission bits, and without set-user-id', async () => {
+describe('code that another user prepared', () => {
+  test('is copied with its links as they are and its permission bits, but without set-user-id', async () => {
     mkdirSync(at('from/a/b'), { recursive: true })
     writeFileSync(at('from/a/b/run'), '#!/bin/sh\n', { mode: 0o755 })
     writeFileSync(at('from/a/secret'), 's', { mode: 0o600 })
@@ -58,19 +58,19 @@ describe('code that another user put there', () => {
     expect(readdirSync(at('to')).sort()).toEqual(['a', 'out', 'root'])
   })
 
-  test('may be nothing at all: the workspace is there and empty', async () => {
+  test('may be empty: the workspace exists and is empty', async () => {
     expect(await takeCode(at('nowhere'), at('to'), never)).toBe(false)
     expect(readdirSync(at('to'))).toEqual([])
   })
 
-  test('a pipe in it is left out instead of being waited for', async () => {
+  test('is copied without its pipes, which nothing waits for', async () => {
     execFileSync('mkfifo', [at('from/pipe')])
     writeFileSync(at('from/file'), 'x')
     expect(await takeCode(at('from'), at('to'), never)).toBe(true)
     expect(readdirSync(at('to'))).toEqual(['file'])
   })
 
-  test('a file that is in the way is an error, never written through', async () => {
+  test('meets an error when a file is in the way, and writes through no link', async () => {
     mkdirSync(at('to'))
     writeFileSync(at('victim'), 'old')
     symlinkSync(at('victim'), at('to/file'))
@@ -79,7 +79,7 @@ describe('code that another user put there', () => {
     expect(readFileSync(at('victim'), 'utf8')).toBe('old')
   })
 
-  test('of 5,000 files does not hold up the event loop or the memory, and stops when told', async () => {
+  test('of 5,000 files blocks neither the event loop nor memory, and stops when told', async () => {
     for (let folder = 0; folder < 5; folder++) {
       mkdirSync(at('from', `${folder}`))
       for (let file = 0; file < 1000; file++) writeFileSync(at('from', `${folder}`, `${file}`), `${file}`)
@@ -103,7 +103,7 @@ describe('code that another user put there', () => {
   })
 })
 
-test('a folder that is exchanged for a link while it is emptied takes nothing of another with it', async () => {
+test('is emptied without touching anything else when a folder is exchanged for a link', async () => {
   for (const folder of ['from/a', 'victim/a']) {
     mkdirSync(at(folder), { recursive: true })
     for (let file = 0; file < 3000; file++) writeFileSync(at(folder, `${file}`), '')
@@ -128,7 +128,7 @@ function smallDisk(): Disposable | undefined {
   return { [Symbol.dispose]: () => void execFileSync('umount', [at('disk')]) }
 }
 
-test('a full disk is told as that', async () => {
+test('is refused with the reason when the disk is full', async () => {
   using disk = smallDisk()
   if (disk === undefined) {
     console.log('Not checked: a disk of 1 MiB, which this user may not mount')
@@ -143,7 +143,7 @@ test('a full disk is told as that', async () => {
 })
 
 describe('host and work with a folder each', () => {
-  test('the command finds the code in its own, and the host empties the other', async () => {
+  test('give the command the code in its own folder, and the host empties the other', async () => {
     await using controller = await createControllerDouble({
       command: 'cat file; pwd',
       installCmd: 'echo in; sleep 0.5',
@@ -159,7 +159,7 @@ describe('host and work with a folder each', () => {
     expect(existsSync(path.join(session.dir, 'code/file'))).toBe(true)
   })
 
-  test('a host that is killed between the copy and its word empties it in its next life', async () => {
+  test('recover from a kill of the host between the copy and its report: the next host empties the folder', async () => {
     await using controller = await createControllerDouble({ command: 'cat file' })
     await using session = new HostUnderTest(controller).withCode('content\n')
     const staged = path.join(session.dir, 'staged')
@@ -179,7 +179,7 @@ describe('host and work with a folder each', () => {
     expect(existsSync(staged)).toBe(false)
   })
 
-  test('without a folder of its own the workspace is left alone', async () => {
+  test('leave the workspace alone without a second folder', async () => {
     await using controller = await createControllerDouble({ command: 'cat file' })
     await using session = new HostUnderTest(controller).withCode('content\n').start()
     expect(await controller.ended()).toMatchObject({ status: 'succeeded' })
@@ -188,7 +188,7 @@ describe('host and work with a folder each', () => {
   })
 })
 
-test('further certificates of work are the command’s, and nothing else of its environment', async () => {
+test('extra certificates of work reach the command, and nothing else of its environment does', async () => {
   await using controller = await createControllerDouble({ command: 'env | sort | grep -E "CA_CERTS|CANARY|CODE_DIR"' })
   await using session = new HostUnderTest(controller)
   const ca = path.join(session.dir, 'ca.crt')

@@ -25,12 +25,12 @@ export interface ClientOptions {
 export class TestViewer {
   readonly ws: WebSocket
   readonly messages: ServerMessage[] = []
-  /** Messages as they came, for tests of the bytes on the wire. */
+  /** Messages as they arrived, for tests of the bytes on the wire. */
   readonly raw: { data: Buffer; isBinary: boolean }[] = []
   hello: Hello | undefined
   exit: Exit | undefined
   closed: { code: number; reason: string } | undefined
-  /** Output as it was put together; a snapshot starts it again from its seq. */
+  /** Output as it was assembled; a snapshot restarts it from its seq. */
   output: Buffer[] = []
   from = 0
   position = 0

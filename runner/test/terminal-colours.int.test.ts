@@ -16,7 +16,7 @@ const NOTIFY = '\x1b[?2031h'
 const viewer = (f: Fixture, assertion: string, hello: ClientHello, protocols = V1): Promise<TestViewer> =>
   new TestViewer({ port: f.terminal.port, protocols, assertion }).open(hello)
 
-/** What the program is sent for `output`: its question is answered after what comes of itself. */
+/** What the program gets for `output`: the answer to its question follows what arrives unasked. */
 async function told(f: Fixture, output = ASK_BACKGROUND): Promise<string> {
   const before = f.typed().length
   f.terminal.appendWork(f.terminal.workOffset, Buffer.from(`${output}\x1b[5n`))
@@ -32,8 +32,8 @@ async function toldBackground(f: Fixture, expected: string): Promise<void> {
   expect(await told(f)).toBe(expected)
 }
 
-describe('a program that asks for the colours is told', () => {
-  test('dark ones while nobody watches, or nobody says', async () => {
+describe('a program that asks for the colours', () => {
+  test('gets dark ones while no viewer watches or reports any', async () => {
     await using f = await openFixture()
     expect(await told(f)).toBe(BACKGROUND.dark)
     await using old = await viewer(f, 'rw-old', SIZE)
@@ -43,7 +43,7 @@ describe('a program that asks for the colours is told', () => {
     expect(await told(f, '\x1b[?996n')).toBe(NOW.dark)
   })
 
-  test('those of the viewer whose size rules, once, with its palette', async () => {
+  test('gets those of the viewer who is the driver, once, with its palette', async () => {
     await using f = await openFixture()
     await using light = await viewer(f, 'rw-light', LIGHT)
     await light.until(() => light.messages.some((m) => m.type === 'driver' && m.drives), 'the size is its own')
@@ -58,14 +58,14 @@ describe('a program that asks for the colours is told', () => {
     await toldBackground(f, BACKGROUND.dark)
   })
 
-  test('by a viewer of ttyd’s protocol: as if it had not said', async () => {
+  test('gets dark ones from a viewer of ttyd’s protocol, who reports none', async () => {
     await using f = await openFixture()
     await using v = await viewer(f, 'rw-tty', LIGHT, ['tty'] as never)
     await v.until(() => v.messages.length > 0, 'a greeting')
     expect(await told(f)).toBe(BACKGROUND.dark)
   })
 
-  test('what it set itself, until it takes that back', async () => {
+  test('gets what it set itself, until it undoes that', async () => {
     await using f = await openFixture()
     const set = '\x1b]11;#300\x07\x1b]4;1;rgb:12/34/56;7;#abcdef\x07'
     expect(await told(f, `${set}${ASK_BACKGROUND}\x1b]4;1;?;7;?\x07`)).toBe(
@@ -78,8 +78,8 @@ describe('a program that asks for the colours is told', () => {
   })
 })
 
-describe('a program that wants to know of a change (mode 2031)', () => {
-  test('is told each one once, and nothing where it does not want to or nothing changed', async () => {
+describe('a program that subscribes to colour changes (mode 2031)', () => {
+  test('gets each change once, and nothing without a subscription or a change', async () => {
     await using f = await openFixture()
     await using v = await viewer(f, 'rw-a', LIGHT)
     await toldBackground(f, BACKGROUND.light)
@@ -97,7 +97,7 @@ describe('a program that wants to know of a change (mode 2031)', () => {
     expect(f.typed().split(NOW.dark)).toHaveLength(2)
   })
 
-  test('is told also when another viewer’s size rules, and by the next life of the host', async () => {
+  test('is also told when another viewer becomes the driver, and after a restart of the host', async () => {
     await using f = await openFixture()
     await using a = await viewer(f, 'rw-a', DARK)
     await a.until(() => a.messages.some((m) => m.type === 'driver' && m.drives), 'the size is its own')
@@ -113,13 +113,13 @@ describe('a program that wants to know of a change (mode 2031)', () => {
     await again.until(() => again.hello !== undefined, 'hello')
   })
 
-  test.each(['\x1bc', '\x1b[!p'])('no longer wants to after a reset (%j)', async (reset) => {
+  test.each(['\x1bc', '\x1b[!p'])('is no longer subscribed after a reset (%j)', async (reset) => {
     await using f = await openFixture()
     expect(await told(f, `${NOTIFY}${reset}\x1b[?2031$p`)).toBe('\x1b[?2031;2$y')
   })
 })
 
-/** Asks as programs do: in raw mode, by reading what its terminal sends it; then says what it got. */
+/** Asks as programs do: in raw mode, by reading what its terminal sends; then prints what it got. */
 const ASKS = `
 import os, sys, termios, tty
 was = termios.tcgetattr(0)
@@ -139,7 +139,7 @@ termios.tcsetattr(0, termios.TCSADRAIN, was)
 `
 
 describe('a real program', () => {
-  test('prints the colours before and after the page changed them, and was told of the change', async () => {
+  test('prints the colours before and after the page changed them, and hears of the change', async () => {
     await using controller = await createControllerDouble({ command: `read -r go; python3 -c "$ASKS"`, env: { ASKS } })
     await using session = new HostUnderTest(controller).start()
     const port = await session.port()

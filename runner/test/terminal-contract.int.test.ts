@@ -75,7 +75,7 @@ test.each([
   ['seq 1 20000; exit 3', '20000\r\n', 'exit code 3'],
   ['echo hurt; kill -9 $$', 'hurt\r\n', 'ended by SIGKILL'],
 ])(
-  'the session host ends a tty viewer of %j with its last byte, a line that says how, and Close 1000',
+  'the session host ends a tty viewer of %j with its last byte, a line about the end, and Close 1000',
   async (command, last, how) => {
     await using target = await startHost(command)
     await using v = await new TestViewer({ port: target.port, protocols: ['tty'], assertion: 'rw-a' }).open({})

@@ -7,21 +7,21 @@ import { TestViewer } from './terminal-client.ts'
 /** A server that runs one command in a terminal and speaks `tty`. */
 export interface ContractTarget extends AsyncDisposable {
   readonly port: number
-  /** Where the server wants one. */
+  /** Where the server requires one. */
   readonly assertion?: string
 }
 
 export interface ContractSubject {
   readonly name: string
-  /** Starts the server; the command runs as `bash -c`, at the latest when the first viewer has said its first message. */
+  /** Starts the server; the command runs as `bash -c`, at the latest after the first message of the first viewer. */
   readonly start: (command: string) => Promise<ContractTarget>
-  /** Close codes that a viewer may see when the command ends with 0. */
+  /** Close codes that a viewer may get when the command ends with 0. */
   readonly closeAtExit0: readonly number[]
 }
 
 const SIZE = { columns: 91, rows: 31 }
 
-/** The wire protocol `tty` as a viewer finds it. */
+/** The wire protocol `tty` as a viewer sees it. */
 export function describeTtyContract(subject: ContractSubject): void {
   const viewer = (target: ContractTarget, protocols = ['tty'], path = '/ws'): TestViewer =>
     new TestViewer({
@@ -36,28 +36,28 @@ export function describeTtyContract(subject: ContractSubject): void {
       ['/ws', ['tty']],
       ['/', ['tty']],
       ['/ws?a=b', ['something-else', 'tty']],
-    ])('an upgrade of %s that offers %j gets 101 with tty', async (path, protocols) => {
+    ])('upgrades %s offering %j with 101 and tty', async (path, protocols) => {
       await using target = await subject.start('cat')
       await using v = await viewer(target, protocols, path).open()
       expect(v.ws.protocol).toBe('tty')
       expect(v.ws.extensions).toBe('')
     })
 
-    test.each([['/foo'], ['/ws/'], ['/ws/0b6ea4d6']])('%s is not an address of the terminal', async (path) => {
+    test.each([['/foo'], ['/ws/'], ['/ws/0b6ea4d6']])('has no terminal at %s', async (path) => {
       await using target = await subject.start('cat')
       const v = viewer(target, ['tty'], path)
       await v.untilClosed()
       expect([v.closed?.code, v.ws.protocol]).toEqual([1006, ''])
     })
 
-    test('an offer without tty is not upgraded', async () => {
+    test('does not upgrade an offer without tty', async () => {
       await using target = await subject.start('cat')
       const v = viewer(target, ['something-else'])
       await v.untilClosed()
       expect(v.closed?.code).toBe(1006)
     })
 
-    test('no output comes before the first message; then title, preferences and output in that order', async () => {
+    test('sends no output before the first message; then title, preferences and output in that order', async () => {
       await using target = await subject.start('echo begin; cat')
       await using v = await viewer(target).open()
       await new Promise((resolve) => setTimeout(resolve, 200))
@@ -82,14 +82,14 @@ export function describeTtyContract(subject: ContractSubject): void {
       ['text with a credential', '{"AuthToken":"","columns":80,"rows":24}'],
       ['binary', Buffer.from('{"columns":80,"rows":24}')],
       ['broken JSON', '{"columns":'],
-    ])('a first message of %s starts the output', async (_, first) => {
+    ])('starts the output at a first message of %s', async (_, first) => {
       await using target = await subject.start('echo begin; cat')
       await using v = await viewer(target).open()
       v.ws.send(first)
       expect(await v.untilText('begin')).toContain('begin')
     })
 
-    test('the first message has the size', async () => {
+    test('takes the size from the first message', async () => {
       await using target = await subject.start('read -r line; stty size; cat')
       await using v = await viewer(target).open(SIZE)
       await new Promise((resolve) => setTimeout(resolve, 300))
@@ -97,7 +97,7 @@ export function describeTtyContract(subject: ContractSubject): void {
       expect(await v.untilText('31 91')).toContain('31 91')
     })
 
-    test('input of 0 reaches the program byte for byte, as text or binary', async () => {
+    test('passes input of type 0 to the program byte for byte, as text or binary', async () => {
       await using target = await subject.start('stty -echo; echo ready; cat')
       await using v = await viewer(target).open(SIZE)
       await v.untilText('ready')
@@ -107,7 +107,7 @@ export function describeTtyContract(subject: ContractSubject): void {
       expect(await v.untilText('grüße 漢字 👩‍💻\r\nas text\r\n')).toContain('grüße 漢字 👩‍💻\r\nas text\r\n')
     })
 
-    test('Ctrl-C typed as 0 and 0x03 interrupts', async () => {
+    test('interrupts at Ctrl-C, typed as 0 and 0x03', async () => {
       await using target = await subject.start(
         'trap "echo caught; exit 0" INT; echo ready; while :; do sleep 0.05; done',
       )
@@ -117,7 +117,7 @@ export function describeTtyContract(subject: ContractSubject): void {
       expect(await v.untilText('caught')).toContain('caught')
     })
 
-    test('a resize of 1 reaches the program', async () => {
+    test('passes a resize of type 1 to the program', async () => {
       await using target = await subject.start('trap "stty size" WINCH; echo ready; while :; do sleep 0.05; done')
       await using v = await viewer(target).open(SIZE)
       await v.untilText('ready')
@@ -125,7 +125,7 @@ export function describeTtyContract(subject: ContractSubject): void {
       expect(await v.untilText('33 101')).toContain('33 101')
     })
 
-    test('what makes no sense is ignored and the terminal goes on', async () => {
+    test('ignores what makes no sense, and goes on', async () => {
       await using target = await subject.start('stty -echo; echo ready; cat')
       await using v = await viewer(target).open(SIZE)
       await v.untilText('ready')
@@ -146,7 +146,7 @@ export function describeTtyContract(subject: ContractSubject): void {
       expect(await v.untilText('still here')).toContain('still here')
     })
 
-    test('output comes as the raw bytes of the program, whatever they are', async () => {
+    test('sends the raw bytes of the program, whatever they are', async () => {
       await using target = await subject.start(
         String.raw`stty raw -echo; printf '\000\001\377\376\302begin\300\200'; cat`,
       )
@@ -160,7 +160,7 @@ export function describeTtyContract(subject: ContractSubject): void {
       expect(v.bytes()).toEqual(expected)
     })
 
-    test('200,000 lines come whole and in order', async () => {
+    test('sends 200,000 lines complete and in order', async () => {
       await using target = await subject.start('stty -onlcr; seq 1 200000; read -r line')
       await using v = await viewer(target).open(SIZE)
       await v.untilText('\n200000\n', 20_000)
@@ -169,7 +169,7 @@ export function describeTtyContract(subject: ContractSubject): void {
       expect(lines.findIndex((line, i) => line !== `${i + 1}`)).toBe(-1)
     })
 
-    test('a ping is answered', async () => {
+    test('answers a ping', async () => {
       await using target = await subject.start('cat')
       await using v = await viewer(target).open(SIZE)
       v.ws.ping('are you there')
@@ -177,7 +177,7 @@ export function describeTtyContract(subject: ContractSubject): void {
       expect(data.toString()).toBe('are you there')
     })
 
-    test('a Close of the viewer is answered', async () => {
+    test('answers a viewer’s Close', async () => {
       await using target = await subject.start('cat')
       await using v = await viewer(target).open(SIZE)
       await v.until(() => v.messages.length > 0, 'anything')
@@ -187,7 +187,7 @@ export function describeTtyContract(subject: ContractSubject): void {
       expect(v.ws.readyState).toBe(WebSocket.CLOSED)
     })
 
-    test(`a command that ends with 0 closes the viewer`, async () => {
+    test(`closes the viewer when the command ends with 0`, async () => {
       await using target = await subject.start('read -r line; echo bye; sleep 0.3; exit 0')
       await using v = await viewer(target).open(SIZE)
       await v.until(() => v.messages.length >= 2, 'the start')

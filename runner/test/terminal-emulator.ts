@@ -91,11 +91,11 @@ export class TestEmulator implements Disposable {
     }
   }
 
-  /** Its style, colour and link, as far as it has any. */
+  /** Its style, colour and link, as far as it has them. */
   #underline(cell: IBufferCell, withLinks: boolean): string {
     const { bg, extended } = cell as unknown as RawCell
     if ((bg & HAS_EXTENDED) === 0) return ''
-    // Of a place in the palette xterm.js keeps what an earlier colour left in the other bits.
+    // For a palette colour xterm.js keeps in the other bits what an earlier colour left there.
     const isPalette = (extended.underlineColor & 0x3000000) === 0x2000000
     const colour = extended.underlineColor & (isPalette ? 0x20000ff : 0x3ffffff)
     const underline = `u${(extended._ext >>> 26) & 7}:${colour.toString(16)}`

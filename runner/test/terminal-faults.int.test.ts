@@ -41,7 +41,7 @@ class RawClient {
   get head(): string {
     return this.received.toString('latin1').split('\r\n\r\n')[0] ?? ''
   }
-  /** The code of the Close that came last; undefined when the stream does not end with one. */
+  /** The code of the last Close; undefined when the stream does not end with one. */
   get closeCode(): number | undefined {
     for (let at = this.received.length - 4; at >= 0; at--) {
       const length = this.received[at + 1] ?? 0
@@ -79,13 +79,13 @@ describe('an upgrade', () => {
     ['no assertion', 401, { Authorization: undefined }],
     ['basic credentials', 401, { Authorization: 'Basic cnc6eA==' }],
     ['a huge assertion', 401, { Authorization: `Bearer ${'a'.repeat(8000)}` }],
-    ['a path in it', 404, {}, 'GET /ws/../etc HTTP/1.1'],
+    ['another path', 404, {}, 'GET /ws/../etc HTTP/1.1'],
     ['a full URL', 404, {}, 'GET http://x/ws HTTP/1.1'],
     ['POST', 405, {}, 'POST /ws HTTP/1.1'],
     ['a huge head', 431, { 'X-Much': 'x'.repeat(20_000) }],
   ]
   test.each(REFUSED.map((row) => [row[0], row[1], row] as const))(
-    'with %s is answered %i by HTTP and closed',
+    'with %s gets %i by HTTP and is closed',
     async (_, status, row) => {
       const [, , headers, line] = row
       await using f = await openFixture()
@@ -98,7 +98,7 @@ describe('an upgrade', () => {
     },
   )
 
-  test('by a viewer too many is answered 503 before 101, and the place of one that leaves is free again', async () => {
+  test('by one viewer too many gets 503 before the 101, and a place that becomes free can be used again', async () => {
     await using f = await openFixture({ limits: { viewers: 2 } })
     const { port } = f.terminal
     const open = (): Promise<TestViewer> => new TestViewer({ port, protocols: V1, assertion: 'rw-a' }).open({})
@@ -116,7 +116,7 @@ describe('an upgrade', () => {
     expect(second.closed).toBeUndefined()
   })
 
-  test('whose assertion cannot be checked in time, or for want of keys, is 503', async () => {
+  test('whose assertion cannot be checked in time, or for lack of keys, gets 503', async () => {
     let pending = (): void => {}
     await using f = await openFixture({
       limits: { verifyMs: 50 },
@@ -130,7 +130,7 @@ describe('an upgrade', () => {
     pending()
   })
 
-  test('more at once than are checked is 503', async () => {
+  test('beyond the number that is checked at once gets 503', async () => {
     const claims: ((claims: AttachClaims) => void)[] = []
     await using f = await openFixture({
       limits: { pendingUpgrades: 1 },
@@ -167,7 +167,7 @@ describe('an upgrade', () => {
     expect([client.received.length, f.left]).toEqual([0, []])
   })
 
-  test('keeps what the client sent along before the 101', async () => {
+  test('keeps what the client sent before the 101', async () => {
     await using f = await openFixture({ verify: async (assertion) => sleep(50).then(() => verifyForTest(assertion)) })
     f.terminal.appendWork(0, Buffer.from('output'))
     const client = new RawClient(f.terminal.port)
@@ -201,7 +201,7 @@ describe('a client that breaks the rules', () => {
     ],
     ['input before its first message', 1002, frame(0x82, Buffer.from('0ls'))],
   ]
-  test.each(FRAMES)('by %s is closed with %i', async (_, code, bytes) => {
+  test.each(FRAMES)('with %s is closed with %i', async (_, code, bytes) => {
     await using f = await openFixture({ limits: { closeMs: 200 } })
     const client = await new RawClient(f.terminal.port).upgraded()
     client.socket.write(bytes)
@@ -212,7 +212,7 @@ describe('a client that breaks the rules', () => {
     expect(f.typed()).toBe('')
   })
 
-  test('by nonsense sizes gets whole ones within the limits', async () => {
+  test('with nonsense sizes gets whole sizes within the limits', async () => {
     await using f = await openFixture({ limits: { resizeDebounceMs: 1 } })
     await using v = await new TestViewer({ port: f.terminal.port, protocols: V1, assertion: 'rw-a' }).open({
       columns: 80,
@@ -230,7 +230,7 @@ describe('a client that breaks the rules', () => {
     expect(f.sizes.at(-1)).toEqual({ columns: 90, rows: 500 })
   })
 
-  test('by typing more than 64 KiB a second is slowed down, loses nothing, and others are not', async () => {
+  test('by typing more than 64 KiB a second is slowed down without loss, and other viewers are not', async () => {
     await using f = await openFixture({ limits: { inputBytesPerSecond: 200_000 } })
     const { port } = f.terminal
     await using fast = await new TestViewer({ port, protocols: V1, assertion: 'rw-a' }).open({})
@@ -260,14 +260,14 @@ describe('a client that breaks the rules', () => {
     await eventually(() => f.left.length === 1, 'the end')
   })
 
-  test('by silence after 101 loses its place', async () => {
+  test('by silence after the 101 loses its place', async () => {
     await using f = await openFixture({ limits: { helloMs: 50, heartbeatMs: 40 } })
     await using v = await new TestViewer({ port: f.terminal.port, protocols: V1, assertion: 'rw-a' }).open()
     await v.untilClosed()
     expect(v.closed?.code).toBe(1008)
   })
 
-  test('by answering no ping is dropped, and one that answers is not', async () => {
+  test('by answering no ping is dropped, and a client that answers is not', async () => {
     await using f = await openFixture({ limits: { pingMs: 60, silenceMs: 250, heartbeatMs: 40 } })
     const dead = await new RawClient(f.terminal.port).upgraded()
     dead.socket.write(frame(0x82, Buffer.from('{}')))
@@ -279,8 +279,8 @@ describe('a client that breaks the rules', () => {
   })
 })
 
-describe('going away', () => {
-  test('a half-close is answered with Close 1012 after whole messages, and both ends finish', async () => {
+describe('closing', () => {
+  test('by a half-close is answered with Close 1012 after whole messages, and both sides finish', async () => {
     await using f = await openFixture()
     f.terminal.appendWork(0, Buffer.alloc(200_000, 'x'))
     const client = await new RawClient(f.terminal.port).upgraded()
@@ -292,7 +292,7 @@ describe('going away', () => {
     await eventually(() => f.left.length === 1, 'the viewer has left')
   })
 
-  test('disposing closes viewers with 1012, refuses new ones and stops listening', async () => {
+  test('the terminal closes viewers with 1012, refuses new ones and stops listening', async () => {
     await using f = await openFixture({ limits: { closeMs: 300 } })
     const { port } = f.terminal
     await using v = await new TestViewer({ port, protocols: V1, assertion: 'rw-a' }).open({})
@@ -311,13 +311,13 @@ describe('going away', () => {
     expect(late.ws.protocol).toBe('')
   })
 
-  test('a port that is taken is an error, and nothing stays open', async () => {
+  test('a taken port is an error, and leaves nothing open', async () => {
     await using f = await openFixture()
     const listen = { host: '127.0.0.1', port: f.terminal.port }
     await expect(openFixture({ listen })).rejects.toThrow(/EADDRINUSE/)
   })
 
-  test('200 that connect and leave in six ways leave no socket and no timer', async () => {
+  test('200 clients that connect and leave in six ways leave no socket and no timer', async () => {
     await using f = await openFixture({ limits: { resizeDebounceMs: 1, driverGraceMs: 1, closeMs: 50 } })
     f.terminal.appendWork(0, Buffer.alloc(600_000, 'x'))
     const before = { sockets: active('TCPSocketWrap'), timers: active('Timeout') }
@@ -329,9 +329,9 @@ describe('going away', () => {
     }
     const upgraded = 25 * 5
     await eventually(() => f.left.length >= upgraded, 'the host to let go of all')
-    // What a client keeps open is its own affair; the host's ends must be gone by themselves.
+    // What a client keeps open is its own business; the host's ends must close by themselves.
     for (const client of clients) client.socket.destroy()
-    // At most as many: what earlier tests or Jest itself had under way may have ended meanwhile.
+    // At most as many: what earlier tests or Jest itself had open may have closed meanwhile.
     await eventually(() => active('TCPSocketWrap') <= before.sockets, 'no socket')
     await eventually(() => active('Timeout') <= before.timers, 'no timer')
     expect(active('TCPSocketWrap')).toBeLessThanOrEqual(before.sockets)

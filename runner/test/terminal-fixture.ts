@@ -35,7 +35,7 @@ export interface Fixture extends AsyncDisposable {
   readonly faults: Error[]
   /** Text that viewers and the host's answers have sent to the program. */
   typed(): string
-  /** Ends this life of the host and starts the next one on the same spool. */
+  /** Ends this run of the host and starts the next on the same spool. */
   restart(options?: Partial<SessionTerminalOptions>): Promise<void>
 }
 
@@ -73,7 +73,7 @@ export async function openFixture(
       onFault: (error) => faults.push(error),
       ...options,
       ...more,
-      // On a busy machine too a test that wants a snapshot gets it.
+      // On a busy machine, too, a test that wants a snapshot gets it.
       limits: { snapshotMs: 15_000, ...options.limits, ...more.limits },
     })
   const fixture: Fixture = {

@@ -22,13 +22,13 @@ async function flood(terminal: SessionTerminal, total: number, step = 64 * 1024)
     terminal.appendWork(terminal.workOffset, bytes)
     sent += bytes.length
     await terminal.ready()
-    // As a socket would: the loop gets its turn between two reads.
+    // As with a socket: the event loop gets its turn between two reads.
     await new Promise((resolve) => setImmediate(resolve))
   }
   return hash.digest('hex')
 }
 
-/** Memory that is held after a collection. RSS also has what the collector did not come round to. */
+/** Memory that is held after a collection. RSS also contains what the collector has not reached. */
 function heldBytes(): number {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
@@ -38,7 +38,7 @@ function heldBytes(): number {
 }
 
 describe('a viewer that comes back', () => {
-  test('has exactly the bytes of the program after 30 cuts, also over a restart of the host', async () => {
+  test('gets exactly the bytes of the program over 30 cuts and a restart of the host', async () => {
     await using f = await openFixture()
     const parts: Buffer[] = []
     const starts: [number, number][] = []
@@ -87,7 +87,7 @@ describe('a viewer that comes back', () => {
     ['half an offset', { epoch: EPOCH, have: 2.5 }, 0],
     ['what it has', { epoch: EPOCH, have: 3 }, 3],
     ['all there is', { epoch: EPOCH, have: 6 }, 6],
-  ])('with %s starts where that is sure to be right', async (_, wish, seq) => {
+  ])('with %s starts where that is certain to be right', async (_, wish, seq) => {
     await using f = await openFixture()
     f.terminal.appendWork(0, Buffer.from('abcdef'))
     await using v = await new TestViewer({ port: f.terminal.port, protocols: V1, assertion: 'rw-a' }).open(wish)
@@ -111,7 +111,7 @@ describe('a viewer that comes back', () => {
 })
 
 describe('a viewer with its own window', () => {
-  test('that does not acknowledge is sent the window and no more, then goes on', async () => {
+  test('that does not acknowledge is sent the window and no more, then resumes', async () => {
     await using f = await openFixture()
     await flood(f.terminal, 2 * MIB)
     await using v = await new TestViewer({ port: f.terminal.port, protocols: V1, assertion: 'rw-a', acks: false }).open(
@@ -130,7 +130,7 @@ describe('a viewer with its own window', () => {
     await v.until(() => v.position > VIEWER_WINDOW_BYTES, 'more, when that was acknowledged')
   })
 
-  test('that is behind sees the end at once when a key interrupts the program; one that is not sees each byte', async () => {
+  test('that is behind sees the end at once when a key interrupts the program; one that is not behind sees each byte', async () => {
     await using f = await openFixture()
     const { port } = f.terminal
     const open = (acks: boolean): Promise<TestViewer> =>
@@ -176,7 +176,7 @@ describe('a viewer with its own window', () => {
     },
   )
 
-  test('of tty is held back by its connection alone, and misses nothing', async () => {
+  test('of tty is held back only by its connection, and misses nothing', async () => {
     await using f = await openFixture()
     await using v = await new TestViewer({ port: f.terminal.port, protocols: ['tty'], assertion: 'rw-a' }).open({})
     await v.until(() => v.messages.length >= 2, 'the start')
@@ -187,7 +187,7 @@ describe('a viewer with its own window', () => {
     expect(createHash('sha256').update(v.bytes()).digest('hex')).toBe(sum)
   })
 
-  test('that stops reading costs bounded memory and neither the program nor another viewer anything', async () => {
+  test('that stops reading costs bounded memory, and costs the program and other viewers nothing', async () => {
     await using f = await openFixture()
     const { port } = f.terminal
     const stalled = await Promise.all(
@@ -217,7 +217,7 @@ describe('a viewer with its own window', () => {
     await flood(f.terminal, 16 * MIB)
     const ms = performance.now() - start
     await good.until(() => good.position === f.terminal.head, 'the head', 20_000)
-    // The stalled ones are still connected; what they did not take is 16 MiB for each.
+    // The stalled viewers are still connected; each has left 16 MiB unread.
     const held = (heldBytes() - before) / MIB
     expect(held).toBeLessThan(8)
     expect(ms).toBeLessThan(30_000)
@@ -233,7 +233,7 @@ describe('a viewer with its own window', () => {
     }
   }, 60_000)
 
-  test('gets UTF-8 that is split over appends and messages as it was', async () => {
+  test('gets UTF-8 unchanged that is split over appends and messages', async () => {
     await using f = await openFixture()
     await using v = await new TestViewer({ port: f.terminal.port, protocols: V1, assertion: 'rw-a' }).open({})
     await using t = await new TestViewer({ port: f.terminal.port, protocols: ['tty'], assertion: 'rw-a' }).open({})
@@ -274,7 +274,7 @@ describe('a full journal', () => {
     expect([late.position, late.exit, late.closed?.code]).toEqual([head, EXIT_OK, 1000])
   })
 
-  test('loses a viewer that is behind no more than the gap: it goes on from a snapshot', async () => {
+  test('costs a viewer that is behind only the gap: it resumes from a snapshot', async () => {
     await using f = await openFixture({ spoolMaxBytes: 100_000 })
     await using v = await new TestViewer({ port: f.terminal.port, protocols: V1, assertion: 'rw-a', acks: false }).open(
       {},
@@ -288,8 +288,8 @@ describe('a full journal', () => {
   })
 })
 
-describe('the end', () => {
-  test('drained resolves when viewers have everything and have closed, or in time', async () => {
+describe('drained', () => {
+  test('resolves when viewers have everything and have closed, or at the time limit', async () => {
     await using f = await openFixture()
     await using good = await new TestViewer({ port: f.terminal.port, protocols: V1, assertion: 'rw-a' }).open({})
     await flood(f.terminal, MIB)

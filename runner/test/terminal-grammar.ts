@@ -1,4 +1,4 @@
-/** Random output of programs, good and hostile, from the grammar of escape sequences. The same seed makes the same. */
+/** Random output of programs, good and hostile, from the grammar of escape sequences. Equal seeds give equal output. */
 export class Grammar {
   readonly #random: () => number
   readonly #hostile: boolean

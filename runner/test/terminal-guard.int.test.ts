@@ -34,7 +34,7 @@ function plainPicture(...output: readonly (Uint8Array | string)[]): unknown {
 
 describe('one sequence', () => {
   const LINES = Array.from({ length: 30 }, (_, i) => `line ${i}`).join('\r\n')
-  // A count of the second column does in a plain terminal what the huge one of the first would.
+  // In a plain terminal, the count in the second column gives what the huge one in the first would.
   const HUGE: readonly (readonly [string, string])[] = [
     ['\x1b[2147483647S', '\x1b[24S'],
     ['\x1b[20000000S', '\x1b[24S'],
@@ -56,7 +56,7 @@ describe('one sequence', () => {
     ['\x1b[2147483647;2147483647H*', '\x1b[999;999H*'],
   ]
   for (const [huge, same] of HUGE) {
-    test(`${JSON.stringify(huge)} is done as far as the screen goes`, () => {
+    test(`${JSON.stringify(huge)} is carried out only as far as the screen reaches`, () => {
       using emulator = guarded()
       const start = performance.now()
       coreOf(emulator).writeSync(LINES + huge)
@@ -65,7 +65,7 @@ describe('one sequence', () => {
     })
   }
 
-  test('a character is repeated at most some screens, and the cursor ends in the right column', () => {
+  test('repeats a character over a few screens at most, and leaves the cursor in the right column', () => {
     using emulator = guarded()
     coreOf(emulator).writeSync(`x\x1b[2147483647b\r\n漢\x1b[2147483647b`)
     // 2147483648 wide characters, 40 in a line.
@@ -75,7 +75,7 @@ describe('one sequence', () => {
     expect(exact.picture(false)).toEqual(plainPicture('x\x1b[20000b'))
   })
 
-  test('erasing up to the last cell of a fresh screen does not throw', () => {
+  test('erases up to the last cell of a fresh screen without throwing', () => {
     const faults: unknown[] = []
     using emulator = guarded({ onFault: (error) => faults.push(error) })
     expect(plainPicture(`top${'\r\n'.repeat(23)}${'x'.repeat(80)}\x1b[1J`)).toBeUndefined()
@@ -87,7 +87,7 @@ describe('one sequence', () => {
 })
 
 describe('what is kept', () => {
-  test('of a title is its beginning, of other strings nothing when they are too long', () => {
+  test('of a title is its beginning, and of other strings nothing when they are too long', () => {
     using emulator = guarded()
     const core = coreOf(emulator)
     core.writeSync(`\x1b]0;${'t'.repeat(9_900_000)}\x07`)
@@ -98,7 +98,7 @@ describe('what is kept', () => {
     expect(core._inputHandler._windowTitle).toBe('short')
   })
 
-  test('of the clipboard is all that a page may take, however it is cut', () => {
+  test('of the clipboard is all that a page may take, however it is split', () => {
     using emulator = guarded()
     const copied: string[] = []
     emulator.terminal.parser.registerOscHandler(52, (body) => copied.push(body) > 0)
@@ -109,7 +109,7 @@ describe('what is kept', () => {
     expect(copied).toEqual([body])
   })
 
-  test('of characters that join one cell is a bounded number', () => {
+  test('of characters that join one cell is limited', () => {
     using emulator = guarded()
     for (let i = 0; i < 100; i++) coreOf(emulator).writeSync(i === 0 ? 'e\u0301' : '\u0301'.repeat(1_000))
     coreOf(emulator).writeSync('f\u0301')
@@ -118,7 +118,7 @@ describe('what is kept', () => {
     expect(line?.getCell(1)?.getChars()).toBe('f\u0301')
   })
 
-  test('of links are those that cells on the screen name', () => {
+  test('of links are those that cells on the screen use', () => {
     using emulator = guarded()
     const core = coreOf(emulator)
     const start = performance.now()
@@ -134,7 +134,7 @@ describe('what is kept', () => {
   })
 })
 
-test('a character that comes in pieces is shown as if it came whole', () => {
+test('a character that arrives in pieces looks as if it arrived whole', () => {
   const text = 'a\u2014b\u201cc\u200d\u0301d漢🥲é'
   const bytes = Buffer.concat([Buffer.from(text), Buffer.from([0xe2, 0x80, 0x41, 0xf0, 0x9f, 0x42, 0xc3, 0xff, 0x43])])
   for (let step = 1; step < 5; step++) {
@@ -144,7 +144,7 @@ test('a character that comes in pieces is shown as if it came whole', () => {
   }
 })
 
-test('a terminal that throws goes on with the next piece', async () => {
+test('a terminal that throws continues with the next piece', async () => {
   const faults: unknown[] = []
   using emulator = guarded({ onFault: (error) => faults.push(error) })
   emulator.terminal.parser.registerCsiHandler({ final: 'y' }, () => {
@@ -157,7 +157,7 @@ test('a terminal that throws goes on with the next piece', async () => {
   expect(faults).toEqual([new Error('a fault')])
 })
 
-test('a page parses in slices and lets others run between', async () => {
+test('a page parses in slices, and lets other work run between them', async () => {
   using emulator = guarded({ yieldMs: 5 })
   let longestMs = 0
   let last = performance.now()
@@ -173,7 +173,7 @@ test('a page parses in slices and lets others run between', async () => {
   expect(emulator.terminal.buffer.active.getLine(0)?.translateToString(true)).toBe('after 漢字')
 })
 
-test('another terminal is refused', () => {
+test('any other terminal is refused', () => {
   expect(() => guardTerminal({})).toThrow(TypeError)
   expect(() => guardTerminal(new headless.Terminal())).not.toThrow()
 })
@@ -191,7 +191,7 @@ function characterStart(output: Uint8Array, at: number): number {
 
 describe('random output', () => {
   test(
-    'shows what a terminal without a guard shows',
+    'looks as in a terminal without a guard',
     () => {
       const end = performance.now() + FUZZ_MS
       let compared = 0
@@ -211,7 +211,7 @@ describe('random output', () => {
   )
 
   test(
-    'of any kind holds up nothing for a second',
+    'of any kind blocks nothing for a second',
     async () => {
       const end = performance.now() + FUZZ_MS
       for (let seed = 1; performance.now() < end || seed < 5; seed++) {

@@ -20,7 +20,7 @@ function repeated(text: string, bytes: number): Buffer {
   return Buffer.from(text.repeat(Math.ceil(bytes / text.length)))
 }
 
-/** What costs or keeps much for each byte. Each ends with a line that a viewer must see. */
+/** Output that costs or keeps much for each byte. Each ends with a line that a viewer must see. */
 const HOSTILE: Readonly<Record<string, Buffer>> = {
   'one huge scroll': Buffer.from('hi \x1b[2147483647S'),
   'inserted lines': repeated('\x1b[H\x1b[999L', 512 * KIB),
@@ -40,7 +40,7 @@ const HOSTILE: Readonly<Record<string, Buffer>> = {
   queries: repeated('\x1b[c', 512 * KIB),
 }
 
-/** As work's socket does; returns how long it took and the longest that the event loop stood still. */
+/** As work's socket does; returns how long it took and the longest time that the event loop was blocked. */
 async function append(terminal: SessionTerminal, bytes: Uint8Array): Promise<{ tookMs: number; stoodMs: number }> {
   const start = performance.now()
   let stoodMs = 0
@@ -54,12 +54,12 @@ async function append(terminal: SessionTerminal, bytes: Uint8Array): Promise<{ t
   return { tookMs: performance.now() - start, stoodMs }
 }
 
-describe('output that costs much', () => {
+describe('expensive output', () => {
   for (const [name, output] of Object.entries(HOSTILE)) {
-    test(`holds up nothing: ${name}`, async () => {
+    test(`blocks nothing: ${name}`, async () => {
       await using f = await openFixture({ limits: { snapshotMs: 1_000, screenPauseMs: 50 } })
       const { tookMs } = await append(f.terminal, Buffer.concat([output, Buffer.from('\r\nthe last line')]))
-      // Plain text of this length takes half as long, a busy machine twice.
+      // Plain text of this length takes half as long; a busy machine takes twice as long.
       expect(tookMs).toBeLessThan(1_000 + (output.length / KIB / KIB) * 500)
       await using viewer = await new TestViewer({
         port: f.terminal.port,
@@ -74,7 +74,7 @@ describe('output that costs much', () => {
     })
   }
 
-  test('an endless string does not stop viewers from starting, one after the other', async () => {
+  test('of an endless string does not stop viewers from starting, one after another', async () => {
     await using f = await openFixture()
     await append(f.terminal, Buffer.concat([Buffer.from('\x1bX'), repeated('123456\r\n', 5_000 * KIB)]))
     for (const id of ['a', 'b']) {
@@ -86,7 +86,7 @@ describe('output that costs much', () => {
     }
   })
 
-  test('a viewer that starts in a string of megabytes sees what follows it', async () => {
+  test('inside a string of megabytes does not hide what follows from a viewer who starts there', async () => {
     await using f = await openFixture()
     await append(f.terminal, Buffer.concat([Buffer.from('before\r\n\x1b]0;'), repeated('t', 5_000 * KIB)]))
     using emulator = new TestEmulator(DEFAULT_SIZE)
@@ -104,7 +104,7 @@ describe('output that costs much', () => {
     expect(lines).toEqual(['before', 'after'])
   })
 
-  test('a snapshot of a colourful log is cut to its limit, newest lines first', async () => {
+  test('of a colourful log gives a snapshot cut to its limit, newest lines first', async () => {
     await using f = await openFixture({ limits: { snapshotBytes: 200 * KIB, replayBytes: 512 * KIB } })
     let text = ''
     for (let line = 0; line < 600; line++)
@@ -119,7 +119,7 @@ describe('output that costs much', () => {
   })
 })
 
-describe('a screen that is lost', () => {
+describe('a lost screen', () => {
   const limits = { ...DEFAULT_LIMITS, screenPauseMs: 20, snapshotMs: 10_000, replayBytes: 512 * KIB }
 
   async function withScreen(
@@ -139,7 +139,7 @@ describe('a screen that is lost', () => {
     ['hang.mjs', 'it takes too long', 100],
     ['fill.mjs', 'it exceeded its memory limit', 20_000],
   ] as const)
-    test(`by ${program} leaves viewers the raw output, behind a line that says so`, async () => {
+    test(`of ${program} leaves viewers the raw output, after a line that says so`, async () => {
       const file = path.join(import.meta.dirname, 'screen-programs', program)
       await withScreen({ program: file, limits: { ...limits, screenStallMs } }, async (screen, log, faults) => {
         log.appendHost(Buffer.from('the output\r\n'))
@@ -153,14 +153,14 @@ describe('a screen that is lost', () => {
       })
     }, 30_000)
 
-  test('begins again at the head, with the modes that were on', async () => {
+  test('starts again at the head, with the modes that were on', async () => {
     await withScreen(
       { limits: { ...limits, screenStallMs: 20_000, screenBudgetMs: 100 } },
       async (screen, log, faults) => {
         log.appendHost(Buffer.from('\x1b[?2004h\x1b[?1049h\x1b[?25l'))
         screen.poke()
         await screen.snapshot()
-        // More than the budget, and then as much as the raw tail shows.
+        // More than the budget, and then as much as the raw output at the end shows.
         for (let i = 0; i < 20 && faults.length === 0; i++) {
           log.appendHost(repeated('\x1b[40S', 32 * KIB))
           screen.poke()
@@ -186,7 +186,7 @@ describe('a screen that is lost', () => {
     )
   }, 40_000)
 
-  test('is not drawn again by the next host when the last one ended while it did', async () => {
+  test('is not drawn again by the next host when the previous one died drawing it', async () => {
     const dir = mkdtempSync(path.join(os.tmpdir(), 'cliscale-screen-'))
     const onFault = (): void => {}
     using log = new OutputLog({ dir, maxBytes: 1024 ** 2, onFault, now: Date.now })
@@ -206,7 +206,7 @@ describe('a screen that is lost', () => {
   })
 })
 
-test('the raw tail begins behind a line break that is not in a string, or at a character', () => {
+test('is replaced by raw output from a line break outside of any string, or from a whole character', () => {
   const start = (text: string): string => {
     const bytes = Buffer.from(text, 'latin1')
     return bytes.subarray(findStart(bytes)).toString('latin1')
@@ -218,7 +218,7 @@ test('the raw tail begins behind a line break that is not in a string, or at a c
   expect(start('\x80\x80')).toBe('\x80\x80')
 })
 
-test('budgets are earned by time and by output, and end', () => {
+test('has budgets that grow with time and output, and are finite', () => {
   let now = 0
   const budget = new ScreenBudget(2_000, () => now)
   expect(budget.spend(0, 1_999)).toBe(true)

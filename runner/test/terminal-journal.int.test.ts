@@ -33,7 +33,7 @@ function readAll(journal: Pick<Journal, 'read'>, step = 1000): Buffer {
 }
 
 describe('the journal', () => {
-  test('gives back after a restart what was appended, with sizes in order, epoch, work offset and exit', () => {
+  test('returns after a restart what was appended, with sizes in order, epoch, work offset and exit', () => {
     {
       using j = new Journal(options())
       j.setEpoch('e')
@@ -52,7 +52,7 @@ describe('the journal', () => {
     expect([j.read(13, 100), j.read(-1, 5), j.read(0, 0)]).toEqual([undefined, undefined, undefined])
   })
 
-  test('a record that a kill cut off at any byte is dropped, and the journal goes on', () => {
+  test('drops a record that a kill cut off at any byte, and continues', () => {
     {
       using j = new Journal(options())
       j.append(Buffer.from('kept'), 0)
@@ -77,7 +77,7 @@ describe('the journal', () => {
     }
   })
 
-  test('a kill while the file is made leaves a journal that opens empty', () => {
+  test('opens empty after a kill while its file was made', () => {
     for (const length of [0, 1, 7, 300, PREAMBLE_BYTES - 1]) {
       const part = path.join(dir, `${length}`)
       mkdirSync(part)
@@ -88,7 +88,7 @@ describe('the journal', () => {
     }
   })
 
-  test('a last record whose body is not what was written, or junk behind it, is dropped', () => {
+  test('drops a last record with a wrong body, or junk after it', () => {
     {
       using j = new Journal(options())
       j.append(Buffer.from('good'), 0)
@@ -106,7 +106,7 @@ describe('the journal', () => {
     expect(readAll(j).toString()).toBe('good')
   })
 
-  test('reads any range of many records of many lengths like the bytes that were appended', () => {
+  test('reads any range of many records of many lengths as the bytes that were appended', () => {
     const parts = Array.from({ length: 3000 }, (_, i) =>
       randomBytes(1 + ((i * 7919) % (i % 100 === 0 ? 300_000 : 400))),
     )
@@ -133,7 +133,7 @@ describe('the journal', () => {
     )
   })
 
-  test('at the limit a marker follows what is kept, later output is only counted, and a restart knows both', () => {
+  test('ends with a marker at its limit, only counts later output, and knows both after a restart', () => {
     {
       using j = new Journal(options({ maxBytes: 100 }))
       j.append(Buffer.alloc(150, 'a'), 0)
@@ -153,7 +153,7 @@ describe('the journal', () => {
     expect([j.workOffset, j.head]).toEqual([155, 159 + marker])
   })
 
-  test('a full disk, also in the middle of a record, is the same as the limit', () => {
+  test('treats a full disk as its limit, also in the middle of a record', () => {
     let room = 50
     const writev: typeof writevSync = (fd, parts, position) => {
       const all = Buffer.concat(parts as Buffer[])
@@ -175,7 +175,7 @@ describe('the journal', () => {
     expect([j.workOffset, j.epoch, j.exit]).toEqual([20, 'late', EXIT_OK])
   })
 
-  test('a size that the disk refuses is kept all the same', () => {
+  test('keeps a size that the disk refuses', () => {
     const writev = (): never => {
       throw Object.assign(new Error('quota'), { code: 'EDQUOT' })
     }
@@ -190,7 +190,7 @@ describe('the journal', () => {
     expect(j.size).toEqual({ columns: 70, rows: 20 })
   })
 
-  test('an exit with more detail than the preamble takes is kept without it', () => {
+  test('keeps an exit without its detail when the detail is larger than the preamble', () => {
     {
       using j = new Journal(options())
       j.setExit({ ...EXIT_OK, detail: '\u0001'.repeat(10_000) })
@@ -199,7 +199,7 @@ describe('the journal', () => {
     expect(j.exit).toEqual(EXIT_OK)
   })
 
-  test('that was closed takes nothing and gives nothing', () => {
+  test('accepts nothing and returns nothing once it is closed', () => {
     const j = new Journal(options())
     j.append(Buffer.from('kept'), 0)
     j[Symbol.dispose]()
@@ -210,7 +210,7 @@ describe('the journal', () => {
     expect([j.head, j.workOffset, j.exit, j.read(0, 10), faults]).toEqual([4, 4, undefined, undefined, []])
   })
 
-  test('a folder that cannot be written is an error at open', () => {
+  test('fails to open in a folder that cannot be written', () => {
     appendFileSync(path.join(dir, 'file'), '')
     expect(() => new Journal(options({ dir: path.join(dir, 'file', 'sub') }))).toThrow(/ENOTDIR/)
     expect(readFileSync(path.join(dir, 'file')).length).toBe(0)
@@ -218,7 +218,7 @@ describe('the journal', () => {
 })
 
 describe('the log', () => {
-  test('drops what work sends again and refuses a gap', () => {
+  test('drops what work sends twice, and refuses a gap', () => {
     using log = new OutputLog(options())
     log.appendWork(0, Buffer.from('abc'))
     log.appendHost(Buffer.from('-'))
@@ -230,7 +230,7 @@ describe('the log', () => {
     expect(log.head).toBe(6)
   })
 
-  test('over the limit what came last is read from memory, and what lies between is gone', () => {
+  test('reads the newest bytes beyond its limit from memory, and has lost what lies between', () => {
     using log = new OutputLog(options({ maxBytes: 1032 }))
     log.appendWork(0, Buffer.alloc(1500, 'k'))
     expect(log.readKept(999, 10)?.bytes.toString()).toMatch(/^k\r\n/)

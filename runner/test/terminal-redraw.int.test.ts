@@ -6,7 +6,7 @@ import { TestEmulator } from './terminal-emulator.ts'
 const SIZE = { columns: 40, rows: 12 }
 const FUZZ_MS = Number(process.env['CLISCALE_FUZZ_SECONDS'] ?? 1.5) * 1000
 
-/** Pieces of output whose every combination a snapshot has to draw again. */
+/** Pieces of output; a snapshot has to redraw every combination of them. */
 const PIECES: readonly string[] = [
   [
     'text',
@@ -53,7 +53,7 @@ const PIECES: readonly string[] = [
   ['\x1b[H', '\x1b[5;9H', '\x1b[A', '\x1b[2@', '\x1b[P', '\x1b[L', '\t'],
 ].flat()
 
-/** Park and Miller's generator: a seed says what failed. */
+/** Park and Miller's generator: its seed identifies what failed. */
 function random(seed: number): (below: number) => number {
   let state = seed
   return (below) => {
@@ -78,12 +78,12 @@ async function pictureOf(bytes: Uint8Array | string): Promise<unknown> {
 }
 
 test(
-  'a snapshot of any underlines, links and emoji draws them as they were, and goes on with them',
+  'a snapshot redraws any underlines, links and emoji as they were, and output continues with them',
   async () => {
     const end = performance.now() + FUZZ_MS
     for (let seed = 1; performance.now() < end || seed < 50; seed++) {
       const next = random(seed)
-      // Back from behind the last column: the addon cannot put the cursor there again once it has left.
+      // Back from behind the last column: the addon cannot put the cursor there again after it has left.
       const output = `${Array.from({ length: 150 }, () => PIECES[next(PIECES.length)]).join('')}\r`
       const redrawn = Buffer.concat([snapshotOf(output), Buffer.from('on\r\n')])
       expect({ seed, picture: await pictureOf(redrawn) }).toEqual({ seed, picture: await pictureOf(`${output}on\r\n`) })
@@ -93,7 +93,7 @@ test(
 )
 
 const FULL = 'f'.repeat(SIZE.columns)
-/** Where the cursor is, was saved, and may go. What is erased behind the last column comes back as a space. */
+/** Where the cursor is, was saved, and may go. What is erased behind the last column returns as a space. */
 const PLACES = [
   ['a', 'bc ', FULL, `${FULL.slice(1)}`, '漢', '\r\n', '\n', '\r', '\b', '\t', '\x1b[7m', '\x1b[31m', '\x1b[0m'],
   ['\x1b7', '\x1b8', '\x1b[s', '\x1b[u', '\x1b[3;8r', '\x1b[1;11r', '\x1b[r', '\x1bH', '\x1b[3g', '\x1b[g'],
@@ -102,7 +102,7 @@ const PLACES = [
 const GOING_ON = ['on\r\n', '\b/x', 'AB\tc', '\x1b8saved\n\n\nx', '\tq\x1b8r']
 
 test(
-  'a program goes on after a snapshot where it was: cursor, saved cursor, scroll region, tab stops',
+  'after a snapshot a program continues with its cursor, saved cursor, scroll region and tab stops',
   async () => {
     const end = performance.now() + FUZZ_MS
     for (let seed = 1; performance.now() < end || seed < 100; seed++) {
@@ -133,12 +133,12 @@ test.each([
   ['a joiner alone has another underline', '\x1b[59m\x1b[4m🇩\x1b[21m\u200d\x1b[4m ', 'on\r\n'],
   ['a line is inserted above a mark alone', '\x1b[6H🚀\x1b[4:3m漢🏽text\x1b[6;9H\x1b[3;9m\ufe0f\x1b[L', 'on\r\n'],
   ['the alternate screen has a region', `\x1b[?1049h\x1b[2;9r\x1b[9H${FULL}`, 'next word'],
-])('a program goes on after a snapshot in which %s', async (_what, output, then) => {
+])('a program continues after a snapshot in which %s', async (_what, output, then) => {
   const redrawn = Buffer.concat([snapshotOf(output), Buffer.from(then)])
   expect(await pictureOf(redrawn)).toEqual(await pictureOf(output + then))
 })
 
-test('a snapshot brings the colours that the program set, and the wish to be told of others', () => {
+test('a snapshot restores the colours that the program set, and its subscription to changes', () => {
   const text = Buffer.from(snapshotOf('\x1b]11;#300\x07\x1b]4;1;#abc\x07\x1b[?2031hx')).toString()
   expect(text).toContain('\x1b]11;rgb:3030/0000/0000\x1b\\')
   expect(text).toContain('\x1b]4;1;rgb:a0a0/b0b0/c0c0\x1b\\')
@@ -146,7 +146,7 @@ test('a snapshot brings the colours that the program set, and the wish to be tol
   expect(Buffer.from(snapshotOf('x')).toString()).toBe('x')
 })
 
-/** One address in each cell, and each cell of another colour, so that it would have to be drawn each time. */
+/** One address in each cell, and each cell in another colour, so that it would have to be drawn each time. */
 const MANY: Readonly<Record<string, string>> = {
   'two links of 8,000 characters in turn': Array.from(
     { length: 1_500 },
@@ -157,7 +157,7 @@ const MANY: Readonly<Record<string, string>> = {
 }
 
 for (const [name, output] of Object.entries(MANY)) {
-  test(`a snapshot of ${name} has a bounded number of addresses, of the newest lines`, () => {
+  test(`a snapshot of ${name} contains a limited number of addresses, from the newest lines`, () => {
     const text = Buffer.from(snapshotOf(output)).toString()
     const addresses = text.match(/\]8;;http[^\x1b]+/g) ?? []
     expect(text.length).toBeLessThan(2 ** 21)

@@ -7,7 +7,7 @@ import { TestViewer } from './terminal-client.ts'
 import { TestEmulator } from './terminal-emulator.ts'
 import { EXIT_OK, eventually, openFixture, V1 } from './terminal-fixture.ts'
 
-/** Little is replayed here, so that a late viewer of some lines must get a snapshot. */
+/** Little is replayed here, so that a few lines suffice for a late viewer to get a snapshot. */
 const SHORT = { limits: { replayBytes: 64 * 1024 } }
 
 function longOutput(lines: number): Buffer {
@@ -50,7 +50,7 @@ async function localPicture(...parts: (Uint8Array | string)[]): Promise<unknown>
 }
 
 describe('a late viewer', () => {
-  test('sees what a terminal that was there from the start shows', async () => {
+  test('sees what a terminal shows that was there from the start', async () => {
     await using f = await openFixture()
     const output = longOutput(60_000)
     await append(f.terminal, output)
@@ -119,7 +119,7 @@ describe('a late viewer', () => {
     '\xc2\x9b3',
   ]
   for (const cut of CUTS) {
-    test(`that comes when the last byte stands in the middle of ${JSON.stringify(cut)} misses nothing`, async () => {
+    test(`that comes while the last byte is in the middle of ${JSON.stringify(cut)} misses nothing`, async () => {
       await using f = await openFixture(SHORT)
       const output = Buffer.concat([longOutput(1_500), Buffer.from(cut, 'latin1')])
       await append(f.terminal, output)
@@ -174,7 +174,7 @@ describe('terminal queries', () => {
     })
   }
 
-  test('are not answered again by a replay, a late viewer or the next life of the host', async () => {
+  test('get no second answer from a replay, a late viewer or a restarted host', async () => {
     await using f = await openFixture()
     await append(f.terminal, Buffer.from('\x1b[c'))
     await eventually(() => f.typed() !== '', 'an answer')
@@ -186,7 +186,7 @@ describe('terminal queries', () => {
     expect(f.typed()).toBe('\x1b[?1;2c\x1b[0n')
   })
 
-  test('are not answered after the end', async () => {
+  test('get no answer after the end', async () => {
     await using f = await openFixture()
     f.terminal.appendWork(0, Buffer.from('\x1b[c'))
     f.terminal.end(EXIT_OK)
@@ -196,7 +196,7 @@ describe('terminal queries', () => {
 })
 
 describe('sizes', () => {
-  test('a replay over resizes draws each part for its own size', async () => {
+  test('are replayed so that each part is drawn at its own size', async () => {
     await using f = await openFixture({ limits: { resizeDebounceMs: 1 } })
     await using driver = await new TestViewer({ port: f.terminal.port, protocols: V1, assertion: 'rw-a' }).open({})
     using local = new TestEmulator(DEFAULT_SIZE)
@@ -217,7 +217,7 @@ describe('sizes', () => {
     expect(f.sizes.map((s) => s.columns)).toEqual([80, 33, 150])
   })
 
-  test('a snapshot comes with its size, and a resize after the last byte is told', async () => {
+  test('come with a snapshot, and a resize after the last byte is told', async () => {
     await using f = await openFixture({ limits: { ...SHORT.limits, resizeDebounceMs: 1 } })
     await append(f.terminal, longOutput(1_500))
     await using driver = await new TestViewer({ port: f.terminal.port, protocols: V1, assertion: 'rw-a' }).open({
@@ -230,7 +230,7 @@ describe('sizes', () => {
       await v.until(() => v.sizes().at(-1)?.columns === 90 && v.position === f.terminal.head, 'the head and the size')
       return v.messages.map((m) => m.type).filter((type) => type !== 'data')
     }
-    // The snapshot is of before the resize or of after it; either way both are told, once.
+    // The snapshot is from before the resize or after it; either way both are told, once.
     const told = ['hello', 'size', 'snapshot']
     expect((await late()).sort()).toEqual(told)
     await f.restart()

@@ -6,7 +6,7 @@ import type { TypedPiece } from '../src/relay/frames.ts'
 import { TestViewer } from './terminal-client.ts'
 import { eventually, openFixture, V1 } from './terminal-fixture.ts'
 
-/** Work as this test wants it: what came is in `pieces`, and is taken when the test says so. */
+/** A work that this test controls: what arrived is in `pieces`, and is taken when the test says so. */
 class Program {
   readonly typing: Typing
   readonly pieces: TypedPiece[] = []
@@ -33,7 +33,7 @@ class Program {
     return Buffer.concat(this.pieces.map(({ bytes }) => Buffer.from(bytes))).toString()
   }
 
-  /** The program reads all there is. */
+  /** The program reads everything there is. */
   take(): void {
     for (const [stream, received] of this.received) {
       this.typing.onProgress({ stream, received, taken: received, dropped: 0 })
@@ -47,7 +47,7 @@ const send = (v: TestViewer, head: TypedHead, text: string): void => v.ws.send(e
 
 describe('what a viewer types without offsets', () => {
   test.each([['cliscale.v1'], ['tty']])(
-    '(%s) waits for a program that does not read, and nothing is lost',
+    '(%s) waits for a program that does not read, without loss',
     async (protocol) => {
       const program = new Program().connect()
       await using f = await openFixture({
@@ -74,7 +74,7 @@ describe('what a viewer types without offsets', () => {
     },
   )
 
-  test('waits for work, and is not read on meanwhile', async () => {
+  test('waits for work, and nothing more is read meanwhile', async () => {
     const program = new Program()
     await using f = await openFixture({ typing: program.typing })
     await using v = await new TestViewer({ port: f.terminal.port, protocols: V1, assertion: 'rw-a' }).open({})
@@ -86,7 +86,7 @@ describe('what a viewer types without offsets', () => {
     expect(program.text.length).toBeLessThan(2 * INPUT_WINDOW_BYTES + 20_000)
   })
 
-  test('stays when the viewer leaves in the middle of it', async () => {
+  test('is kept when the viewer leaves in the middle of it', async () => {
     const program = new Program()
     await using f = await openFixture({ typing: program.typing, limits: { pingMs: 50, heartbeatMs: 100 } })
     const v = await new TestViewer({ port: f.terminal.port, protocols: V1, assertion: 'rw-a' }).open({})
@@ -100,14 +100,14 @@ describe('what a viewer types without offsets', () => {
   })
 })
 
-describe('a stream that a viewer names', () => {
+describe('an input stream that a viewer names', () => {
   const open = async (port: number, assertion = 'rw-a'): Promise<TestViewer> => {
     const v = await new TestViewer({ port, protocols: V1, assertion }).open({ input: 'page-1' })
     await v.until(() => v.hello !== undefined, 'hello')
     return v
   }
 
-  test('goes on after a drop where it was: a piece that comes again counts once, a gap not at all', async () => {
+  test('resumes after a drop: a piece that comes twice counts once, and a gap does not count', async () => {
     const program = new Program().connect()
     await using f = await openFixture({ typing: program.typing })
     const first = await open(f.terminal.port)
@@ -130,7 +130,7 @@ describe('a stream that a viewer names', () => {
     expect(program.text).toBe('hello world')
   })
 
-  test('of another life of the host is told of when work is reached, not before', async () => {
+  test('from before a restart of the host is reported when work is reached, not before', async () => {
     const program = new Program(false)
     await using f = await openFixture({ typing: program.typing })
     await using v = await open(f.terminal.port)
@@ -141,7 +141,7 @@ describe('a stream that a viewer names', () => {
     expect(progressOf(v)).toEqual([{ received: 7, taken: 4 }])
   })
 
-  test('is that of the viewer: another one with the same name has its own', async () => {
+  test('belongs to its viewer: another viewer has its own under the same name', async () => {
     const program = new Program().connect()
     await using f = await openFixture({ typing: program.typing })
     await using a = await open(f.terminal.port)
@@ -152,7 +152,7 @@ describe('a stream that a viewer names', () => {
     expect(Object.fromEntries(program.received)).toEqual({ 'a/page-1': 3, 'b/page-1': 2 })
   })
 
-  test('may have a key go ahead of it', async () => {
+  test('may have a key sent ahead of it', async () => {
     const program = new Program().connect()
     await using f = await openFixture({ typing: program.typing })
     await using v = await open(f.terminal.port)
@@ -171,7 +171,7 @@ describe('a stream that a viewer names', () => {
     ['rw-a', ''],
     ['rw-a', 'x'.repeat(65)],
     ['rw-a', 7],
-  ])('is none for %s with the name %j', async (assertion, input) => {
+  ])('does not exist for %s with the name %j', async (assertion, input) => {
     const program = new Program().connect()
     await using f = await openFixture({ typing: program.typing })
     await using v = await new TestViewer({ port: f.terminal.port, protocols: V1, assertion }).open({
@@ -186,7 +186,7 @@ describe('a stream that a viewer names', () => {
   })
 })
 
-test('a new connection to work gets again what work had not confirmed', () => {
+test('a new connection to work receives again what work had not confirmed', () => {
   const program = new Program().connect()
   const { typing } = program
   typing.push({ stream: 's', at: 0, bytes: Buffer.from('one '), ahead: false })

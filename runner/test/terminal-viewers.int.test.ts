@@ -30,7 +30,7 @@ describe('a viewer of cliscale.v1', () => {
     })
   })
 
-  test('who comes after the end gets everything, then EXIT', async () => {
+  test('that comes after the end gets everything, then EXIT', async () => {
     await using f = await openFixture()
     f.terminal.appendWork(0, Buffer.from('all of it'))
     f.terminal.end(EXIT_OK)
@@ -40,7 +40,7 @@ describe('a viewer of cliscale.v1', () => {
     expect([v.text(), v.exit, v.closed?.code]).toEqual(['all of it', EXIT_OK, 1000])
   })
 
-  test('STATUS comes before the first message and on each change; nothing else does', async () => {
+  test('gets STATUS before its first message and on each change, and nothing else', async () => {
     await using f = await openFixture({ epoch: null })
     const status = {
       status: 'starting',
@@ -62,7 +62,7 @@ describe('a viewer of cliscale.v1', () => {
     expect(v.hello?.epoch).toBe(EPOCH)
   })
 
-  test('a read-only viewer reaches the program by nothing it sends', async () => {
+  test('that is read-only reaches the program with nothing that it sends', async () => {
     await using f = await openFixture({ limits: { resizeDebounceMs: 5, driverGraceMs: 5 } })
     await using v = await new TestViewer({ port: f.terminal.port, protocols: V1, assertion: 'ro-a' }).open({
       columns: 33,
@@ -79,7 +79,7 @@ describe('a viewer of cliscale.v1', () => {
     expect(f.terminal.size).toEqual({ columns: 120, rows: 40 })
   })
 
-  test('a size that means nothing changes nothing, and half of one keeps the other half', async () => {
+  test('that sends a nonsense size changes nothing, and half of one keeps the other half', async () => {
     await using f = await openFixture({ limits: { resizeDebounceMs: 5, driverGraceMs: 5 } })
     await using v = await new TestViewer({ port: f.terminal.port, protocols: V1, assertion: 'rw-a' }).open({
       columns: 200,
@@ -98,7 +98,7 @@ describe('a viewer of cliscale.v1', () => {
     ])
   })
 
-  test('each that may type is told whose size rules; one that was cut off has it back, one that asks takes it', async () => {
+  test('that may type learns who is the driver; one that was cut off drives again, and one that asks takes over', async () => {
     await using f = await openFixture({ limits: { resizeDebounceMs: 5, driverGraceMs: 5 } })
     const { port } = f.terminal
     const open = (assertion: string, columns: number, drives?: boolean): Promise<TestViewer> =>
@@ -121,7 +121,7 @@ describe('a viewer of cliscale.v1', () => {
     expect(told(ro)).toEqual([])
   })
 
-  test('a revoked viewer is put out with 4401 and stays out', async () => {
+  test('that is revoked is closed with 4401 and stays out', async () => {
     await using f = await openFixture()
     await using a = await new TestViewer({ port: f.terminal.port, protocols: V1, assertion: 'rw-a' }).open({})
     await using b = await new TestViewer({ port: f.terminal.port, protocols: V1, assertion: 'rw-b' }).open({})
@@ -135,7 +135,7 @@ describe('a viewer of cliscale.v1', () => {
 })
 
 describe('an upgrade', () => {
-  test('without a valid assertion is refused by HTTP before 101', async () => {
+  test('without a valid assertion is refused by HTTP before the 101', async () => {
     await using f = await openFixture()
     const { port } = f.terminal
     for (const assertion of [undefined, 'nonsense', 'rw']) {

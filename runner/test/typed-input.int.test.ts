@@ -11,11 +11,11 @@ interface Steps {
   readonly given: PreparedOrder
   /** Before the order is handed over. */
   readonly before?: (typist: Typist) => void
-  /** Each time that something came, with all output so far. */
+  /** Each time that something arrived, with all output so far. */
   readonly onText?: (text: string, typist: Typist, work: WorkProcess) => void
 }
 
-/** One order in a work of its own, with one who types. */
+/** One order in a work of its own, with one typist. */
 async function runTyped(steps: Steps): Promise<Result & { typist: Typist; text: string }> {
   await using work = startWork()
   const link = await work.connect()
@@ -41,8 +41,8 @@ function once(text: string, act: (typist: Typist, work: WorkProcess) => void): N
 
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')
 
-describe('what is typed before the command runs', () => {
-  test('waits for the command, also over an install that reads its input', async () => {
+describe('input before the command runs', () => {
+  test('waits for the command, even through an install that reads its input', async () => {
     const { text } = await runTyped({
       given: order('read -r a; read -r b; echo "<$a> <$b>"', {
         installCmd: 'echo installing; read -rt 0.5 x; echo "[$x]"',
@@ -64,8 +64,8 @@ describe('what is typed before the command runs', () => {
   })
 
   test.each([
-    ['Ctrl-C during the install interrupts the install and not the command', '\x03', 'SIGINT'],
-    ['so does Ctrl-\\', '\x1c', 'SIGQUIT'],
+    ['that is Ctrl-C interrupts the install, not the command', '\x03', 'SIGINT'],
+    ['that is Ctrl-\\ does so too', '\x1c', 'SIGQUIT'],
   ])('%s', async (_, key, signal) => {
     const { exit, typist } = await runTyped({
       given: order('echo command', { installCmd: 'ulimit -c 0; echo installing; exec sleep 60' }),
@@ -75,7 +75,7 @@ describe('what is typed before the command runs', () => {
     expect(typist.dropped).toBe(5)
   })
 
-  test('Ctrl-C before anything runs takes back what was typed, and interrupts nothing later', async () => {
+  test('that is Ctrl-C before anything runs discards what was typed, and interrupts nothing later', async () => {
     const { text, exit, typist } = await runTyped({
       given: order('read -r a; echo "<$a>"'),
       before: (viewer) => viewer.type('rm -rf /\n\x03yes\n'),
@@ -102,7 +102,7 @@ describe('a program that does not read for a while', () => {
     expect(waiting).toBeLessThanOrEqual(INPUT_WINDOW_BYTES + 16 * 1024)
   })
 
-  test('loses and doubles nothing when the host is another one in the middle', async () => {
+  test('loses and doubles nothing when the host is replaced in the middle', async () => {
     await using work = startWork()
     const bytes = Buffer.from(randomBytes(200_000).toString('hex'))
     const first = await work.connect()
@@ -125,7 +125,7 @@ describe('a program that does not read for a while', () => {
     expect(text).toBe(`${sha256(bytes)}  -\n\n`)
   })
 
-  test('costs no memory when it never reads, whatever is pasted; Ctrl-C ends it, and the paste with it', async () => {
+  test('costs no memory when it never reads, whatever is pasted; Ctrl-C ends it and discards the paste', async () => {
     let before = 0
     let after = 0
     const { exit, typist } = await runTyped({
@@ -146,11 +146,11 @@ describe('a program that does not read for a while', () => {
   })
 })
 
-describe('a key that interrupts', () => {
+describe('an interrupt key', () => {
   test.each([
     ['lines', 'x'.repeat(99) + '\n'],
     ['one line without an end', 'x'.repeat(100)],
-  ])('passes input that the kernel holds: 30 KB of %s', async (_, piece) => {
+  ])('overtakes input that the kernel holds: 30 KB of %s', async (_, piece) => {
     const { exit } = await runTyped({
       given: order('stty -echo; echo up; exec sleep 60'),
       onText: once('up', (typist) => {
@@ -161,7 +161,7 @@ describe('a key that interrupts', () => {
     expect(exit.signal).toBe('SIGINT')
   })
 
-  test('leaves nothing of the paste to the shell that goes on, and what is typed after it arrives', async () => {
+  test('leaves nothing of the paste for the shell that goes on, and what is typed afterwards arrives', async () => {
     const { text } = await runTyped({
       given: order('PS1="ready> " exec bash --norc --noediting -i'),
       onText: steps([
@@ -175,7 +175,7 @@ describe('a key that interrupts', () => {
     expect(text).not.toMatch(/\npasted\r/)
   })
 
-  test('is another one where the program chose another', async () => {
+  test('is another key where the program chose another', async () => {
     const { exit } = await runTyped({
       given: order('stty intr ^X; echo up; exec sleep 60'),
       onText: once('up', (typist) => {
@@ -186,7 +186,7 @@ describe('a key that interrupts', () => {
     expect(exit.signal).toBe('SIGINT')
   })
 
-  test('is a byte among others in raw mode, and keeps its place', async () => {
+  test('is an ordinary byte in raw mode, and keeps its place', async () => {
     const bytes = Buffer.from(randomBytes(100_000).toString('hex'))
     const all = Buffer.concat([bytes, Buffer.from('\x03:q')])
     const { text, typist } = await runTyped({
@@ -203,7 +203,7 @@ describe('a key that interrupts', () => {
     expect(typist.dropped).toBe(0)
   })
 
-  test('of one viewer goes ahead of what another pasted', async () => {
+  test('of one viewer overtakes what another viewer pasted', async () => {
     await using work = startWork()
     const link = await work.connect()
     const [one, other] = [new Typist(link), new Typist(link)]
@@ -222,7 +222,7 @@ describe('a key that interrupts', () => {
   })
 })
 
-/** Acts on each text in its turn, looking only at what came since the one before. */
+/** Acts on each text in turn, looking only at what arrived since the previous one. */
 function steps(list: readonly [string, (typist: Typist) => void][]): NonNullable<Steps['onText']> {
   let at = 0
   let step = 0

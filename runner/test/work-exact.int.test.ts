@@ -5,8 +5,8 @@ import { order, runOnce } from './relay-peer.ts'
 const sha = (bytes: Buffer | string): string => createHash('sha256').update(bytes).digest('hex')
 const NUMBERS = `${Array.from({ length: 20_000 }, (_, i) => i + 1).join('\r\n')}\r\n`
 
-describe('what work hands over', () => {
-  test('is every byte and the exact code, in 50 runs of a command that prints much and exits at once', async () => {
+describe('work delivers', () => {
+  test('every byte and the exact code, in 50 runs of a command that prints much and exits at once', async () => {
     for (let round = 0; round < 10; round++) {
       const results = await Promise.all(Array.from({ length: 5 }, () => runOnce(order('seq 1 20000; exit 3'))))
       for (const { output, exit } of results) {
@@ -16,7 +16,7 @@ describe('what work hands over', () => {
     }
   }, 120_000)
 
-  test('is the output of the command as it was given, byte for byte', async () => {
+  test('the output of the command as it was given, byte for byte', async () => {
     const text = `a'b"c\\d$HOME\`date\`\n\ttab ü 💥 *?[x] !! #no \\n %s`
     const command = `printf %s '${text.replaceAll("'", `'\\''`)}'\nprintf '\\n[%s][%s]' "$0" "$#"`
     const { output } = await runOnce(order(command))
@@ -27,11 +27,11 @@ describe('what work hands over', () => {
     ['a dash', '-x; true', 127],
     ['a plus', '+x', 127],
     ['two dashes', '--version', 127],
-  ])('runs a command that begins with %s as a command', async (_, command, code) => {
+  ])('the result of a command that begins with %s', async (_, command, code) => {
     expect((await runOnce(order(command))).exit.exitCode).toBe(command.includes('true') ? 0 : code)
   })
 
-  test('takes a command of 64 KiB and an environment of 256 KiB', async () => {
+  test('the result of a command of 64 KiB with an environment of 256 KiB', async () => {
     const env = Object.fromEntries(Array.from({ length: 4 }, (_, i) => [`BIG_${i}`, String(i).repeat(65_000)]))
     const comment = '#'.repeat(65_400)
     const { output, exit } = await runOnce(
@@ -41,13 +41,13 @@ describe('what work hands over', () => {
     expect(exit.exitCode).toBe(0)
   })
 
-  test.each(['SIGKILL', 'SIGTERM', 'SIGSEGV', 'SIGINT', 'SIGPIPE'] as const)('names %s', async (signal) => {
+  test.each(['SIGKILL', 'SIGTERM', 'SIGSEGV', 'SIGINT', 'SIGPIPE'] as const)('the name of %s', async (signal) => {
     const { exit, output } = await runOnce(order(`printf before; kill -s ${signal.slice(3)} $$`))
     expect(exit).toMatchObject({ exitCode: null, signal })
     expect(output.toString()).toBe('before')
   })
 
-  test('is intact after 50 MB', async () => {
+  test('50 MB intact', async () => {
     const { output, exit } = await runOnce(order(`yes 0123456789abcdef | head -c 50000000`))
     expect(exit.exitCode).toBe(0)
     const line = '0123456789abcdef\n'
@@ -57,7 +57,7 @@ describe('what work hands over', () => {
 })
 
 describe('the environment of the command', () => {
-  test('holds what is promised and nothing of work', async () => {
+  test('has what is promised, and nothing of work’s own', async () => {
     const given = order('env -0; exec 3</dev/null; ls /proc/self/fd | tr "\\n" " "', {
       prompt: 'hello\nworld',
       env: { MINE: 'x y', TERM: 'dumb' },
@@ -67,7 +67,7 @@ describe('the environment of the command', () => {
     const names = entries.slice(0, -1).map((entry) => entry.slice(0, entry.indexOf('=')))
     expect(new Set(names)).toEqual(
       new Set(
-        // The last three bash sets itself.
+        // bash sets the last three itself.
         'PATH HOME USER LANG SHELL TERM COLORTERM TMPDIR CLISCALE_SESSION_ID PROMPT CLISCALE_PROMPT MINE PWD SHLVL _'.split(
           ' ',
         ),
@@ -86,7 +86,7 @@ describe('the environment of the command', () => {
     expect((await runOnce(given, { env })).output.toString()).toBe('/usr/local/rustup /mine []\r\n')
   })
 
-  test('cannot print anything before the command, whatever the shell settings', async () => {
+  test('prints nothing before the command, whatever the shell settings', async () => {
     const { output } = await runOnce(order('echo hi', { env: { SHELLOPTS: 'xtrace', PS4: '+' } }))
     // root's bash does not take PS4 from the environment
     expect(output.toString().replace('+ ', '+')).toBe('+echo hi\r\nhi\r\n')

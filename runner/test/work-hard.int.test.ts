@@ -6,17 +6,17 @@ import { describe, expect, test } from '@jest/globals'
 import { findSessionProcesses } from '../src/worker/session-processes.ts'
 import { order, runOnce, runOrder, startWork, Typist } from './relay-peer.ts'
 
-describe('what a command leaves behind', () => {
+describe('a process that a command leaves behind', () => {
   test.each([
-    ['a child in the background that keeps writing', 'while :; do echo tick; done &\nsleep 0.3; exit 6'],
+    ['a background child that keeps writing', 'while :; do echo tick; done &\nsleep 0.3; exit 6'],
     [
-      'one that left the session and ignores SIGTERM',
+      'a child that left the session and ignores SIGTERM',
       `setsid bash -c 'trap "" TERM HUP; while :; do sleep 0.1; done' & exit 6`,
     ],
-    ['one without our environment that holds the terminal', `env -i setsid sleep 300 & exit 6`],
-    ['one that is stopped', `sleep 300 & kill -STOP $!; exit 6`],
-    ['forty that fork', `for i in $(seq 40); do (while :; do sleep 0.01; done) & done; exit 6`],
-  ])('%s is ended, and the exit code is exact', async (_, command) => {
+    ['a child without our environment that holds the terminal', `env -i setsid sleep 300 & exit 6`],
+    ['a stopped child', `sleep 300 & kill -STOP $!; exit 6`],
+    ['forty children that fork', `for i in $(seq 40); do (while :; do sleep 0.01; done) & done; exit 6`],
+  ])('is ended, and the exit code is exact: %s', async (_, command) => {
     const given = order(command)
     const startedAt = Date.now()
     const { exit } = await runOnce(given)
@@ -37,13 +37,13 @@ describe('a terminal that the command left in a bad state', () => {
       `printf before; python3 -c 'import termios; termios.tcflow(0, termios.TCOOFF)'; exit 2`,
       'before',
     ],
-  ])('(%s) costs no byte and no code', async (_, command, expected) => {
+  ])('(%s) costs no byte and no exit code', async (_, command, expected) => {
     const { output, exit } = await runOnce(order(command))
     expect(output.toString()).toBe(expected)
     expect(exit.exitCode).toBe(2)
   })
 
-  test('(stopped by Ctrl-S) is started again at the end, and nothing is lost', async () => {
+  test('(stopped by Ctrl-S) is resumed at the end, and nothing is lost', async () => {
     let sent = false
     const { output, exit } = await runOnce(order(`printf ready; sleep 1; (echo late &) ; sleep 0.5; exit 2`), {
       onOutput: (_, link) => {
@@ -57,7 +57,7 @@ describe('a terminal that the command left in a bad state', () => {
 })
 
 describe('input', () => {
-  test('reaches the command; Ctrl-C interrupts it', async () => {
+  test('reaches the command, and Ctrl-C interrupts it', async () => {
     let step = 0
     const { output, exit } = await runOnce(order('read line; echo "got $line"; sleep 100'), {
       onOutput: (all, link) => {
@@ -77,7 +77,7 @@ describe('input', () => {
 })
 
 describe('a host that is slow', () => {
-  test('gets little more of a flood after Ctrl-C: what is on its way is bounded by time', async () => {
+  test('gets little more of a flood after Ctrl-C: what is in flight is limited by time', async () => {
     await using work = startWork()
     const link = await work.connect()
     link.send({ type: 'prepare', order: order(`bash --norc -c 'trap : INT; yes; echo done'`) })
@@ -141,8 +141,8 @@ describe('a host that does not acknowledge', () => {
   }, 60_000)
 })
 
-describe('what cannot be started is said, not waited for', () => {
-  test('a workspace that is not there', async () => {
+describe('a command that cannot start is reported at once', () => {
+  test('in a workspace that does not exist', async () => {
     await using work = startWork()
     const link = await work.connect()
     rmSync(work.workspaceDir, { recursive: true })
@@ -153,7 +153,7 @@ describe('what cannot be started is said, not waited for', () => {
     })
   })
 
-  test('an environment that is larger than the system allows', async () => {
+  test('with an environment larger than the system allows', async () => {
     await using work = startWork()
     const link = await work.connect()
     const { exit } = await runOrder(
@@ -168,7 +168,7 @@ describe('what cannot be started is said, not waited for', () => {
 })
 
 describe('the socket', () => {
-  test('is for its user and group, replaces a stale one, and takes only who knows the secret', async () => {
+  test('is for its user and group, replaces a stale one, and accepts only who knows the secret', async () => {
     await using work = startWork()
     const first = await work.connect()
     expect(statSync(work.socketPath).mode & 0o777).toBe(0o660)
@@ -196,7 +196,7 @@ describe('the socket', () => {
     expect(output.toString()).toBe('fine\r\n')
   })
 
-  test('go twice runs the command once; a second connection of the host takes the place of the first', async () => {
+  test('runs the command once when go arrives twice; a second connection of the host replaces the first', async () => {
     await using work = startWork()
     const first = await work.connect()
     first.send({ type: 'prepare', order: order('echo once; sleep 1') })
@@ -211,14 +211,14 @@ describe('the socket', () => {
   })
 })
 
-test('the size of the terminal is what the host says, also later', async () => {
+test('takes the size of the terminal from the host, also later', async () => {
   const { output } = await runOnce(order(`trap 'stty size; exit' WINCH; stty size; while :; do sleep 0.1; done`), {
     onOutput: (_, link) => link.send({ type: 'resize', size: { columns: 77, rows: 33 } }),
   })
   expect(output.toString()).toBe('40 120\r\n33 77\r\n')
 })
 
-test('an install by the files that are there', async () => {
+test('installs by the files that there are', async () => {
   await using work = startWork()
   writeFileSync(
     path.join(work.workspaceDir, 'package.json'),

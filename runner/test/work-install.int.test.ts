@@ -43,20 +43,20 @@ const WITH_DEPENDENCY = {
 }
 
 describe('an install that the files ask for', () => {
-  test('says what it runs and why, draws nothing, and has an environment that the command has not', async () => {
+  test('says what it runs and why, draws nothing, and has an environment that the command does not inherit', async () => {
     const look = 'node_modules/.bin/dep; grep -E "^(CI|npm_config_(progress|fund))=" seen | sort; echo "[${CI-}]"'
     const { exit, stages, text } = await installAndRun(WITH_DEPENDENCY, look, { env: { npm_config_fund: 'true' } })
     expect(exit).toMatchObject({ phase: 'command', exitCode: 0 })
     expect(stages.map(({ name }) => name)).toEqual(['installing', 'running'])
     expect(text).toContain('\x1b[2m── npm ci, because there is a package-lock.json\x1b[0m\n')
     expect(text).toMatch(/── installed in \d+\.\d s/)
-    // npm draws its spinner by these.
+    // npm draws its spinner because of these.
     expect(text).not.toMatch(/[\u2800-\u28ff]|\x1b\[\d*[GKA]/)
     expect(text).toMatch(/hello of dep\nCI=1\nnpm_config_fund=true\nnpm_config_progress=\n?f?a?l?s?e?/)
     expect(text.endsWith('[]\n')).toBe(true)
   }, 30_000)
 
-  test('finds its input ended when it asks a question', async () => {
+  test('gets an end of input when it asks a question', async () => {
     const ask = { scripts: { preinstall: 'read -p "Your name? " name; echo "$? [$name]"; tty || true' } }
     const { exit, text } = await installAndRun({ 'package.json': manifest(ask) }, 'test -t 0 && echo typed into')
     expect(text).toContain('1 []\nnot a tty')
@@ -64,7 +64,7 @@ describe('an install that the files ask for', () => {
     expect(exit.exitCode).toBe(0)
   }, 30_000)
 
-  test('that fails is named, with its code', async () => {
+  test('that fails is named, with its exit code', async () => {
     const { exit, text } = await installAndRun(
       { 'package.json': manifest({ scripts: { preinstall: 'exit 7' } }) },
       'touch ../ran',
@@ -73,7 +73,7 @@ describe('an install that the files ask for', () => {
     expect(text).toContain('── the install command failed')
   }, 30_000)
 
-  test('for which the tool is missing runs nothing, and says what to do', async () => {
+  test('whose tool is missing runs nothing, and says what to do', async () => {
     const { exit, stages, text } = await installAndRun({ 'package.json': manifest() }, 'touch ../ran', {
       env: { PATH: '/nowhere' },
     })
@@ -92,12 +92,12 @@ describe('an install that the files ask for', () => {
     expect(text).toMatch(/s\x1b\[0m\n(Z.*\n)?$/) // a zombie, where nobody waits for orphans
   }, 30_000)
 
-  test('that there is no need for writes no line', async () => {
+  test('that is not needed prints no line', async () => {
     expect((await installAndRun({ 'go.mod': '', 'index.js': '' }, 'echo only this')).text).toBe('only this\n')
   })
 })
 
-test('an install command of the order has the quiet environment and no input either, and no line says why', async () => {
+test('by an install command of the order is quiet and without input too, and no line says why', async () => {
   const { exit, text } = await installAndRun({ 'package.json': manifest() }, 'echo "[${CI-}]"', {
     installCmd: 'echo "CI=$CI"; cat; echo $?',
   })
@@ -109,13 +109,13 @@ const hasVenv = spawnSync('python3', ['-c', 'import venv, ensurepip'], { stdio: 
 if (hasVenv) {
   describe('requirements.txt', () => {
     const bin = mkdtempSync(path.join(os.tmpdir(), 'cs-no-uv-'))
-    // uv would bring pip over the network.
+    // uv would fetch pip over the network.
     writeFileSync(path.join(bin, 'uv'), '#!/bin/sh\nexit 1\n')
     chmodSync(path.join(bin, 'uv'), 0o755)
     afterAll(() => rmSync(bin, { recursive: true, force: true }))
     const env = { PATH: `${bin}:${process.env['PATH']}`, PIP_NO_INDEX: '1' }
 
-    test('is installed into a .venv of its own, whose programs come first for the command, and a copied one is not used', async () => {
+    test('is installed into a .venv of its own, whose programs come first for the command; a copied .venv is not used', async () => {
       const look = 'which python pip greet; greet; python -c "import sys; print(sys.prefix)"; echo $VIRTUAL_ENV'
       let workspace = ''
       const { exit, text } = await installAndRun(
@@ -147,7 +147,7 @@ if (hasVenv) {
   })
 } else console.log('pip is not tested: python3 or its modules venv and ensurepip are missing.')
 
-/** A package with a program. */
+/** A package with a program in it. */
 function writeWheel(folder: string): void {
   const files = {
     'greet.py': 'def main():\n    print("hello of greet")\n',

@@ -115,7 +115,7 @@ describe('a stop', () => {
     ['dash', 'dash -i', '# '],
     ['a shell in a shell', `bash --norc --noprofile -ic 'bash --norc -i'`, '# '],
   ])(
-    'closes the window of an interactive %s',
+    'hangs up on an interactive %s',
     async (_, command, prompt) => {
       const ended = await run(command, { at: process.getuid?.() === 0 ? prompt : '$ ', graceMs: 10_000 })
       expect(ended.exit).toEqual(HUNG_UP)
@@ -129,7 +129,7 @@ describe('a stop', () => {
     ['under a shell that does not', `(trap '' TERM; echo up; sleep 100); echo after`],
     ['that takes too long', `trap 'sleep 100' TERM; echo up; sleep 100`],
   ])(
-    'gives a program %s its grace, and no more',
+    'gives a program %s its grace period, and no more',
     async (_, command) => {
       const ended = await run(command, { at: 'up', graceMs: 1000 })
       expect(ended.exit).toEqual({ exitCode: null, signal: 'SIGKILL' })
@@ -155,12 +155,12 @@ describe('a stop', () => {
 describe('an end by a signal', () => {
   const signals = [1, 2, 3, 6, 9, 11, 13, 15, 16, 24, 29, 31, 32, 33, 34, 35, 49, 50, 63, 64]
 
-  test('is reported by the name that the shell uses', async () => {
+  test('is reported by the shell’s name for it', async () => {
     const { output } = await run('for i in $(seq 64); do echo "$i $(kill -l $i)"; done')
     const names = new Map(output.split('\r\n').map((line) => line.split(' ') as [string, string]))
     await inBatches(signals, async (signal) => {
       const { exit } = await run(`ulimit -c 0; (sleep 0.1; kill -${signal} $$) & exec sleep 30`)
-      // Two have no name there, only a number.
+      // Two have no name in the shell, only a number.
       expect(exit).toEqual({ exitCode: null, signal: `SIG${names.get(String(signal)) || signal}` })
     })
   }, 60_000)
@@ -181,7 +181,7 @@ async function inBatches<T>(items: readonly T[], work: (item: T) => Promise<void
   for (let i = 0; i < items.length; i += 5) await Promise.all(items.slice(i, i + 5).map(work))
 }
 
-/** A zombie that nobody has waited for yet is none. */
+/** A zombie that nobody has reaped counts as gone. */
 function isAlive(pid: number): boolean {
   try {
     return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))

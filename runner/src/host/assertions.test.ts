@@ -45,7 +45,7 @@ describe('an assertion', () => {
     ['of another issuer', { issuer: 'evil' }],
     ['of another type', { header: { typ: 'cliscale-session+jwt' } }],
     ['of another algorithm', { header: { alg: 'PS256' } }],
-    ['with another key of the same name', {}],
+    ['with another key under the same kid', {}],
     ['with a critical header', { header: { crit: ['x'], x: 1 } }],
   ])('%s is refused', async (name, change) => {
     const verify = createAssertionVerifier({ sessionId: SID, fetchKeys: () => keySet(['a', first]) })
@@ -64,14 +64,14 @@ describe('an assertion', () => {
     await expect(verify(token)).rejects.toThrow()
   })
 
-  test('of ours is read', async () => {
+  test('that we signed is read', async () => {
     const verify = createAssertionVerifier({ sessionId: SID, fetchKeys: () => keySet(['a', first]) })
     expect(await verify(await sign({ claims: { mode: 'ro' } }))).toEqual({ sid: SID, mode: 'ro', viewer: VIEWER })
   })
 })
 
 describe('the keys', () => {
-  test('are fetched once for many, again for an unknown kid, and not again within the cooldown', async () => {
+  test('are fetched once for many assertions, again for an unknown kid, and not again within the cooldown', async () => {
     let nowMs = 0
     let fetches = 0
     let published = await keySet(['a', first])
@@ -94,7 +94,7 @@ describe('the keys', () => {
     expect(fetches).toBe(2)
   })
 
-  test('that work are kept when the controller is away or answers nonsense', async () => {
+  test('are kept while the controller is unavailable or sends nonsense', async () => {
     let nowMs = 0
     let answer: () => Promise<JSONWebKeySet> = () => keySet(['a', first])
     const verify = createAssertionVerifier({ sessionId: SID, fetchKeys: () => answer(), now: () => nowMs })
@@ -109,7 +109,7 @@ describe('the keys', () => {
     expect((await verify(ours)).sid).toBe(SID)
   })
 
-  test('that could not be fetched at first are asked for again', async () => {
+  test('are fetched again after the first fetch failed', async () => {
     let away = true
     const fetchKeys = (): Promise<JSONWebKeySet> => (away ? Promise.reject(new Error('away')) : keySet(['a', first]))
     const verify = createAssertionVerifier({ sessionId: SID, fetchKeys })

@@ -11,7 +11,7 @@ const host = {
   CLISCALE_ENDPOINT_FILE: '/e',
 }
 
-test('the defaults and what a session is given', () => {
+test('reads the defaults and what a session is given', () => {
   expect(readHostConfig({ ...host, CLISCALE_SESSION_ID: 'x', PATH: '/bin' })).toEqual({
     controllerUrl: 'unix:/run/x.sock',
     identityTokenFile: '/t',
@@ -39,11 +39,11 @@ test.each([
   ['CLISCALE_SPOOL_DIR', 'spool'],
   ['CLISCALE_WORK_SOCKET', `/${'x'.repeat(120)}`],
   ['CLISCALE_SPOL_DIR', '/x'],
-])('%s=%s is refused by name', (name, value) => {
+])('refuses %s=%s and names it', (name, value) => {
   expect(() => readHostConfig({ ...host, [name]: value })).toThrow(name)
 })
 
-test('all that is missing is told at once', () => {
+test('reports everything that is missing at once', () => {
   expect(() => readHostConfig({})).toThrow(/CONTROLLER_URL[\s\S]*IDENTITY_TOKEN_FILE[\s\S]*ENDPOINT_FILE/)
   expect(() => readWorkConfig({})).toThrow(/WORK_SOCKET[\s\S]*WORKSPACE_DIR[\s\S]*HOME_DIR/)
 })

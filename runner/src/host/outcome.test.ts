@@ -21,10 +21,10 @@ test.each([
   ['a signal', { exitCode: null, signal: 'SIGSEGV' }, 'failed', 'killed_by_signal'],
   ['an install that fails', { phase: 'install', exitCode: 1 }, 'failed', 'install_failed'],
   ['an install that is killed', { phase: 'install', exitCode: null, signal: 'SIGKILL' }, 'failed', 'install_failed'],
-  ['too little memory', { exitCode: 137, oomKilled: true }, 'failed', 'oom_killed'],
-  ['a child that was killed for memory in a success', { oomKilled: true }, 'succeeded', null],
-  ['a stop, also with exit 0', { stopped: 'user' }, 'stopped', 'stopped_by_user'],
-  ['a stop in the install', { phase: 'install', exitCode: 143, stopped: 'user' }, 'stopped', 'stopped_by_user'],
+  ['a command killed for its memory', { exitCode: 137, oomKilled: true }, 'failed', 'oom_killed'],
+  ['a success in which a child was killed for memory', { oomKilled: true }, 'succeeded', null],
+  ['a stop, even with exit 0', { stopped: 'user' }, 'stopped', 'stopped_by_user'],
+  ['a stop during the install', { phase: 'install', exitCode: 143, stopped: 'user' }, 'stopped', 'stopped_by_user'],
   [
     'an install that takes too long',
     { phase: 'install', exitCode: null, signal: 'SIGTERM', stopped: 'install_limit' },
@@ -38,7 +38,7 @@ test.each([
     'failed',
     'install_failed',
   ],
-  ['what could not be started', { exitCode: null, failure }, 'failed', 'disk_full'],
+  ['a command that could not be started', { exitCode: null, failure }, 'failed', 'disk_full'],
 ] as const)('%s', (_, change, status, reason) => {
   const ended = endOf({ ...base, ...change }, 60)
   expect(ended).toMatchObject({ status, reason, at: base.at })
@@ -46,7 +46,7 @@ test.each([
   expect(ended.detail === null).toBe(reason === null)
 })
 
-test('a stop of the whole server is not a stop of the person, whatever the program did then', () => {
+test('a stop of the whole server is not a stop by the user, whatever the program did next', () => {
   for (const change of [{}, { exitCode: 143 }, { exitCode: null, signal: 'SIGKILL' }]) {
     const ended = endOf({ ...base, ...change, stopped: 'user' }, 60, 'server')
     expect(ended).toMatchObject({ status: 'stopped', reason: 'server_stopped' })
@@ -64,11 +64,11 @@ test('the detail names the signal and the code', () => {
   expect(endOf({ ...install, ran: 'npm ci' }, 60).detail).toBe('The install command (npm ci) ended with exit code 1.')
 })
 
-test('a long detail is cut to what the report may hold', () => {
+test('a long detail is cut to what a report may hold', () => {
   expect(SessionEvent.safeParse(endWithout('failed', 'internal', 'x'.repeat(5000))).success).toBe(true)
 })
 
-test('viewers are told the hint, and the duration only when it ran', () => {
+test('viewers get the hint, and the duration only when the command ran', () => {
   const ended = endOf({ ...base, exitCode: 1 }, 60)
   expect(exitMessage(ended, '2026-01-01T00:00:01.500Z')).toMatchObject({ durationMs: 3500, exitCode: 1 })
   expect(exitMessage(ended, undefined).durationMs).toBeNull()

@@ -18,7 +18,7 @@ async function report(refuses: (offset: number) => number | undefined, has = 0):
     const offset = Number(Object.values(call.headers!)[0])
     const refused = refuses(offset)
     if (refused !== undefined) return { status: refused, text: '' }
-    // Like the real one: what would leave a gap is not taken.
+    // Like the real controller: output that would leave a gap is not taken.
     if (offset <= kept) kept = Math.max(kept, offset + call.bytes!.length)
     return { status: 200, text: JSON.stringify({ next: kept }) }
   }
@@ -49,7 +49,7 @@ async function report(refuses: (offset: number) => number | undefined, has = 0):
 }
 
 test.each([400, 413])(
-  'the end is told after output that the controller refuses with %i and asks for again',
+  'reports the end after output that the controller refuses with %i and asks for again',
   async (status) => {
     expect(await report((offset) => (offset === 0 ? status : undefined))).toEqual(['part 0', 'part 1', 'end'])
     const second = await report((offset) => (offset === MAX_OUTPUT_REPORT_BYTES ? status : undefined))
@@ -57,17 +57,17 @@ test.each([400, 413])(
   },
 )
 
-test('the end is told after a last part, or all parts, that the controller refuses', async () => {
+test('reports the end after the controller refuses the last part, or all parts', async () => {
   const last = await report((offset) => (offset === 2 * MAX_OUTPUT_REPORT_BYTES ? 400 : undefined))
   expect(last).toEqual(['part 0', 'part 1', 'part 2', 'end'])
   expect(await report(() => 400)).toEqual(['part 0', 'part 1', 'part 2', 'end'])
 })
 
-test('a refused part that the controller has already keeps nothing from being reported', async () => {
+test('reports everything despite a refused part that the controller already has', async () => {
   const calls = await report((offset) => (offset === 0 ? 400 : undefined), MAX_OUTPUT_REPORT_BYTES)
   expect(calls).toEqual(['part 0', 'part 1', 'part 2', 'end'])
 })
 
-test('output goes before the end, in order', async () => {
+test('sends output before the end, in order', async () => {
   expect(await report(() => undefined)).toEqual(['part 0', 'part 1', 'part 2', 'end'])
 })

@@ -4,7 +4,7 @@ import { StopPatience } from './stop-patience.ts'
 
 const { graceMs, silenceMs, drainMs } = STOP_LIMITS
 
-test('a silent work is given up just after its grace period', () => {
+test('gives up a silent work just after its grace period', () => {
   let now = 0
   const patience = new StopPatience(() => now)
   expect(patience.leftMs).toBe(Infinity)
@@ -19,7 +19,7 @@ test('a silent work is given up just after its grace period', () => {
   expect(patience.isOver).toBe(true)
 })
 
-test('a work that still sends output gets longer, but not without end', () => {
+test('gives more time to a work that still sends output, but not without limit', () => {
   let now = 0
   const patience = new StopPatience(() => now)
   patience.begin('deadline')
@@ -28,7 +28,7 @@ test('a work that still sends output gets longer, but not without end', () => {
   expect(now).toBeLessThan(graceMs + drainMs + 2 * silenceMs)
 })
 
-test('output of a work that is gone is awaited for five seconds, also during a stop', () => {
+test('waits five seconds for output of a work that has gone, also during a stop', () => {
   let now = 0
   const patience = new StopPatience(() => now)
   patience.begin('user')

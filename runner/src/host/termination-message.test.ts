@@ -3,7 +3,7 @@ import { terminationMessage } from './termination-message.ts'
 
 const ended = { type: 'ended', at: '2026-01-01T00:00:00.000Z', status: 'failed', reason: 'exit_nonzero' } as const
 
-test('what a container leaves behind is how its session ended', () => {
+test('tells Kubernetes how the session ended', () => {
   const words = terminationMessage({
     ...ended,
     detail: 'The command ended with exit code 3.',
@@ -20,7 +20,7 @@ test('what a container leaves behind is how its session ended', () => {
 })
 
 test.each(['x'.repeat(9000), '"\u0001'.repeat(1000), '\u20ac'.repeat(2000)])(
-  'it fits into 4096 bytes whatever the detail',
+  'fits into 4096 bytes, whatever the detail',
   (detail) => {
     const words = terminationMessage({ ...ended, detail, exitCode: null, signal: 'SIGKILL' })
     expect(Buffer.byteLength(words)).toBeLessThanOrEqual(4096)

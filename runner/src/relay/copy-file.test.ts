@@ -19,7 +19,7 @@ afterEach(() => rm(folder, { recursive: true, force: true }))
 
 describe('a copied file', () => {
   for (const size of [0, 1, 256 * 1024, 3 * MIB + 7])
-    test(`of ${size} bytes has them all, its mode and its time`, async () => {
+    test(`of ${size} bytes has all its bytes, its mode and its time`, async () => {
       const bytes = Buffer.alloc(size, 'abc')
       await writeFile(from, bytes)
       await chmod(from, 0o4551)
@@ -31,13 +31,13 @@ describe('a copied file', () => {
       expect([mode & 0o7777, mtime.getTime(), count]).toEqual([0o551, 2_000_000, size])
     })
 
-  test('that becomes shorter meanwhile ends where it ends', async () => {
+  test('that is shortened meanwhile ends where it now ends', async () => {
     await writeFile(from, Buffer.alloc(4 * MIB, 'a'))
     await copyRegularFile(from, to, { signal, onBytes: () => truncateSync(from, 1000) })
     expect((await stat(to)).size).toBe(256 * 1024)
   })
 
-  test('that becomes longer meanwhile is counted with what it has got', async () => {
+  test('that grows meanwhile counts with what was copied', async () => {
     await writeFile(from, 'a')
     const counts: number[] = []
     const onBytes = (more: number): void => {
@@ -50,7 +50,7 @@ describe('a copied file', () => {
   })
 
   if (process.platform === 'linux')
-    test('that has less than it says has what it has', async () => {
+    test('that holds less than its size says is copied as it is', async () => {
       const shorter = '/sys/kernel/notes'
       const said = '/sys/kernel/mm/transparent_hugepage/enabled'
       for (const file of [shorter, said]) {
@@ -63,13 +63,13 @@ describe('a copied file', () => {
     })
 })
 
-test('what replaced a file meanwhile is neither followed nor waited for', async () => {
+test('a file that was replaced meanwhile is neither followed nor waited for', async () => {
   await symlink('/etc/passwd', from)
   await expect(copyRegularFile(from, to, { signal })).rejects.toMatchObject({ code: 'ELOOP' })
   await expect(copyRegularFile(folder, to, { signal })).rejects.toMatchObject({ code: 'ESTALE' })
 })
 
-test('nothing that is there is written over', async () => {
+test('a copy never overwrites what is there', async () => {
   await writeFile(from, Buffer.alloc(2 * MIB))
   await writeFile(to, 'mine')
   await expect(copyRegularFile(from, to, { signal })).rejects.toMatchObject({ code: 'EEXIST' })

@@ -31,19 +31,19 @@ class Reader {
   }
 }
 
-describe('what is on its way to a reader', () => {
+describe('the bytes in flight to a reader', () => {
   test.each([
-    ['a very slow one', 100, 64 * KIB],
-    ['a slow one', 1_000, 120_000],
-    ['a middling one', 4_000, 420_000],
-    ['a fast one', 100_000, 1024 * KIB],
-  ])('is about 100 ms of its time, and never less than the least: %s', (_, bytesPerMs, most) => {
+    ['a very slow reader', 100, 64 * KIB],
+    ['a slow reader', 1_000, 120_000],
+    ['an average reader', 4_000, 420_000],
+    ['a fast reader', 100_000, 1024 * KIB],
+  ])('are about 100 ms of its reading, and never below the minimum: %s', (_, bytesPerMs, most) => {
     const reader = new Reader()
     expect(reader.run(bytesPerMs, 15_000, 32 * KIB)).toBeLessThanOrEqual(most)
     expect(reader.read).toBeGreaterThan(0.9 * Math.min(15_000 * bytesPerMs, reader.sent - 1024 * KIB))
   })
 
-  test('is learned within the time that the first window takes, and again when the reader changes', () => {
+  test('adapt within the time of the first window, and again when the reader changes', () => {
     const reader = new Reader()
     reader.run(1_000, 1_200)
     expect(reader.window.bytes).toBeLessThan(120_000)
@@ -53,7 +53,7 @@ describe('what is on its way to a reader', () => {
     expect(reader.window.bytes).toBeLessThan(120_000)
   })
 
-  test('does not change by bytes that do not fill it, nor by a pause', () => {
+  test('do not change with bytes that do not fill the window, nor with a pause', () => {
     const reader = new Reader()
     for (let i = 1; i < 100; i++) {
       reader.window.sent(i * 100)
@@ -64,7 +64,7 @@ describe('what is on its way to a reader', () => {
     expect(reader.window.bytes).toBe(1024 * KIB)
   })
 
-  test('is not measured over a jump', () => {
+  test('are not measured across a jump', () => {
     const reader = new Reader()
     reader.window.sent(1024 * KIB)
     reader.ms = 60_000

@@ -8,7 +8,7 @@ describe('frames', () => {
     encodeOutput(2 ** 40 + 7, Buffer.from('out')),
   ])
 
-  test('come out as they went in, however the stream was split', () => {
+  test('decode to what was encoded, however the stream is split', () => {
     for (let size = 1; size <= bytes.length; size++) {
       const decoder = new FrameDecoder()
       const frames = []
@@ -21,17 +21,17 @@ describe('frames', () => {
     }
   })
 
-  test.each([0, MAX_FRAME_BYTES + 1, 0xffffffff])('a length of %d is refused before anything is kept', (length) => {
+  test.each([0, MAX_FRAME_BYTES + 1, 0xffffffff])('of the length %d are refused before anything is kept', (length) => {
     const head = Buffer.alloc(5)
     head.writeUInt32BE(length)
     expect(() => new FrameDecoder().push(head)).toThrow(RangeError)
   })
 
-  test('an output frame without its offset is refused', () => {
+  test('of output without an offset are refused', () => {
     expect(() => decodeOutput(Buffer.from([1, 2]))).toThrow('outside buffer bounds')
   })
 
-  test('one that is too large is not made', () => {
+  test('that would be too large are not made', () => {
     expect(() => encodeFrame(FrameType.input, Buffer.alloc(MAX_FRAME_BYTES))).toThrow(TypeError)
   })
 })

@@ -4,7 +4,7 @@ import { createMarker, MarkerScanner } from './end-marker.ts'
 describe('the end marker', () => {
   const marker = createMarker()
 
-  test('is found wherever the reads split it, and what is before it is whole', () => {
+  test('is found wherever reads split it, and what precedes it stays whole', () => {
     const before = Buffer.from(`text \x1b]7681;${'0'.repeat(20)} more \x1b]`)
     const all = Buffer.concat([before, marker, Buffer.from('after')])
     for (let first = 0; first <= all.length; first++) {
@@ -25,7 +25,7 @@ describe('the end marker', () => {
     }
   })
 
-  test('one byte at a time', () => {
+  test('is found when it arrives one byte at a time', () => {
     const scanner = new MarkerScanner(marker)
     let out = ''
     const found = Array.from(Buffer.concat([Buffer.from('ab'), marker])).some((byte) => {
@@ -36,14 +36,14 @@ describe('the end marker', () => {
     expect([found, out]).toEqual([true, 'ab'])
   })
 
-  test('when it never comes, what was held back is still there', () => {
+  test('lets out what was held back when it never arrives', () => {
     const scanner = new MarkerScanner(marker)
     const start = marker.subarray(0, 10)
     expect(scanner.push(Buffer.concat([Buffer.from('x'), start]))).toEqual({ bytes: Buffer.from('x'), found: false })
     expect(scanner.rest().equals(start)).toBe(true)
   })
 
-  test('is another one each time, and upper case only', () => {
+  test('differs each time, and is upper case only', () => {
     expect(marker.equals(createMarker())).toBe(false)
     expect(marker.toString()).toBe(marker.toString().toUpperCase())
   })

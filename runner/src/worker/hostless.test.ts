@@ -2,7 +2,7 @@ import { LIMITS } from '@cliscale/contract'
 import { expect, test } from '@jest/globals'
 import { HOSTLESS_LIMIT_MS, IDLE_LIMIT_MS, isAbandoned } from './hostless.ts'
 
-test('work that nobody ever talked to gives up sooner than one that runs', () => {
+test('work that no host ever contacted gives up sooner than work whose command runs', () => {
   expect(isAbandoned('waiting', undefined, 1e12)).toBe(false)
   expect(isAbandoned('waiting', 0, IDLE_LIMIT_MS - 1)).toBe(false)
   expect(isAbandoned('waiting', 0, IDLE_LIMIT_MS)).toBe(true)

@@ -7,7 +7,7 @@ function filled(): OutputBuffer {
   return buffer
 }
 
-test('reads from every offset to every length', () => {
+test('reads any length from any offset', () => {
   const buffer = filled()
   for (let from = 0; from <= 9; from++) {
     for (let length = 0; length <= 10; length++) {
@@ -27,7 +27,7 @@ test('drops only what is acknowledged, at any offset, and never goes back', () =
   }
 })
 
-test('an acknowledgement beyond the head acknowledges what is there', () => {
+test('treats an acknowledgement beyond its head as one of its head', () => {
   const buffer = filled()
   buffer.acknowledge(1000)
   expect([buffer.base, buffer.head]).toEqual([9, 9])

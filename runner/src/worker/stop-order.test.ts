@@ -35,7 +35,7 @@ describe('the order of a stop', () => {
     expect(steps(order, both, 110)).toEqual([`11 ${ASKED}`])
   })
 
-  test('remembers that a process had a handler that ran only once', () => {
+  test('remembers a handler that a process has already used up', () => {
     const order = new StopOrder(HEAD_START)
     const [trap, once] = [one(10, { onTerm: 'handles' }), one(11, { parent: 10, onTerm: 'handles' })]
     expect(steps(order, [trap, once], 10)).toEqual([`10 ${ASKED}`])
@@ -43,14 +43,14 @@ describe('the order of a stop', () => {
     expect(steps(order, [{ ...trap, onTerm: 'ends' }, once], 12)).toEqual([])
   })
 
-  test('asks a process at once when its parent has gone', () => {
+  test('signals a process at once when its parent has gone', () => {
     const order = new StopOrder(HEAD_START)
     const [parent, child] = [one(10, { onTerm: 'handles' }), one(11, { parent: 10, onTerm: 'handles' })]
     steps(order, [parent, child])
     expect(steps(order, [{ ...child, parent: 1 }], 11)).toEqual([`11 ${ASKED}`])
   })
 
-  test('spares what a clean-up starts, but not a process that was only noticed late', () => {
+  test('spares what a clean-up starts, but not a process that was noticed late', () => {
     const order = new StopOrder(HEAD_START)
     const trap = one(10, { onTerm: 'handles' })
     expect(steps(order, [trap], 50)).toEqual([`10 ${ASKED}`])
@@ -60,7 +60,7 @@ describe('the order of a stop', () => {
     expect(steps(order, [trap, ...cleanUp], 1000)).toEqual([])
   })
 
-  test('lets a reader end after the process it reads from, and asks it when only readers are left', () => {
+  test('lets a reader end after the process that it reads from, and signals it when only readers are left', () => {
     const order = new StopOrder(HEAD_START)
     const node = one(11, { parent: 10, onTerm: 'handles', writes: ['a'] })
     const tee = one(12, { parent: 10, reads: 'a', writes: ['b'] })
@@ -70,20 +70,20 @@ describe('the order of a stop', () => {
     expect(steps(order, [one(10), cat])).toEqual([`13 ${ASKED}`])
   })
 
-  test('closes the window of an interactive shell when its jobs are gone', () => {
+  test('hangs up on an interactive shell when its jobs are gone', () => {
     const order = new StopOrder(HEAD_START)
     const shell = one(10, { onTerm: 'ignores', isShell: true })
     expect(steps(order, [shell, one(11, { parent: 10, onTerm: 'handles' })])).toEqual(['10 SIGSTOP', `11 ${ASKED}`])
     expect(steps(order, [shell])).toEqual(['10 SIGHUP+SIGCONT'])
   })
 
-  test('never stops a program that ignores SIGTERM', () => {
+  test('never suspends a program that ignores SIGTERM', () => {
     const order = new StopOrder(HEAD_START)
     const deaf = one(10, { onTerm: 'ignores' })
     expect(steps(order, [deaf, one(11, { parent: 10, onTerm: 'ignores' })])).toEqual([`10 ${ASKED}`, `11 ${ASKED}`])
   })
 
-  test('treats a reused pid as another process', () => {
+  test('treats a reused pid as a different process', () => {
     const order = new StopOrder(HEAD_START)
     steps(order, [one(10)])
     expect(steps(order, [one(10, { start: 9 })])).toEqual([`10 ${ASKED}`])

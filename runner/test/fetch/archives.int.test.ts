@@ -63,7 +63,7 @@ describe('a tar.gz', () => {
     expect(outcome.beside).toEqual(['workspace'])
   })
 
-  test('with one top folder becomes the workspace without it, and says so', async () => {
+  test('with one top folder becomes the workspace without that folder, and says so', async () => {
     const outcome = await fetchBytes(
       tarGz([
         { name: 'repo-main/', type: '5' },
@@ -220,18 +220,18 @@ describe('a tar.gz', () => {
     expect(outcome.notes).toEqual(['the code brings its own .npmrc', 'the code brings its own .ssh'])
   })
 
-  test('R25: a gzip inside a gzip is refused', async () => {
+  test('R25: with a gzip around its gzip is refused', async () => {
     let bytes: Buffer = tarGz([good])
     for (let i = 0; i < 10; i += 1) bytes = zlib.gzipSync(bytes)
     expectRefused(await fetchBytes(bytes), 'nested-gzip')
   })
 
-  test('R25: a gzip file as an entry is just a file', async () => {
+  test('R25: keeps an entry that is a gzip file as a plain file', async () => {
     const outcome = await fetchBytes(tarGz([{ name: 'a.gz', data: zlib.gzipSync('x') }, good]))
     expect(Object.keys(outcome.tree)).toEqual(['a.gz', 'good.txt'])
   })
 
-  test('R26: cut off or damaged is refused', async () => {
+  test('R26: that is cut off or damaged is refused', async () => {
     const whole = tarGz([{ name: 'a', data: createHash('sha512').update('x').digest() }, good])
     expectRefused(await fetchBytes(whole.subarray(0, whole.length - 20)), 'broken')
     const flipped = Buffer.from(whole)
@@ -243,17 +243,17 @@ describe('a tar.gz', () => {
     )
   })
 
-  test('R30: without files it is refused', async () => {
+  test('R30: without files is refused', async () => {
     expectRefused(await fetchBytes(tarGz([])), 'empty')
     expectRefused(await fetchBytes(tarGz([{ name: 'd/', type: '5' }])), 'empty')
   })
 
-  test('a gzip that holds no tar is no archive', async () => {
+  test('without a tar in its gzip is not an archive', async () => {
     const outcome = await fetchBytes(zlib.gzipSync('hello '.repeat(500)))
     expect(outcome.failure?.reason).toBe('not_an_archive')
   })
 
-  test('a plain tar is read, whatever it is called', async () => {
+  test('may be a plain tar, whatever its name', async () => {
     expect((await fetchBytes(tar([good, { name: 'd/x', data: '1' }]))).tree).toMatchObject({ 'good.txt': 'good' })
     expectRefused(await fetchBytes(tar([good, { name: '../moo' }])), 'parent-folder', '../moo')
     expectRefused(await fetchBytes(tar([good, { name: 'b', data: 'x'.repeat(2000) }]).subarray(0, 2000)), 'odd-header')
@@ -270,7 +270,7 @@ describe('a tar.gz', () => {
     ['7z', '377abcaf271c0004', /a 7z archive/],
     ['rar', '526172211a070100', /a rar archive/],
     ['a program', '7f454c4602010100', /a program/],
-  ])('%s that is called .tar.gz is told what it is', async (_kind, hex, words) => {
+  ])('that is really %s is refused with its real kind', async (_kind, hex, words) => {
     const body = Buffer.concat([Buffer.from(hex, 'hex'), Buffer.alloc(2000, 0x55)])
     const { failure, tree } = await fetchBytes(body)
     expect(failure?.reason).toBe('not_an_archive')
@@ -278,7 +278,7 @@ describe('a tar.gz', () => {
     expect(tree).toEqual({})
   })
 
-  test('extended headers may have more than 64 KiB, and not more than 1 MiB', async () => {
+  test('may have extended headers over 64 KiB, but not over 1 MiB', async () => {
     const icon = (bytes: number): Buffer => pax({ 'SCHILY.xattr.icon': 'i'.repeat(bytes), path: 'long/name' })
     expect((await fetchBytes(tarGz([icon(200_000), { name: 'x', data: '1' }, good]))).tree).toMatchObject({
       'long/name': '1',
@@ -286,7 +286,7 @@ describe('a tar.gz', () => {
     expectRefused(await fetchBytes(tarGz([icon(1_100_000), { name: 'x', data: '1' }, good])), 'odd-header', '1 MiB')
   })
 
-  test('names by GNU headers of their own are read', async () => {
+  test('may name entries by GNU’s own headers', async () => {
     const long = `${'d'.repeat(90)}/${'n'.repeat(90)}`
     const outcome = await fetchBytes(
       tarGz([
@@ -301,7 +301,7 @@ describe('a tar.gz', () => {
     expect(outcome.tree).toMatchObject({ [long]: '1', l: `-> ${long}` })
   })
 
-  test('hard links to a symbolic link and to a hard link are what those are', async () => {
+  test('resolves hard links to a symbolic link and to a hard link as those resolve', async () => {
     const outcome = await fetchBytes(
       tarGz([
         good,
@@ -403,7 +403,7 @@ describe('a zip', () => {
     return Buffer.concat([head, Buffer.from(name)])
   }
 
-  test('names: the Unicode field that belongs to the name, else UTF-8, else cp437', async () => {
+  test('names an entry by the Unicode field that matches, else by UTF-8, else by cp437', async () => {
     const cp437 = Buffer.from([0x6d, 0x81, 0x6c, 0x6c])
     const outcome = await fetchZip([
       { name: 'm_ll', data: '1', extra: unicodePath('müll', 'm_ll'), flags: 0 },
@@ -416,7 +416,7 @@ describe('a zip', () => {
     expect(outcome.tree).toEqual({ müll: '1', renamed: '2', ver: '3', 'müll.txt': '4', ü8: '5' })
   })
 
-  test('R21: the rules are for the name that is taken', async () => {
+  test('R21: is checked with the name that is used', async () => {
     expectRefused(await fetchZip([{ name: 'a', data: 'x', extra: unicodePath('../x', 'a') }]), 'parent-folder', '../x')
     const twice = [
       { name: 'a', data: 'x', extra: unicodePath('b', 'a') },
@@ -430,7 +430,7 @@ describe('a zip', () => {
   test.each([
     ['a few bytes', Buffer.from('\r\n')],
     ['zeros', Buffer.alloc(40_000)],
-  ])('bytes after its end are left alone, and told: %s', async (_case, tail) => {
+  ])('with bytes after its end ignores and mentions them: %s', async (_case, tail) => {
     const outcome = await fetchBytes(Buffer.concat([zip([file], { comment: Buffer.from('hi') }), tail]), {
       path: '/a.zip',
     })
@@ -439,7 +439,7 @@ describe('a zip', () => {
     expect(outcome.notes).toEqual([`the zip is followed by ${tail.length} bytes that are not part of it`])
   })
 
-  test('R28: a second zip after its end is refused', async () => {
+  test('R28: with a second zip after its end is refused', async () => {
     const two = Buffer.concat([zip([file]), zip([{ name: 'b', data: '2' }])])
     expectRefused(await fetchBytes(two, { path: '/a.zip' }), 'leading-bytes')
     const refused = async (tail: Buffer, rule: string): Promise<void> =>
@@ -449,14 +449,14 @@ describe('a zip', () => {
     await refused(Buffer.concat([zip([{ name: 'b', data: '2' }]), Buffer.from('x')]), 'two-directories')
   })
 
-  test('R18: entries that share their bytes are refused', async () => {
+  test('R18: whose entries share bytes is refused', async () => {
     const kernel: ZipPart = { name: 'a', data: Buffer.alloc(1_000_000) }
     const packed = zlib.deflateRawSync(Buffer.alloc(1_000_000)).length
     const twins = Array.from({ length: 500 }, (): ZipPart => ({ ...kernel, at: 0, compressedSize: packed }))
     expectRefused(await fetchZip([kernel, ...twins]), 'overlap', '"a"')
   })
 
-  test('R19: a header that is quoted inside the data of another entry is refused', async () => {
+  test('R19: with a header quoted inside the data of another entry is refused', async () => {
     // As in zblg: the first entry's data holds the second entry's local header and data in a stored deflate block.
     const inner = zip([{ name: 'b', data: 'x'.repeat(1000) }])
     const local = inner.subarray(0, inner.lastIndexOf(Buffer.from([0x50, 0x4b, 0x01, 0x02])))
@@ -466,7 +466,7 @@ describe('a zip', () => {
     expectRefused(await fetchZip([outer, second]), 'overlap', '"b"')
   })
 
-  test('R20: zip64 records that contradict the others are refused', async () => {
+  test('R20: whose zip64 records contradict the others is refused', async () => {
     const plain = zip([file])
     const end = plain.length - 22
     const record = Buffer.alloc(56)
@@ -484,19 +484,19 @@ describe('a zip', () => {
     expectRefused(await fetchBytes(body, { path: '/a.zip' }), 'size-mismatch')
   })
 
-  test('R20: a directory with more entries than its end record says is refused', async () => {
+  test('R20: whose directory has more entries than its end record says is refused', async () => {
     expectRefused(await fetchZip([file, { name: 'b', data: '2' }], { count: 1 }), 'size-mismatch')
   })
 
-  test('R26: cut off is refused', async () => {
+  test('R26: that is cut off is refused', async () => {
     expectRefused(await fetchBytes(zip([file]).subarray(0, 60), { path: '/a.zip' }), 'broken')
   })
 
-  test('R28: bytes before the first entry are refused', async () => {
+  test('R28: with bytes before the first entry is refused', async () => {
     expectRefused(await fetchZip([file], { before: Buffer.alloc(64 * 1024, 0x41) }), 'leading-bytes')
   })
 
-  test('R28: bytes before the first entry are refused also when all offsets count them', async () => {
+  test('R28: with bytes before the first entry is refused even when all offsets include them', async () => {
     const junk = Buffer.alloc(1000, 0x41)
     const plain = zip([file])
     const start = plain.readUInt32LE(plain.length - 6)
@@ -511,11 +511,11 @@ describe('a zip', () => {
     expectRefused(await fetchBytes(body, { path: '/a.zip' }), 'leading-bytes')
   })
 
-  test('R28: a second end record in the comment is refused', async () => {
+  test('R28: with a second end record in its comment is refused', async () => {
     expectRefused(await fetchZip([file], { comment: endRecord(0, 0, 0) }), 'two-directories')
   })
 
-  test('R30: without files it is refused', async () => {
+  test('R30: without files is refused', async () => {
     expectRefused(await fetchZip([]), 'empty')
     expectRefused(await fetchZip([{ name: 'd/' }]), 'empty')
   })
@@ -531,7 +531,7 @@ describe('the times of files and folders', () => {
     const signal = new AbortController().signal
     const options = { limits: DEFAULT_LIMITS, signal, root: () => '', outsideLinks: 'refuse' as const }
     await unpackArchive(archive, '', target, options)
-    // As they are in the workspace: the session's user gets a copy.
+    // As in the workspace: the session's user gets a copy.
     const workspace = path.join(parent.path, 'workspace')
     await takeCode(target, workspace, signal)
     const names = await readdir(workspace, { recursive: true })
@@ -539,7 +539,7 @@ describe('the times of files and folders', () => {
     return Object.fromEntries(stats) as Record<string, number>
   }
 
-  test('of a tar are kept, so that make builds nothing anew', async () => {
+  test('in a tar are kept, so that make rebuilds nothing', async () => {
     const seen = await times(
       tarGz([
         { name: 'd/', type: '5', mtime: 1_000_000_300 },
@@ -564,7 +564,7 @@ describe('the times of files and folders', () => {
     })
   })
 
-  test('of a zip are kept, by its fields and else by the old format', async () => {
+  test('in a zip are kept, by their fields or else by the old format', async () => {
     const unix = Buffer.from([0x55, 0x54, 5, 0, 1, 0, 0, 0, 0])
     unix.writeInt32LE(1_000_000_000, 5)
     const dosTime = (((2001 - 1980) << 25) | (9 << 21) | (9 << 16) | (1 << 11) | (46 << 5) | 20) >>> 0
@@ -605,14 +605,14 @@ describe('what is left out of an archive', () => {
   test.each([
     ['tar.gz', tarGz([...packed, { name: '.venv/bin/python', type: '2', link: '/usr/bin/python3' }])],
     ['zip', zip([...packed, { name: '.venv/bin/python', data: '/usr/bin/python3', mode: 0o120777, stored: true }])],
-  ])('R17: .git in any spelling and .venv, with a note: %s', async (_kind, body) => {
+  ])('R17: is .git in any spelling and .venv, with a remark: %s', async (_kind, body) => {
     const outcome = await fetchBytes(body)
     expect(outcome.failure).toBeUndefined()
     expect(outcome.tree).toEqual(kept)
     expect(outcome.notes.join()).toMatch(/^left out: "\.git", "sub\/\.GIT", "git~1", … \(6 in all\); the hooks/)
   })
 
-  test('nothing else is judged more mildly for it', async () => {
+  test('makes no other rule milder', async () => {
     expectRefused(await fetchBytes(tarGz([{ name: '.git/../../x', data: '1' }, good])), 'parent-folder')
     expectRefused(await fetchBytes(tarGz([{ name: '.git/x', data: '1' }])), 'empty')
     const hard = [good, { name: '.git/x', data: '1' }, { name: 'h', type: '1', link: '.git/x' }]
@@ -620,7 +620,7 @@ describe('what is left out of an archive', () => {
   })
 })
 
-test('what macOS puts beside a folder does not keep it from becoming the workspace', async () => {
+test('by macOS beside a folder does not keep that folder from becoming the workspace', async () => {
   const outcome = await fetchBytes(
     zip([
       { name: 'app/a', data: '1' },
@@ -630,7 +630,7 @@ test('what macOS puts beside a folder does not keep it from becoming the workspa
   expect(outcome.tree).toEqual({ a: '1' })
 })
 
-test('hostile names are escaped and cut in the message', async () => {
+test('hostile names are escaped and shortened in the message', async () => {
   const outcome = await fetchBytes(tarGz([pax({ path: `../\x1b[31m\u202e${'x'.repeat(2000)}` }), { name: 'x' }]))
   expect(outcome.failure?.detail).toContain('\\u001b[31m\\u202e')
   expect(outcome.failure?.detail).not.toMatch(/[\x1b\u202e]/)

@@ -12,7 +12,7 @@ import { createFolder, readTree, startServer, type TestServer } from './servers.
 interface Measured {
   readonly reason: string
   readonly detail: string
-  /** Processor time of all threads: how long it takes depends on what else the machine does. */
+  /** Processor time of all threads: the elapsed time depends on what else the machine does. */
   readonly cpuMs: number
   readonly rssGrowthMiB: number
 }
@@ -79,34 +79,34 @@ async function writeZeros(file: string, head: Buffer, mebibytes: number): Promis
 const octal = (size: number): Buffer => Buffer.from(`${size.toString(8).padStart(11, '0')}\0`)
 
 describe('a bomb', () => {
-  test('R22: a file of gigabytes of zeros is refused by its size', () =>
+  test('R22: of gigabytes of zeros is refused for its size', () =>
     expectBomb(
       (file) => writeZeros(file, tarPart({ name: 'zeros', sizeField: octal(8 * 1024 ** 3 - 1) }), 300),
       'too-large',
     ))
 
-  test('R22: a file of zeros within the size limit is refused by its ratio', () =>
+  test('R22: of zeros within the size limit is refused for its ratio', () =>
     expectBomb((file) => writeZeros(file, tarPart({ name: 'zeros', sizeField: octal(1024 ** 3) }), 1024), 'bomb'))
 
-  test('R22: zeros after the end of the archive are refused by their ratio', () =>
+  test('R22: with zeros after the end of its archive is refused for its ratio', () =>
     expectBomb(
       (file) => writeZeros(file, Buffer.concat([tarPart({ name: 'a', data: 'x' }), Buffer.alloc(1024)]), 1024),
       'bomb',
     ))
 
-  test('R22: many headers in front of zeros are refused by their ratio', () =>
+  test('R22: with many headers before its zeros is refused for its ratio', () =>
     expectBomb(async (file) => {
       const part = tarPart({ name: 'zeros', data: Buffer.alloc(10 * 1024 * 1024) })
       await writeFile(file, zlib.gzipSync(Buffer.concat(Array.from({ length: 15 }, () => part))))
     }, 'bomb'))
 
-  test('R22: a zip of zeros is refused by its ratio', () =>
+  test('R22: in a zip of zeros is refused for its ratio', () =>
     expectBomb(async (file) => {
       const part = { name: 'zeros', data: Buffer.alloc(200 * 1024 * 1024) }
       await writeFile(file, zip([part]))
     }, 'bomb'))
 
-  test('R18: a zip whose entries all share one kernel is refused', () =>
+  test('R18: in a zip whose entries all share one kernel is refused', () =>
     expectBomb(async (file) => {
       const data = Buffer.alloc(20 * 1024 * 1024)
       const compressedSize = zlib.deflateRawSync(data).length
@@ -115,12 +115,12 @@ describe('a bomb', () => {
       await writeFile(file, zip([{ name: 'kernel', data }, ...Array.from({ length: 250 }, () => twin)]))
     }, 'overlap'))
 
-  test('R20: a zip that claims little and holds much is refused', () =>
+  test('R20: in a zip that claims little and holds much is refused', () =>
     expectBomb(async (file) => {
       await writeFile(file, zip([{ name: 'zeros', data: Buffer.alloc(100 * 1024 * 1024), claimedSize: 10 }]))
     }, 'broken'))
 
-  test('R23: a million entries of a tar are refused', () =>
+  test('R23: of a million tar entries is refused', () =>
     expectBomb(async (file) => {
       const parts = Array.from({ length: 1000 }, (_, i) => tarPart({ name: `f${i}` }))
       const thousand = Buffer.concat(parts)
@@ -131,7 +131,7 @@ describe('a bomb', () => {
       await once(out, 'close')
     }, 'too-many-entries|bomb'))
 
-  test('R23: a million entries of a zip are refused', () =>
+  test('R23: of a million zip entries is refused', () =>
     expectBomb(async (file) => {
       await writeFile(file, zip([{ name: 'a', data: 'x' }], { count: 0xffff - 1 }))
     }, 'broken|size-mismatch'))

@@ -17,11 +17,11 @@ function unsafe(...ports: number[]): { policy: Partial<FetchPolicy> } {
 }
 
 describe('the checksum', () => {
-  test('is of the bytes as they came, in any case of letters', async () => {
+  test('is of the bytes as they arrived, in upper or lower case', async () => {
     expect((await fetchBytes(archive, { checksum: sha256.toUpperCase() })).tree).toEqual({ a: '1' })
   })
 
-  test('may stand in the URL, after "#"', async () => {
+  test('may follow "#" in the URL', async () => {
     expect((await fetchBytes(archive, { path: `/a.tgz#sha256=${sha256.toUpperCase()}` })).tree).toEqual({ a: '1' })
     const both = await fetchBytes(archive, { path: `/a.tgz#sha256=${sha256}`, checksum: sha256 })
     expect(both.tree).toEqual({ a: '1' })
@@ -32,7 +32,7 @@ describe('the checksum', () => {
     expect(two.failure?.detail).toContain('after "#"')
   })
 
-  test('U29: a wrong one is refused with both values before anything parses the bytes', async () => {
+  test('U29: that is wrong refuses the download with both values, before anything parses the bytes', async () => {
     const hostile = Buffer.from('not an archive at all')
     const { failure, tree, beside } = await fetchBytes(hostile, { checksum: sha256 })
     expect(failure?.reason).toBe('checksum_mismatch')
@@ -42,7 +42,7 @@ describe('the checksum', () => {
     expect(beside).toEqual(['workspace'])
   })
 
-  test('T20: is refused for a repository, which is not one file of bytes', async () => {
+  test('T20: is refused for a repository, which is not a single file', async () => {
     const { failure } = await runFetch('https://example.com/r.git', { checksum: sha256 })
     expect(failure).toMatchObject({ reason: 'bad_code_url' })
     expect(failure?.detail).toContain('code_checksum_sha256')
@@ -67,7 +67,7 @@ describe('a server that closes after its last byte, as those without keep-alive 
   test.each([
     ['with a length', `Connection: close\r\nContent-Length: ${large.length}\r\n`],
     ['without a length', 'Connection: close\r\n'],
-  ])('gives all of a large archive %s', async (_case, header) => {
+  ])('gives the whole of a large archive %s', async (_case, header) => {
     const answer = Buffer.concat([Buffer.from(`HTTP/1.1 200 OK\r\n${header}\r\n`), large])
     for (let i = 0; i < 10; i += 1) {
       await using server = await closingServer(answer)
@@ -80,7 +80,7 @@ describe('a server that closes after its last byte, as those without keep-alive 
   test.each([
     ['404', '404 Not Found', /answered 404/],
     ['200 that is too large', '200 OK', /larger than 64 KiB/],
-  ])('is told apart: a long %s', async (_case, status, detail) => {
+  ])('is distinguished from one that sends a long %s', async (_case, status, detail) => {
     const answer = Buffer.concat([Buffer.from(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`), large])
     await using server = await closingServer(answer)
     const { failure } = await runFetch(`http://127.0.0.1:${server.port}/a.tgz`, {
@@ -93,7 +93,7 @@ describe('a server that closes after its last byte, as those without keep-alive 
 
 describe('an address', () => {
   test.each(['https://127.0.0.1/a.zip', 'https://[::ffff:a9fe:a9fe]/a.zip', 'https://metadata.google.internal/a.zip'])(
-    'of the inside is refused before any lookup: %s',
+    'inside the network is refused before any lookup: %s',
     async (url) => {
       const names: string[] = []
       const resolve = async (name: string): Promise<[]> => {
@@ -110,7 +110,7 @@ describe('an address', () => {
     ['U19: a private one beside a public one', ['8.8.8.8', '127.0.0.1']],
     ['U19: a private IPv6 one beside a public one', ['8.8.8.8', 'fd00::1']],
     ['an IPv4 address wrapped in IPv6', ['::ffff:127.0.0.1']],
-  ])('of a name is refused: %s', async (_case, addresses) => {
+  ])('that a name resolves to is refused: %s', async (_case, addresses) => {
     await using trap = await startServer((_request, response) => void response.end())
     const { failure } = await runFetch(`https://169-254-169-254.example:${trap.port}/a.zip`, {
       deps: {
@@ -134,7 +134,7 @@ describe('an address', () => {
     expect(lookups).toBe(1)
   })
 
-  test('U20: is looked up and checked again at each hop', async () => {
+  test('U20: is resolved and checked again at each redirect', async () => {
     let lookups = 0
     await using server = await startServer((_request, response) => {
       response.writeHead(302, { location: `https://rebind.example:${server.port + 1}/a.tgz` }).end()
@@ -148,15 +148,15 @@ describe('an address', () => {
     expect(failure?.detail).toContain('10.0.0.1')
   })
 
-  test('that is no name of anything says so', async () => {
+  test('that does not resolve is named', async () => {
     const { failure } = await runFetch('https://does-not-exist.invalid/a.zip')
     expect(failure?.reason).toBe('download_failed')
     expect(failure?.detail).toContain('does-not-exist.invalid')
   })
 })
 
-describe('F2: no form of an inside address is ever dialled', () => {
-  // In every form that some resolver, URL parser or libc takes for 127.0.0.1 or another address of the inside.
+describe('F2: no spelling of an internal address is ever dialled', () => {
+  // Every spelling that some resolver, URL parser or libc reads as 127.0.0.1 or another internal address.
   const hosts = [
     '127.0.0.1 127.0.0.1. 127.1 127.0.1 127.127.127.127 2130706433 0x7f000001 017700000001 0x7f.1 0177.0.0.1 0x7f.0x0.0x0.0x1',
     '127.0.0.1%2e %31%32%37.0.0.1 ①②⑦.⓪.⓪.① 127。0。0。1 0 0.0.0.0 00000000000 0x0 10.0.0.1 172.16.0.1 192.168.0.1',
@@ -191,7 +191,7 @@ describe('F2: no form of an inside address is ever dialled', () => {
     expect(connections).toBe(0)
   })
 
-  test('for a repository whose name leads inside', async () => {
+  test('for a repository whose name resolves to one', async () => {
     await using trap = await startServer((_request, response) => void response.end())
     const { failure } = await runFetch(`https://inside.example:${trap.port}/r.git`, {
       deps: { resolve: async () => [{ address: '127.0.0.1', family: 4 }] },
@@ -209,7 +209,7 @@ describe('a redirect', () => {
     ['U21: to a file', 'file:///etc/passwd'],
     ['to a host with credentials', 'https://u:p@example.com/a.zip'],
     ['from a listed host to plain http elsewhere', 'http://example.com/a.zip'],
-    ['to a name of the inside', 'https://kubernetes.default.svc/a.zip'],
+    ['to an internal name', 'https://kubernetes.default.svc/a.zip'],
   ])('is refused: %s', async (_case, location) => {
     await using server = await startServer((_request, response) => void response.writeHead(302, { location }).end())
     const { failure } = await runFetch(`${server.origin}/a.zip`, unsafe(server.port))
@@ -218,7 +218,7 @@ describe('a redirect', () => {
     expect(failure?.detail).not.toContain('u:p')
   })
 
-  test('to another port of this machine is refused, and nothing is dialled there', async () => {
+  test('to another port of this machine is refused, and that port is not dialled', async () => {
     await using inner = await startServer((_request, response) => void response.end(archive))
     await using outer = await startServer((_request, response) => {
       response.writeHead(302, { location: `${inner.origin}/a.tgz` }).end()
@@ -227,7 +227,7 @@ describe('a redirect', () => {
     expect(inner.requests).toEqual([])
   })
 
-  test('is followed five times, not six', async () => {
+  test('is followed five times, but not six', async () => {
     await using server = await startServer((request, response) => {
       const left = Number.parseInt(request.url?.slice(1) ?? '', 10)
       if (left > 0) response.writeHead(302, { location: `/${left - 1}.tgz?sig=s3cr3t` }).end()
@@ -240,7 +240,7 @@ describe('a redirect', () => {
     expect(failure?.detail).not.toContain('s3cr3t')
   })
 
-  test('carries no cookie and no credentials on', async () => {
+  test('passes on no cookie and no credentials', async () => {
     await using server = await startServer((request, response) => {
       if (request.url === '/a.tgz')
         response.writeHead(302, { location: '/b.tgz', 'set-cookie': 'id=1', authorization: 'x' }).end()
@@ -271,7 +271,7 @@ describe('an answer', () => {
     [206, {}, 'download_failed', 'answered 206, only a part'],
     [304, {}, 'download_failed', 'not modified'],
     [301, {}, 'download_failed', 'answered 301'],
-  ])('U30: of status %d %j is %s', async (status, headers, reason, words) => {
+  ])('U30: with status %d %j is %s', async (status, headers, reason, words) => {
     await using server = await startServer((_request, response) => void response.writeHead(status, headers).end())
     const { failure, beside } = await runFetch(`${server.origin}/a.zip?sig=s3cr3t`, unsafe(server.port))
     expect(failure?.reason).toBe(reason)
@@ -280,7 +280,7 @@ describe('an answer', () => {
     expect(beside).toEqual(['workspace'])
   })
 
-  test('U26: of a page instead of an archive names what came', async () => {
+  test('U26: that is a page instead of an archive is refused with what arrived', async () => {
     const { failure } = await fetchBytes(Buffer.from('<!doctype html><title>Log in</title>'), {
       contentType: 'Text/HTML; charset=utf-8',
     })
@@ -288,11 +288,11 @@ describe('an answer', () => {
     expect(failure?.detail).toContain('got text/html')
   })
 
-  test('of nothing is no archive', async () => {
+  test('that is empty is not an archive', async () => {
     expect((await fetchBytes(Buffer.alloc(0))).failure?.reason).toBe('not_an_archive')
   })
 
-  test('U27: that never ends is cut at the size limit', async () => {
+  test('U27: that never ends is cut off at the size limit', async () => {
     await using server = await startServer((_request, response) => {
       const pump = (): void => {
         while (!response.destroyed && response.write(Buffer.alloc(65536, 1)));
@@ -309,7 +309,7 @@ describe('an answer', () => {
     expect(beside).toEqual(['workspace'])
   })
 
-  test('U27: that trickles is ended by the speed limit', async () => {
+  test('U27: that trickles is ended by the limit on speed', async () => {
     await using server = await startServer((_request, response) => {
       const timer = setInterval(() => response.write('x'), 10)
       response.on('close', () => clearInterval(timer))
@@ -322,7 +322,7 @@ describe('an answer', () => {
     expect(failure?.detail).toMatch(/less than 64 KiB in 0\.2 s/)
   })
 
-  test('U27: whose headers never come is ended', async () => {
+  test('U27: whose headers never arrive is ended', async () => {
     await using server = await startServer(() => {})
     const { failure } = await runFetch(`${server.origin}/a.zip`, {
       ...unsafe(server.port),
@@ -331,7 +331,7 @@ describe('an answer', () => {
     expect(failure?.reason).toBe('download_timeout')
   })
 
-  test('U27: that takes longer than all may take is ended', async () => {
+  test('U27: that takes longer than the whole download may is ended', async () => {
     await using server = await startServer((_request, response) => {
       const timer = setInterval(() => response.write(Buffer.alloc(1000)), 10)
       response.on('close', () => clearInterval(timer))
@@ -346,9 +346,9 @@ describe('an answer', () => {
 
   test.each([
     ['U28: shorter than announced', `Content-Length: ${archive.length + 5}\r\n`],
-    ['U28: of a length that is no number', 'Content-Length: -1\r\n'],
-    ['U28: of two lengths', 'Content-Length: 3\r\nContent-Length: 4\r\n'],
-  ])('%s is refused', async (_case, header) => {
+    ['U28: whose length is not a number', 'Content-Length: -1\r\n'],
+    ['U28: with two lengths', 'Content-Length: 3\r\nContent-Length: 4\r\n'],
+  ])('that is %s is refused', async (_case, header) => {
     const server = net.createServer((socket) => {
       socket.on('error', () => {})
       socket.once('data', () => {
@@ -364,7 +364,7 @@ describe('an answer', () => {
     expect(tree).toEqual({})
   })
 
-  test('U28: longer than announced is cut there, so that the archive is cut off', async () => {
+  test('U28: that is longer than announced is cut there, so that the archive is incomplete', async () => {
     const server = net.createServer((socket) => {
       socket.on('error', () => {})
       socket.once('data', () => {
@@ -390,14 +390,14 @@ describe('an answer', () => {
   })
 })
 
-describe('an address that does not say what it leads to', () => {
+describe('a URL that does not show its kind', () => {
   test.each([
-    ['a name in the query', '/download?file=code.tar.gz', { 'content-type': 'text/plain' }],
-    ['a name in Content-Disposition', '/get?id=7', { 'content-disposition': 'attachment; filename="x.tgz"' }],
-    ['a word of the path', '/api/v1/crates/x/download', {}],
-    ['another name than its kind', '/a.zip', { 'content-type': 'application/zip' }],
-    ['status 203, of a proxy', '/a.tgz', {}, 203],
-  ])('is told by its bytes: %s', async (_case, where, headers, status = 200) => {
+    ['name in the query', '/download?file=code.tar.gz', { 'content-type': 'text/plain' }],
+    ['name in Content-Disposition', '/get?id=7', { 'content-disposition': 'attachment; filename="x.tgz"' }],
+    ['word in the path', '/api/v1/crates/x/download', {}],
+    ['misleading name', '/a.zip', { 'content-type': 'application/zip' }],
+    ['status 203 from a proxy', '/a.tgz', {}, 203],
+  ])('is recognised by its bytes: %s', async (_case, where, headers, status = 200) => {
     await using server = await startServer((_request, response) => {
       response.writeHead(status as number, headers).end(archive)
     })
@@ -407,7 +407,7 @@ describe('an address that does not say what it leads to', () => {
     expect(server.requests).toEqual([`GET ${where}`])
   })
 
-  test("GitHub's tarball API leads on to another host, which is checked too", async () => {
+  test('of GitHub’s tarball API redirects to another host, which is checked too', async () => {
     await using codeload = await startServer((_request, response) => void response.end(archive))
     await using api = await startServer((_request, response) => {
       response.writeHead(302, { location: `${codeload.origin}/o/r/legacy.tar.gz/refs/heads/main` }).end()
@@ -430,22 +430,22 @@ describe('Content-Encoding', () => {
     ['brotli around a tar.gz', zlib.brotliCompressSync(archive), 'br'],
     ['deflate around a tar', zlib.deflateSync(zlib.gunzipSync(archive)), 'deflate'],
     ["gzip that is the tar.gz's own", archive, 'gzip'],
-    ['gzip that is none', zipped, 'gzip'],
-    ['a name that means nothing', archive, '__proto__'],
-  ])('%s is taken off', async (_case, body, encoding) => {
+    ['a false gzip', zipped, 'gzip'],
+    ['an unknown name', archive, '__proto__'],
+  ])('is removed: %s', async (_case, body, encoding) => {
     const { failure, tree } = await serve(body, encoding)
     expect(failure).toBeUndefined()
     expect(tree).toEqual({ a: '1' })
   })
 
-  test('the checksum may be of the bytes with it or without it', async () => {
+  test('may be inside or outside of what the checksum covers', async () => {
     const body = zlib.gzipSync(archive)
     const outer = createHash('sha256').update(body).digest('hex')
     for (const checksum of [sha256, outer]) expect((await serve(body, 'gzip', { checksum })).tree).toEqual({ a: '1' })
     expect((await serve(body, 'gzip', { checksum: 'a'.repeat(64) })).failure?.reason).toBe('checksum_mismatch')
   })
 
-  test('a bomb of it is cut at the size limit', async () => {
+  test('around a bomb is cut off at the size limit', async () => {
     const deps = { limits: { downloadBytes: 1024 * 1024 } }
     const { failure, beside } = await serve(zlib.gzipSync(Buffer.alloc(50_000_000)), 'gzip', { deps })
     expect(failure?.detail).toMatch(/^too-large/)
@@ -458,7 +458,7 @@ describe('a download that breaks', () => {
   damaged.writeUInt32LE(1, damaged.length - 8)
   const badZip = zip([{ name: 'a', data: '1', crc: 7 }])
 
-  /** Sends each answer in turn, and the last one ever after. */
+  /** Sends each answer in turn, and then the last one for ever. */
   async function inTurn(
     answers: readonly http.RequestListener[],
     options: FetchTestOptions = {},
@@ -485,9 +485,9 @@ describe('a download that breaks', () => {
   test.each([
     ['by a reset', reset],
     ['short of its length', short],
-    ['short without a length', send(archive.subarray(0, 50))],
-    ['with a wrong sum of its gzip', send(damaged)],
-    ['with a wrong sum in its zip, half of which was unpacked', send(badZip)],
+    ['early without a length', send(archive.subarray(0, 50))],
+    ['with a wrong checksum in its gzip', send(damaged)],
+    ['with a wrong checksum in its half-unpacked zip', send(badZip)],
   ])('%s is tried once more', async (_case, broken) => {
     const good = await inTurn([broken, whole])
     expect(good.failure).toBeUndefined()
@@ -508,20 +508,20 @@ describe('a download that breaks', () => {
       send(damaged),
       { checksum: createHash('sha256').update(damaged).digest('hex') },
     ],
-    ['something else than an archive', send(Buffer.from('<html>')), {}],
-  ])('%s is not tried again', async (_case, answer, options) => {
+    ['a file that is not an archive', send(Buffer.from('<html>')), {}],
+  ])('with %s is not tried again', async (_case, answer, options) => {
     const { failure, count } = await inTurn([answer, whole], options)
     expect(failure).toBeDefined()
     expect(count).toBe(1)
   })
 
-  test('a wrong checksum after a broken try is told', async () => {
+  test('with a wrong checksum after a broken try is refused with both values', async () => {
     const { failure, count } = await inTurn([short, whole], { checksum: '0'.repeat(64) })
     expect(failure?.reason).toBe('checksum_mismatch')
     expect(count).toBe(2)
   })
 
-  test('the size limit is for both tries together', async () => {
+  test('has one size limit for both tries', async () => {
     const large = tarGz([{ name: 'a', data: randomBytes(80_000) }])
     const cut = send(large.subarray(0, 70_000))
     const fits = await inTurn([cut, send(large)], { deps: { limits: { downloadBytes: 200_000 } } })
@@ -531,7 +531,7 @@ describe('a download that breaks', () => {
     expect(failure?.detail).toContain('of the first attempt')
   })
 
-  test('an abort between the tries ends it', async () => {
+  test('ends when it is aborted between the tries', async () => {
     const stop = new AbortController()
     const stopping: http.RequestListener = (request) => {
       stop.abort(new Error('stopped'))
@@ -541,7 +541,7 @@ describe('a download that breaks', () => {
   })
 })
 
-test('a server that refuses the connection is named', async () => {
+test('is refused with the name of the server that refused the connection', async () => {
   const port = await (async () => {
     await using server = await startServer(() => {})
     return server.port
@@ -551,7 +551,7 @@ test('a server that refuses the connection is named', async () => {
   expect(failure?.detail).toContain('refused the connection')
 })
 
-test('an abort ends the download with its own reason and leaves nothing', async () => {
+test('ends with the reason of an abort, and leaves nothing', async () => {
   const stop = new AbortController()
   await using server = await startServer((_request, response) => {
     response.write('x')
@@ -576,7 +576,7 @@ describe('https', () => {
     }
   }
 
-  test('with a certificate that is trusted works', async () => {
+  test('with a trusted certificate works', async () => {
     await using server = await startTls()
     const outcome = await runFetch(`https://127.0.0.1:${server.port}/a.tgz`, {
       ...unsafe(server.port),
@@ -586,7 +586,7 @@ describe('https', () => {
     expect(outcome.tree).toEqual({ a: '1' })
   })
 
-  test('with a certificate that nobody trusts is refused also for a listed host', async () => {
+  test('with an untrusted certificate is refused, even for a listed host', async () => {
     await using server = await startTls()
     const { failure } = await runFetch(`https://127.0.0.1:${server.port}/a.tgz`, unsafe(server.port))
     expect(failure?.reason).toBe('download_failed')

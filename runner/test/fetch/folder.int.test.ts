@@ -24,7 +24,7 @@ describe('a local folder', () => {
     expect(await readTree(source.path)).toEqual(before)
   })
 
-  test('keeps private folders private, and what its links say byte for byte', async () => {
+  test('keeps private folders private, and the text of its links byte for byte', async () => {
     await using source = await createFolder()
     await mkdir(path.join(source.path, 'private/sticky'), { recursive: true })
     await mkdir(path.join(source.path, 'fixed'))
@@ -43,7 +43,7 @@ describe('a local folder', () => {
     expect(await readlink(path.join(targetDir, 'link'), 'buffer')).toEqual(target)
   })
 
-  test('says when .git and node_modules come along', async () => {
+  test('brings a remark when .git and node_modules come along', async () => {
     await using source = await createFolder()
     await mkdir(path.join(source.path, '.git'))
     await mkdir(path.join(source.path, 'node_modules'))
@@ -51,7 +51,7 @@ describe('a local folder', () => {
     expect(notes).toEqual(['.git was copied with the folder', 'node_modules was copied with the folder'])
   })
 
-  test('that is not there, is a file, or is not allowed is refused', async () => {
+  test('that does not exist, is a file, or is not allowed is refused', async () => {
     await using source = await createFolder()
     await writeFile(path.join(source.path, 'f'), '')
     expect((await runFetch(`${source.path}/none`, local)).failure?.reason).toBe('folder_not_found')
@@ -59,7 +59,7 @@ describe('a local folder', () => {
     expect((await runFetch(source.path)).failure?.reason).toBe('bad_code_url')
   })
 
-  test('with a socket in it is refused, and nothing is left', async () => {
+  test('with a socket in it is refused, and leaves nothing', async () => {
     await using source = await createFolder()
     await writeFile(path.join(source.path, 'a'), 'a')
     const server = net.createServer()
@@ -71,9 +71,9 @@ describe('a local folder', () => {
     expect(tree).toEqual({})
   })
 
-  // Elsewhere file systems take no such name.
+  // On other systems the file system takes no such name.
   if (process.platform === 'linux')
-    test('with a name that is not UTF-8 is refused with what is wrong', async () => {
+    test('with a name that is not UTF-8 is refused with the reason', async () => {
       await using source = await createFolder()
       await writeFile(Buffer.concat([Buffer.from(`${source.path}/`), Buffer.from([0x61, 0xff])]), '')
       const { failure } = await runFetch(source.path, local)
@@ -81,7 +81,7 @@ describe('a local folder', () => {
       expect(failure?.detail).toContain('its name is not UTF-8')
     })
 
-  test('over the limits is refused', async () => {
+  test('that exceeds the limits is refused', async () => {
     await using source = await createFolder()
     for (const name of ['a', 'b', 'c']) await writeFile(path.join(source.path, name), name.repeat(1000))
     const small = await runFetch(source.path, { ...local, deps: { limits: { unpackedBytes: 2500 } } })
@@ -91,7 +91,7 @@ describe('a local folder', () => {
     expect(few.tree).toEqual({})
   })
 
-  test('that holds the workspace itself is refused', async () => {
+  test('that contains the workspace is refused', async () => {
     await using source = await createFolder()
     const targetDir = path.join(source.path, 'data', 'workspace')
     const fetch = fetchCode({
@@ -108,7 +108,7 @@ describe('a local folder', () => {
 })
 
 describe('the workspace', () => {
-  test('loses what an earlier life left in it and beside it', async () => {
+  test('is emptied of what an earlier start left in it and beside it', async () => {
     await using parent = await createFolder()
     await using source = await createFolder()
     await writeFile(path.join(source.path, 'new'), 'n')
@@ -129,8 +129,8 @@ describe('the workspace', () => {
     expect((await stat(targetDir)).ino).toBe(before.ino)
   })
 
-  test('on a file system of its own is staged inside it, and nothing of that is left', async () => {
-    // /dev/shm is another file system than its parent on Linux; elsewhere this is the first case again.
+  test('on a file system of its own is prepared inside it, and nothing of that stays', async () => {
+    // On Linux, /dev/shm is not on the file system of its parent; elsewhere this repeats the first case.
     const shm = await stat('/dev/shm').then(
       () => '/dev/shm',
       () => os.tmpdir(),

@@ -17,7 +17,7 @@ function unsafe(...servers: { port: number }[]): { policy: Partial<FetchPolicy> 
   return { policy: { unsafeHosts: servers.map(({ port }) => `127.0.0.1:${port}`) } }
 }
 
-/** The tree without what lies in .git. */
+/** The tree without the content of .git. */
 function files(outcome: Outcome): Record<string, string> {
   return Object.fromEntries(Object.entries(outcome.tree).filter(([name]) => !name.startsWith('.git/')))
 }
@@ -38,12 +38,12 @@ describe('a git repository', () => {
     expect(outcome.notes.join()).toMatch(/^only this commit .* git fetch --unshallow --tags/)
     expect(outcome.beside).toEqual(['workspace'])
     expect(Object.keys(outcome.tree).filter((name) => name.startsWith('.git/hooks/'))).toEqual([])
-    // Neither the proxy nor its password stay behind.
+    // Neither the proxy nor its password stays behind.
     expect(outcome.tree['.git/config']).not.toMatch(/proxy|git:/)
     expect(outcome.tree['.git/shallow']).toBeDefined()
   })
 
-  test('over https goes through a tunnel with its TLS end to end', async () => {
+  test('is fetched over https through a proxy’s tunnel, with TLS from end to end', async () => {
     await using root = await createFolder()
     await createRepository(root.path, { 'a.txt': '1' })
     await using inner = await startGitServer(root.path)
@@ -69,7 +69,7 @@ describe('a git repository', () => {
     expect(untrusted.failure?.detail).toMatch(/certificate/)
   })
 
-  test('G5: hooks, templates and settings of the environment have no effect', async () => {
+  test('G5: is cloned without hooks, templates or settings of the environment', async () => {
     await using root = await createFolder()
     await createRepository(root.path, { 'a.txt': '1' })
     const hooks = path.join(root.path, 'template', 'hooks')
@@ -89,7 +89,7 @@ describe('a git repository', () => {
     await expect(access(mark)).rejects.toThrow('ENOENT')
   })
 
-  test('G6: links that lead out are plain files, others are links', async () => {
+  test('G6: gets links that lead outside as plain files, and other links as links', async () => {
     await using root = await createFolder()
     await createRepository(root.path, {
       'a.txt': '1',
@@ -114,7 +114,7 @@ describe('a git repository', () => {
     expect(outcome.notes.join()).toMatch(/^3 symbolic link\(s\)/)
   })
 
-  test('G7: submodules are not fetched, whatever their names and addresses', async () => {
+  test('G7: is cloned without submodules, whatever their names and addresses', async () => {
     await using root = await createFolder()
     const folder = await createRepository(root.path, {
       '.gitmodules':
@@ -131,7 +131,7 @@ describe('a git repository', () => {
     expect(Object.keys(outcome.tree).filter((name) => name.startsWith('.git/modules'))).toEqual([])
   })
 
-  test('G7: a tree with two entries of names that one file system takes for the same is refused', async () => {
+  test('G7: whose tree has two names that a file system treats as one is refused', async () => {
     await using root = await createFolder()
     const folder = await createRepository(root.path, { 'A/x': '1', link: '-> A' })
     const blob = await git(folder, 'hash-object', '-w', 'link-target')
@@ -144,7 +144,7 @@ describe('a git repository', () => {
     expect(tree).toEqual({})
   })
 
-  test('G9: a redirect to another host of the inside is refused where it is dialled', async () => {
+  test('G9: that redirects to another internal host is refused when that host is dialled', async () => {
     await using inner = await startServer((_request, response) => void response.end())
     await using outer = await startServer((request, response) => {
       response.writeHead(302, { location: `${inner.origin}${request.url}` }).end()
@@ -154,7 +154,7 @@ describe('a git repository', () => {
     expect(inner.requests).toEqual([])
   })
 
-  test('G9: a redirect to another protocol is refused', async () => {
+  test('G9: that redirects to another protocol is refused', async () => {
     await using server = await startServer((_request, response) => {
       response.writeHead(302, { location: 'ftp://127.0.0.1/owner/repo.git/info/refs' }).end()
     })
@@ -162,7 +162,7 @@ describe('a git repository', () => {
     expect(failure?.reason).toMatch(/code_host_refused|download_failed/)
   })
 
-  test('G10: a repository over the size limit is ended', async () => {
+  test('G10: over the size limit is ended', async () => {
     await using root = await createFolder()
     const { randomBytes } = await import('node:crypto')
     await createRepository(root.path, { big: randomBytes(300_000).toString('base64') })
@@ -172,7 +172,7 @@ describe('a git repository', () => {
     expect(beside).toEqual(['workspace'])
   })
 
-  test('G10: a commit that unpacks to too much or too many is refused before a file is written', async () => {
+  test('G10: with a commit that unpacks to too much or too many files is refused before a file is written', async () => {
     await using root = await createFolder()
     await createRepository(root.path, { zeros: '0'.repeat(1_000_000), b: '', c: '' })
     await using server = await startGitServer(root.path)
@@ -183,7 +183,7 @@ describe('a git repository', () => {
     expect(many.tree).toEqual({})
   })
 
-  test('G10: a server that never answers is ended, and no git is left', async () => {
+  test('G10: on a server that never answers is ended, and no git process stays', async () => {
     await using server = await startServer(() => {})
     const { failure, beside } = await clone(server, { deps: { limits: { totalMs: 700 } } })
     expect(failure?.reason).toBe('download_timeout')
@@ -192,7 +192,7 @@ describe('a git repository', () => {
     expect(stdout).not.toContain(`127.0.0.1:${server.port}/owner`)
   })
 
-  test('G11: a private one is refused without a prompt', async () => {
+  test('G11: that is private is refused without a prompt', async () => {
     await using server = await startServer((_request, response) => {
       response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end()
     })
@@ -200,7 +200,7 @@ describe('a git repository', () => {
     expect(failure?.reason).toBe('auth_required')
   })
 
-  test('G12: Git LFS pointers are counted', async () => {
+  test('G12: with Git LFS pointers brings their number', async () => {
     await using root = await createFolder()
     const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${'a'.repeat(64)}\nsize 12345\n`
     await createRepository(root.path, {
@@ -213,7 +213,7 @@ describe('a git repository', () => {
     expect(outcome.notes).toEqual(['1 file(s) are Git LFS pointers; their content is not fetched'])
   })
 
-  test('that is empty, missing, or no repository at all is named', async () => {
+  test('that is empty, missing or not a repository is named', async () => {
     await using root = await createFolder()
     await mkdir(path.join(root.path, 'owner', 'repo'), { recursive: true })
     await using server = await startGitServer(root.path)
@@ -225,7 +225,7 @@ describe('a git repository', () => {
     expect((await clone(page)).failure?.detail).toContain('no git repository')
   })
 
-  test('says what to do where there is no git', async () => {
+  test('where there is no git is refused with what to do', async () => {
     await using server = await startServer(() => {})
     const { failure } = await clone(server, { deps: { env: { PATH: '/nonexistent' } } })
     expect(failure?.reason).toBe('bad_code_url')
@@ -312,7 +312,7 @@ describe('a place in a repository', () => {
     })
   })
 
-  test('that is not there is told with the nearest one, and no other is taken', async () => {
+  test('that does not exist is refused with the nearest one, and no other is taken', async () => {
     await using root = await createFolder()
     const { middle } = await createHistory(root.path)
     await using server = await startGitServer(root.path)
@@ -338,7 +338,7 @@ describe('a place in a repository', () => {
     }
   })
 
-  test('a tag or branch that git describe and the promised command work in', async () => {
+  test('that is a tag or branch works with git describe and the documented command', async () => {
     await using root = await createFolder()
     await createHistory(root.path)
     await using server = await startGitServer(root.path)
@@ -361,7 +361,7 @@ describe('a place in a repository', () => {
     expect(await git(path.join(work.path, 'main'), 'status', '--short', '--branch')).toBe('## main...origin/main')
   })
 
-  test('names with a colon, a backslash or what looks like a drive are files like others', async () => {
+  test('may have names with a colon, a backslash or what looks like a drive', async () => {
     await using root = await createFolder()
     await createRepository(root.path, { 'a:b': '1', 'c\\d': '2', 'e/f:g': '3', ':(top)x': '4', l: '-> a:b' })
     await using server = await startGitServer(root.path)
@@ -371,7 +371,7 @@ describe('a place in a repository', () => {
     expect(tree.tree).toEqual(whole)
   })
 
-  test('two files whose names differ in case are two files where the file system tells them apart', async () => {
+  test('keeps two files whose names differ in case where the file system does', async () => {
     await using root = await createFolder()
     const folder = await createRepository(root.path, { 'd/x': 'lower' })
     await writeFile(path.join(root.path, 'upper'), 'upper')
@@ -384,7 +384,7 @@ describe('a place in a repository', () => {
       expect(files(await runFetch(`${server.origin}/owner/repo${rest}`, unsafe(server)))).toMatchObject(both)
   })
 
-  test('a connection that breaks off is tried once more', async () => {
+  test('is fetched once more when a connection breaks off', async () => {
     await using root = await createFolder()
     await createRepository(root.path, { 'a.txt': '1' })
     let breaks = 1
@@ -432,7 +432,7 @@ describe('a GitHub tree URL', () => {
     expect((await tree(server, 'feature/x/y')).tree).toMatchObject({ 'README.md': 'r', 'cli/index.js': 'two' })
   })
 
-  test('U25: a missing folder is named with the nearest ones, never replaced by one', async () => {
+  test('U25: to a missing folder is refused with the nearest names, and none is used instead', async () => {
     await using root = await createFolder()
     await createRepository(root.path, { 'sample-cli/a': '1', 'packages/tool/b': '2', 'README.md': '' })
     await using server = await startGitServer(root.path)
@@ -445,7 +445,7 @@ describe('a GitHub tree URL', () => {
   })
 
   test.each(['nope', 'a;b', '$(id)', '0123456789012345678901234567890123456789'])(
-    'G8: the ref %s that is not there is refused',
+    'G8: to the unknown ref %s is refused',
     async (ref) => {
       await using root = await createFolder()
       await createRepository(root.path, { a: '1' })
@@ -456,14 +456,14 @@ describe('a GitHub tree URL', () => {
     },
   )
 
-  test('a ref that is mistyped is answered with the nearest ones', async () => {
+  test('to a mistyped ref is refused with the nearest ones', async () => {
     await using root = await createFolder()
     await createRepository(root.path, { a: '1' })
     await using server = await startGitServer(root.path)
     expect((await tree(server, 'mian/folder')).failure?.detail).toContain('Nearest: "main"')
   })
 
-  test('T20: the checksum is of the tarball, and a wrong one is refused', async () => {
+  test('T20: is checked by the checksum of its tarball, and refused when that is wrong', async () => {
     await using root = await createFolder()
     await createRepository(root.path, { 'd/a': '1' })
     await using server = await startGitServer(root.path)
@@ -473,13 +473,13 @@ describe('a GitHub tree URL', () => {
     expect((await tree(server, 'main/d', { checksum: actual })).tree).toEqual({ a: '1' })
   })
 
-  test('of a repository that is private or not there', async () => {
+  test('to a repository that is private or missing is refused', async () => {
     await using root = await createFolder()
     await using server = await startGitServer(root.path)
     expect((await tree(server, 'main')).failure?.reason).toBe('auth_required')
   })
 
-  test('of a host that has no tarball at its address is fetched by git, unless a checksum vouches for one', async () => {
+  test('to a host without a tarball there is fetched by git, unless there is a checksum', async () => {
     await using root = await createFolder()
     const folder = await createRepository(root.path, { 'd/a': '1', b: '2' })
     const commit = await git(folder, 'rev-parse', 'HEAD')
@@ -492,7 +492,7 @@ describe('a GitHub tree URL', () => {
     expect((await tree(server, 'main/d', { checksum: 'a'.repeat(64) })).failure?.reason).toBe('ref_not_found')
   })
 
-  test('at a server that only speaks the old protocol', async () => {
+  test('works on a server that speaks only the old protocol', async () => {
     await using root = await createFolder()
     await createRepository(root.path, { 'd/a': '1' })
     await using server = await startGitServer(root.path, (request) => {

@@ -62,7 +62,7 @@ export async function readTree(folder: string, below = ''): Promise<Record<strin
 
 export interface Outcome {
   readonly tree: Record<string, string>
-  /** Names in the folder that holds the workspace: nothing but the workspace may be left. */
+  /** Names in the folder that holds the workspace: only the workspace may be left. */
   readonly beside: string[]
   readonly notes: readonly string[]
   readonly stages: readonly string[]
@@ -76,7 +76,7 @@ export interface FetchTestOptions {
   readonly signal?: AbortSignal
 }
 
-/** Runs fetchCode into a fresh workspace and reports all that is to be seen of it. */
+/** Runs fetchCode into a fresh workspace and returns all that is visible of it. */
 export async function runFetch(url: string, options: FetchTestOptions = {}): Promise<Outcome> {
   await using parent = await createFolder()
   const targetDir = path.join(parent.path, 'workspace')

@@ -33,11 +33,11 @@ describe('createLinkCheck', () => {
     ['l', '/x', true],
     ['l', 'C:x', true],
     ['l', '..\\x', true],
-  ])('%s -> %s leads out: %p', (path, target, expected) => expect(check(path, target)).toBe(expected))
+  ])('%s -> %s leads outside: %p', (path, target, expected) => expect(check(path, target)).toBe(expected))
 
   test('a loop is refused', () => expect(() => check('l', 'a')).toThrow(/link-loop/))
 
-  test('many long chains end in bounded time', () => {
+  test('many long chains are checked in bounded time', () => {
     const chain = new Map(Array.from({ length: 5000 }, (_, i) => [`l${i}`, `${'d/'.repeat(500)}l${i + 1}`]))
     chain.set('d', '.')
     const out = createLinkCheck(chain)
@@ -56,7 +56,7 @@ describe('cleanPath', () => {
     ['a/', 'a'],
     ['..a/b..', '..a/b..'],
     ['-rf', '-rf'],
-  ])('%p is %p', (name, path) => expect(cleanPath(name, DEFAULT_LIMITS)).toBe(path))
+  ])('%p becomes %p', (name, path) => expect(cleanPath(name, DEFAULT_LIMITS)).toBe(path))
 })
 
 describe('singleTopFolder', () => {
@@ -81,7 +81,7 @@ describe('names that differ only in case', () => {
   }
   const twins = [['d/a', 'file'] as const, ['d/A', 'file'] as const]
 
-  test('are taken where they are files of a repository and the file system tells them apart', () => {
+  test('are accepted when they are files of a repository and the file system keeps them apart', () => {
     expect(() => finish('as-git-cased', ...twins)).not.toThrow()
     for (const names of ['portable', 'as-git'] as const)
       expect(() => finish(names, ...twins)).toThrow(/same-name-in-another-form/)
@@ -92,13 +92,13 @@ describe('names that differ only in case', () => {
     ['a folder', [['A/x', 'file'] as const, ['a', 'file'] as const]],
     ['folders', [['A/x', 'file'] as const, ['a/y', 'file'] as const]],
     ['Unicode forms', [['é', 'file'] as const, ['e\u0301', 'file'] as const]],
-  ])('are refused everywhere where one is of another kind: %s', (_case, entries) =>
+  ])('are refused everywhere when one is not a plain file in the same folder: %s', (_case, entries) =>
     expect(() => finish('as-git-cased', ...entries)).toThrow(/same-name-in-another-form/),
   )
 })
 
 describe('the number of entries', () => {
-  test('R23: one more than allowed is refused while it is listed', () => {
+  test('R23: one entry too many is refused while the archive is listed', () => {
     const plan = createEntryPlan({ ...DEFAULT_LIMITS, entries: 3 })
     const add = (name: string): void => plan.add({ name, kind: 'file', size: 0, executable: false })
     ;['a', 'b', 'c'].forEach(add)

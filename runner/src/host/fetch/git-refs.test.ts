@@ -32,13 +32,13 @@ describe('splitRef', () => {
     ['abcdef1/x', 'refs/heads/abcdef1', 'x'],
     ['ABCDEF2', 'abcdef2', ''],
     ['abc1234', 'abc1234', ''],
-  ])('%s is %s and the folder %p', (text, ref, folder) => expect(splitRef(text, refs)).toMatchObject({ ref, folder }))
+  ])('splits %s into %s and %p', (text, ref, folder) => expect(splitRef(text, refs)).toMatchObject({ ref, folder }))
 
-  test.each(['mainx', 'mai', 'feature', '-o', 'HEAD', 'HEAD~1', '@{u}'])('%s is refused', (text) =>
+  test.each(['mainx', 'mai', 'feature', '-o', 'HEAD', 'HEAD~1', '@{u}'])('refuses %s', (text) =>
     expect(() => splitRef(text, refs)).toThrow(/There is no branch, tag or commit/),
   )
 
-  test('only among branches or tags where the URL says which', () => {
+  test('looks only among branches or only among tags when the URL says which', () => {
     expect(splitRef('v1/x', refs, 'tags').ref).toBe('refs/tags/v1')
     expect(splitRef('v1/x', refs, 'heads').ref).toBe('refs/heads/v1')
     expect(() => splitRef('only/x', refs, 'heads')).toThrow(/There is no branch/)
@@ -51,13 +51,13 @@ describe('splitRef', () => {
     ['refs/tags/v1', 'refs/tags/v1'],
     ['abcdef1', 'refs/heads/abcdef1'],
     ['ABCDEF9', 'abcdef9'],
-  ])('findRef: %s is %s', (text, ref) => expect(findRef(text, refs)).toBe(ref))
+  ])('findRef resolves %s to %s', (text, ref) => expect(findRef(text, refs)).toBe(ref))
 
-  test.each(['main/x', 'mian', 'feature', 'HEAD', 'heads/main'])('findRef: %s is refused', (text) =>
+  test.each(['main/x', 'mian', 'feature', 'HEAD', 'heads/main'])('findRef refuses %s', (text) =>
     expect(() => findRef(text, refs)).toThrow(/There is no branch, tag or commit/),
   )
 
-  test('wholeCommit completes an abbreviation where exactly one commit with a name begins so', () => {
+  test('wholeCommit completes an abbreviation when exactly one commit with a name starts with it', () => {
     expect(wholeCommit('1abc', refs)).toBe('1abc'.padEnd(40, '0'))
     expect(wholeCommit(oid, refs)).toBe(oid)
     expect(() => wholeCommit('abc1234', refs)).toThrow(/all of its 40 digits/)
@@ -79,7 +79,7 @@ describe('parseRefs', () => {
     )
   })
 
-  test('reads an old advertisement, without other refs', () => {
+  test('reads an older advertisement, without other refs', () => {
     const old = pkt(
       '# service=git-upload-pack\n',
       '',
@@ -99,7 +99,7 @@ describe('parseRefs', () => {
     expect(isVersion2(old)).toBe(false)
   })
 
-  test('tells version 2', () =>
+  test('recognises version 2', () =>
     expect(isVersion2(pkt('# service=git-upload-pack\n', '', 'version 2\n', ''))).toBe(true))
 
   test.each(['<html>', '0003', 'ffff', '00', '-001x'])('refuses %p', (text) =>
@@ -107,7 +107,7 @@ describe('parseRefs', () => {
   )
 })
 
-test('lsRefsRequest is made of whole pkt-lines', () => {
+test('lsRefsRequest consists of whole pkt-lines', () => {
   expect(lsRefsRequest().toString()).toBe(
     '0014command=ls-refs\n00010009peel\n001bref-prefix refs/heads/\n001aref-prefix refs/tags/\n0000',
   )

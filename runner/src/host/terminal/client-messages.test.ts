@@ -29,11 +29,11 @@ test.each([
   ['5', { type: 'ignored' }],
   ['', { type: 'ignored' }],
   ['\u00ff', { type: 'ignored' }],
-])('%j of a client is understood or ignored', (message, expected) => {
+])('a client’s %j is understood or ignored', (message, expected) => {
   expect(decodeClientMessage(Buffer.from(message))).toEqual(expected)
 })
 
-test('the budget of input gives a second at once, then the rate, and paces a debt', () => {
+test('the input budget grants a second’s worth at once, then the rate, and delays what exceeds it', () => {
   let now = 0
   const budget = new InputBudget(10_000, () => now)
   expect(budget.take(9000)).toBe(0)
@@ -45,7 +45,7 @@ test('the budget of input gives a second at once, then the rate, and paces a deb
   expect(budget.take(0)).toBeGreaterThan(0)
 })
 
-test('many empty messages use the budget up', () => {
+test('many empty messages use up the budget', () => {
   const budget = new InputBudget(64 * 1024, () => 0)
   let messages = 0
   while (budget.take(0) === 0) messages++

@@ -5,7 +5,7 @@ import { Driver, type Seat } from './driver.ts'
 const seat = (viewer: string, mode: 'rw' | 'ro' = 'rw'): Seat => ({ viewer, mode })
 const size = (columns: number): TerminalSize => ({ columns, rows: 10 })
 
-describe('whose size rules', () => {
+describe('the driver', () => {
   const applied: number[] = []
   let driver: Driver
   const settle = (): void => {
@@ -22,7 +22,7 @@ describe('whose size rules', () => {
     jest.useRealTimers()
   })
 
-  test('is the first read-write viewer, once its resizing has come to rest', () => {
+  test('is the first read-write viewer, once its window has stopped resizing', () => {
     const [ro, a, b] = [seat('ro', 'ro'), seat('a'), seat('b')]
     driver.wants(ro, size(1))
     driver.wants(a, size(80))
@@ -36,7 +36,7 @@ describe('whose size rules', () => {
     expect([applied, driver.viewer]).toEqual([[83], 'a'])
   })
 
-  test('is the one that typed last; typing on changes nothing', () => {
+  test('is the viewer that typed last, and does not change when it types on', () => {
     const [a, b] = [seat('a'), seat('b')]
     driver.wants(a, size(80))
     driver.wants(b, size(90))
@@ -52,7 +52,7 @@ describe('whose size rules', () => {
     expect(applied).toEqual([80, 90, 70])
   })
 
-  test('stays with one that leaves for a moment and passes on after the grace', () => {
+  test('stays the same when it leaves for a moment, and changes after the grace period', () => {
     const [a, b, c] = [seat('a'), seat('b'), seat('c')]
     for (const [s, columns] of [
       [a, 80],
@@ -75,7 +75,7 @@ describe('whose size rules', () => {
     expect([driver.viewer, applied.at(-1)]).toEqual(['b', 90])
   })
 
-  test('is nobody when all have left, and then the next that comes', () => {
+  test('is nobody when all have left, and then the next viewer to come', () => {
     const a = seat('a')
     driver.wants(a, size(80))
     settle()
@@ -87,7 +87,7 @@ describe('whose size rules', () => {
     expect(applied).toEqual([80, 90])
   })
 
-  test('one viewer in two tabs is one driver', () => {
+  test('is one viewer when that has two tabs', () => {
     const [first, second] = [seat('a'), seat('a')]
     driver.wants(first, size(80))
     driver.wants(second, size(90))
@@ -97,7 +97,7 @@ describe('whose size rules', () => {
     expect([driver.viewer, applied]).toEqual(['a', [90]])
   })
 
-  test('a viewer that types before it has told its size rules when it tells', () => {
+  test('becomes a viewer that types before it reports its size as soon as it reports it', () => {
     driver.wants(seat('a'), size(80))
     const b = seat('b')
     driver.typed(b)
@@ -108,9 +108,9 @@ describe('whose size rules', () => {
   })
 
   test.each([
-    ['nobody typed meanwhile: it is its own again', false, 'a'],
-    ['another one typed meanwhile: it stays with that', true, 'b'],
-  ])('is asked back by the one that was away longer than the grace; %s', (_, typed, expected) => {
+    ['it is again, because nobody typed', false, 'a'],
+    ['it is not, because another viewer typed', true, 'b'],
+  ])('that was away longer than the grace period asks to be it again; %s', (_, typed, expected) => {
     const [a, b] = [seat('a'), seat('b')]
     driver.wants(a, size(80))
     driver.wants(b, size(90))
@@ -124,7 +124,7 @@ describe('whose size rules', () => {
     expect([driver.viewer, applied.at(-1)]).toEqual([expected, expected === 'a' ? 80 : 90])
   })
 
-  test('is kept by the one that drove before the host was started again, whoever comes first', () => {
+  test('is the viewer that was it before a restart of the host, whoever comes first', () => {
     driver.wants(seat('b'), size(90))
     driver.wants(seat('a'), size(80), { drives: true })
     driver.wants(seat('c'), size(100), { drives: true })
@@ -132,7 +132,7 @@ describe('whose size rules', () => {
     expect([driver.viewer, applied]).toEqual(['a', [80]])
   })
 
-  test('is taken by who asks for it, and by no viewer that may only look', () => {
+  test('becomes a viewer that asks for it, but never a read-only one', () => {
     const b = seat('b')
     driver.wants(seat('a'), size(80))
     driver.typed(seat('a'))

@@ -7,7 +7,7 @@ const SIZES = [10, 20, 30].map((columns) => ({ columns, rows: 5 })) as [
   { columns: number; rows: number },
 ]
 
-test('the ring gives back any range of its last bytes, whatever the lengths they came in', () => {
+test('returns any range of its last bytes, whatever the lengths they arrived in', () => {
   const ring = new Ring(97, 1000, SIZES[0])
   const all = Buffer.from(Array.from({ length: 3000 }, (_, i) => (i * 31) % 251))
   let at = 0
@@ -29,7 +29,7 @@ test('the ring gives back any range of its last bytes, whatever the lengths they
   expect([ring.read(ring.start - 1, 5), ring.read(ring.head, 5)]).toEqual([undefined, undefined])
 })
 
-test('a read ends where the size changes, and sizes outlive the bytes they began with', () => {
+test('ends a read where the size changes, and keeps a size longer than the bytes it began with', () => {
   const ring = new Ring(10, 0, SIZES[0])
   ring.append(Buffer.from('abc'))
   ring.setSize(SIZES[1])

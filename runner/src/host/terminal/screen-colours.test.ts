@@ -14,10 +14,10 @@ test.each([
   [256, '#d5dae3'],
   [257, '#12151b'],
   [258, '#8fb4ff'],
-])('place %d of the dark colours is %s', (index, colour) => {
+])('colour %d of the dark palette is %s', (index, colour) => {
   expect(shownColour(DARK_COLOURS, index)).toBe(colour)
 })
 
-test('the first 16 and text, background and cursor are the viewer’s', () => {
+test('the first 16 colours and those of text, background and cursor come from the viewer', () => {
   expect([1, 257].map((index) => shownColour(LIGHT_COLOURS, index))).toEqual(['#c4303b', '#fdfdfc'])
 })
