@@ -20,8 +20,8 @@ function namedIn(notes: string): string[] {
   return [...new Set([...got, ...deleted])]
 }
 
-describe('the checker of what notes name', () => {
-  test('it finds what is got and what is deleted', () => {
+describe('the checker of names in the notes', () => {
+  test('finds what is read and what is deleted', () => {
     const notes =
       'a=$(kubectl get secret x -n n -o json)\nkubectl delete job,serviceaccount -n n y\nkubectl delete pvc -n n z'
     expect(namedIn(notes)).toEqual(['Secret x', 'Job y', 'ServiceAccount y', 'pvc z'])
@@ -40,14 +40,14 @@ else {
   describe.each(VALUES_CASES)('the notes of $name', (given) => {
     const notes = notesOf(given)
 
-    test('they name nothing that is not there', () => {
+    test('name nothing that does not exist', () => {
       const there = objectsOf(given).map(({ kind, metadata }) => `${kind} ${metadata.name}`)
       const foreign = ['pvc data-cliscale-postgresql-0', 'Secret key-api']
       expect(namedIn(notes).filter((one) => !there.includes(one) && !foreign.includes(one))).toEqual([])
       expect(namedIn(notes).some((one) => one.startsWith('Secret'))).toBe(true)
     })
 
-    test('they say how to begin, what is not safe, and what stays behind', () => {
+    test('say how to begin, what is not secure, and what stays behind', () => {
       const text = JSON.stringify(objectsOf(given))
       expect(notes).toContain('curl -X POST "$CLISCALE_URL/api/sessions"')
       expect(notes).toMatch(/export CLISCALE_URL=http\S+/)
@@ -62,7 +62,7 @@ else {
     })
   })
 
-  test('the address of the reference stands there as it is', () => {
+  test('contain the address of the reference unchanged', () => {
     expect(notesOf(caseNamed('existing-database'))).toContain(
       "export LB_IP=$(kubectl get ingress cliscale-ingress -n ws-cli -o jsonpath='{.status.loadBalancer.ingress[0].ip}')",
     )

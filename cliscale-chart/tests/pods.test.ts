@@ -7,7 +7,7 @@ const resources = { requests: { cpu: '100m', memory: '1Gi' }, limits: { cpu: 1, 
 const container = (change: Partial<Container>): Container => ({ name: 'a', image: 'a/b:1', resources, ...change })
 
 describe('the checker of containers', () => {
-  test('it finds nothing in a good one', () => {
+  test('accepts a good one', () => {
     expect(containerFaults(container({}))).toEqual([])
     expect(containerFaults(container({ image: 'registry:5000/a@sha256:00' }))).toEqual([])
   })
@@ -23,11 +23,11 @@ describe('the checker of containers', () => {
       { resources: { ...resources, limits: { cpu: 1, memory: '1G' } } },
       'requests 1Gi of memory, more than its limit 1G',
     ],
-  ])('it finds %j', (change, fault) => {
+  ])('finds %j', (change, fault) => {
     expect(containerFaults(container(change))).toContain(fault)
   })
 
-  test('a selector selects by every label, and by lists', () => {
+  test('selects by every label, and by lists', () => {
     expect(selects({ matchLabels: { a: '1' } }, { a: '1', b: '2' })).toBe(true)
     expect(selects({ matchLabels: { a: '1', c: '3' } }, { a: '1' })).toBe(false)
     const expression = { key: 'a', operator: 'In', values: ['1', '2'] }
@@ -44,14 +44,14 @@ else {
   describe.each(VALUES_CASES)('the pods of $name', (given) => {
     const pods = () => podTemplates(objectsOf(given))
 
-    test('a namespace of restricted pod security takes every one', () => {
+    test('are all accepted by a namespace with restricted pod security', () => {
       expect(pods().length).toBeGreaterThanOrEqual(7)
       expect(
         pods().flatMap((pod) => podSecurityFindings(pod).map((finding) => ({ pod: pod.owner, ...finding }))),
       ).toEqual([])
     })
 
-    test('every container has an image of a version, requests and limits, and a root that it can not write', () => {
+    test('give every container an image with a version, requests and limits, and a read-only root', () => {
       for (const pod of pods())
         for (const one of pod.containers) {
           expect({ pod: pod.owner, container: one.name, faults: containerFaults(one) }).toMatchObject({ faults: [] })
@@ -60,7 +60,7 @@ else {
         }
     })
 
-    test('only the controller and the rotation of keys have a token of Kubernetes', () => {
+    test('give a Kubernetes token only to the controller and the rotation of keys', () => {
       for (const { owner, spec } of pods()) {
         expect(spec['enableServiceLinks']).toBe(false)
         const asks = /^(Deployment .*-controller|CronJob .*-rotate-signing-key)$/.test(owner)
@@ -68,7 +68,7 @@ else {
       }
     })
 
-    test('no setting and no volume is there twice, and no mount leads to a volume that is not', () => {
+    test('name no setting and no volume twice, and mount only volumes that exist', () => {
       for (const pod of pods()) {
         const named = (pod.spec.volumes ?? []).map((volume) => String(volume['name']))
         expect(named).toEqual([...new Set(named)])
@@ -84,7 +84,7 @@ else {
       }
     })
 
-    test('a service has longer to end than it takes', () => {
+    test('give a service more time to end than it needs', () => {
       const services = pods().filter(({ owner }) => /^Deployment .*-(controller|gateway)$/.test(owner))
       expect(services).toHaveLength(2)
       for (const { spec, containers } of services) {
@@ -98,7 +98,7 @@ else {
       }
     })
 
-    test('the volumes of a session fit into what its containers may write', () => {
+    test('give a session volumes that fit into its containers’ limits', () => {
       const { data } = objectsOf(given).find(({ metadata }) => metadata.name.endsWith('-session-template'))!
       const { resources: of, workspaceSize, spoolSize } = JSON.parse(data['session.json'])
       const limit = (part: string) => amount(of[part].limits['ephemeral-storage'])
@@ -107,8 +107,8 @@ else {
     })
   })
 
-  describe('what the profiles of GKE promise', () => {
-    test('a session of theirs fits into the 10 GiB of disk that Autopilot gives a pod', () => {
+  describe('the profiles for GKE', () => {
+    test('make sessions that fit into the 10 GiB of disk that Autopilot gives a pod', () => {
       for (const name of ['staging', 'production']) {
         const template = objectsOf(caseNamed(name)).find(({ metadata }) => metadata.name.endsWith('-session-template'))!
         const { resources: of, runtimeClassName } = JSON.parse(template['data']['session.json'])
@@ -118,7 +118,7 @@ else {
       }
     })
 
-    test('the proxy of Cloud SQL is a native sidecar that starts first, and no password is anywhere', () => {
+    test('start the Cloud SQL proxy first, as a native sidecar, and contain no password', () => {
       const objects = objectsOf(caseNamed('staging'))
       const pods = podTemplates(objects).filter(({ containers }) => containers.some(({ env }) => hasDatabase(env)))
       expect(pods.map(({ owner }) => owner).toSorted()).toEqual([

@@ -19,7 +19,7 @@ interface Rule {
 /** A place in the network: a pod with its namespace, or an address. */
 type Place = { namespace: string; labels: Record<string, string> } | { ip: string }
 
-/** Whether the policies let a connection through: what an enforcing cluster does, read from the objects. */
+/** Whether the policies let a connection through, read from the objects as an enforcing cluster would. */
 function isAllowed(policies: readonly KubeObject[], from: Place, to: Place, port: number): boolean {
   return (
     passes(policies, 'Egress', from, (rule) => matches(rule.to, rule.ports, from, to, port)) &&
@@ -106,13 +106,13 @@ describe('the reader of policies', () => {
   const pod = { namespace: 'a', labels: { app: 'x' } }
   const internet = { ipBlock: { cidr: '0.0.0.0/0', except: ['10.0.0.0/8'] } }
 
-  test('without a policy all is allowed, with an empty one nothing', () => {
+  test('allows everything without a policy, and nothing with an empty one', () => {
     expect(isAllowed([], pod, { ip: '10.0.0.1' }, 80)).toBe(true)
     expect(isAllowed([policy({})], pod, { ip: '10.0.0.1' }, 80)).toBe(false)
     expect(isAllowed([policy({ podSelector: { matchLabels: { app: 'y' } } })], pod, { ip: '10.0.0.1' }, 80)).toBe(true)
   })
 
-  test('exceptions, ports, namespaces and both ends count', () => {
+  test('respects exceptions, ports, namespaces and both ends', () => {
     const egress = [policy({ egress: [{ to: [internet], ports: [{ port: 443 }] }] })]
     expect(isAllowed(egress, pod, { ip: '1.1.1.1' }, 443)).toBe(true)
     expect(isAllowed(egress, pod, { ip: '1.1.1.1' }, 80)).toBe(false)
@@ -141,7 +141,7 @@ else {
     const reaches = (from: Place, to: Place, port: number) => isAllowed(policies(), from, to, port)
     const dns = { namespace: 'kube-system', labels: { 'k8s-app': 'kube-dns' } }
 
-    test('a session, as the controller makes it, reaches DNS, the internal port and the internet', () => {
+    test('let a session, as the controller makes it, reach DNS, the internal port and the internet', () => {
       const session = sessionPlace(given)
       expect(reaches(session, dns, 53)).toBe(true)
       expect(reaches(session, place('controller'), 7082)).toBe(true)
@@ -149,7 +149,7 @@ else {
       expect(reaches(session, { ip: '2606:4700::1111' }, 443)).toBe(true)
     })
 
-    test('and nothing else: no address of a cluster, no metadata, no other pod', () => {
+    test('let it reach nothing else: no address of a cluster, no metadata, no other pod', () => {
       const session = sessionPlace(given)
       for (const ip of [
         '10.96.0.1',
@@ -180,7 +180,7 @@ else {
         expect({ other, port, allowed: reaches(session, other, port) }).toMatchObject({ allowed: false })
     })
 
-    test('only the gateway reaches a terminal', () => {
+    test('let only the gateway reach a terminal', () => {
       const session = sessionPlace(given)
       expect(reaches(place('gateway'), session, 7681)).toBe(true)
       expect(reaches(place('gateway'), session, 22)).toBe(false)
@@ -190,7 +190,7 @@ else {
       expect(reaches({ ip: '10.0.0.9' }, session, 7681)).toBe(false)
     })
 
-    test('only sessions reach the internal port, and whatever else is in their namespace reaches nothing', () => {
+    test('let only sessions reach the internal port, and let nothing else in their namespace out', () => {
       const session = sessionPlace(given)
       for (const component of ['gateway', 'migration'])
         expect(reaches(place(component), place('controller'), 7082)).toBe(false)
@@ -200,7 +200,7 @@ else {
       expect(reaches(unknown, { ip: '140.82.112.3' }, 443)).toBe(false)
     })
 
-    test('the services reach what they need', () => {
+    test('let the services reach what they need', () => {
       const values = policies().find(({ metadata }) => metadata.name.endsWith('-controller'))!
       expect(values).toBeDefined()
       expect(reaches(place('gateway'), place('controller'), 7080)).toBe(true)
@@ -216,7 +216,7 @@ else {
       expect(reaches(place('gateway'), { ip: '172.16.0.2' }, 6443)).toBe(false)
     })
 
-    test('`helm test` asks for what the policies say, from a pod with and one without access', () => {
+    test('are what `helm test` checks, from a pod with access and one without', () => {
       const ports: Record<string, [to: () => Place, port: number]> = {
         'controller:80': [() => place('controller'), 7080],
         'controller:7082': [() => place('controller'), 7082],
@@ -239,7 +239,7 @@ else {
       for (const { wanted, found, ...what } of asked) expect({ ...what, found }).toEqual({ ...what, found: wanted })
     })
 
-    test('an exception lies inside of its network, as Kubernetes wants it', () => {
+    test('contain exceptions only inside their networks, as Kubernetes requires', () => {
       for (const block of JSON.stringify(policies()).match(/\{"cidr":[^}]*\}/g) ?? []) {
         const { cidr, except = [] } = JSON.parse(block) as { cidr: string; except?: string[] }
         for (const one of except) {
@@ -250,8 +250,8 @@ else {
     })
   })
 
-  describe('what values open and close', () => {
-    test("a cluster's public networks are closed to sessions, and a git server inside is open", () => {
+  describe('values', () => {
+    test('close a cluster’s public networks to sessions, and open a git server inside', () => {
       const policies = objectsOf(caseNamed('private-network')).filter(({ kind }) => kind === 'NetworkPolicy')
       const session = sessionPlace(caseNamed('private-network'))
       const reaches = (ip: string, port: number) => isAllowed(policies, session, { ip }, port)
@@ -262,7 +262,7 @@ else {
       expect(reaches('140.82.112.3', 25)).toBe(false)
     })
 
-    test('on GKE every pod reaches DNS at the addresses that it has there, and nothing else at them', () => {
+    test('let every pod on GKE reach DNS at its addresses there, and nothing else at them', () => {
       for (const name of ['staging', 'production']) {
         const objects = objectsOf(caseNamed(name))
         const policies = objects.filter(({ kind }) => kind === 'NetworkPolicy')
@@ -277,7 +277,7 @@ else {
       }
     })
 
-    test('a database of the release is reached by its three users only', () => {
+    test('let only its three users reach a database of the release', () => {
       const objects = objectsOf(caseNamed('trial-database'))
       const policies = objects.filter(({ kind }) => kind === 'NetworkPolicy')
       const pods = podTemplates(objects)
@@ -292,7 +292,7 @@ else {
       expect(isAllowed(policies, at('postgresql'), { ip: '140.82.112.3' }, 443)).toBe(false)
     })
 
-    test('metrics are for the namespaces that are named', () => {
+    test('open metrics to the namespaces that they name', () => {
       const given = caseNamed('cert-manager')
       const policies = objectsOf(given).filter(({ kind }) => kind === 'NetworkPolicy')
       const pod = podTemplates(objectsOf(given)).find(

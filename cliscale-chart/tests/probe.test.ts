@@ -25,7 +25,7 @@ afterAll(async () => {
   rmSync(dir, { recursive: true })
 })
 
-/** Runs a program to its end, with a shorter patience than on a cluster. */
+/** Runs a program to its end, with shorter time limits than on a cluster. */
 async function run(args: string[], env: Record<string, string> = {}): Promise<{ code: number; said: string }> {
   const child = spawn(process.execPath, args, { env: { PATH: process.env['PATH'] ?? '', ...env } })
   let said = ''
@@ -41,13 +41,13 @@ async function probe(plan: object) {
 }
 
 describe('the program of helm test', () => {
-  test('it fails, and names it, when something can be reached that must not', async () => {
+  test('fails and names a target that must not be reachable and is', async () => {
     const { code, said } = await probe({ refused: [{ what: 'the database', address }] })
     expect(code).toBe(1)
     expect(said).toContain(`FAILED: the database (${address}) can be reached; network policies are not enforced here`)
   })
 
-  test('it fails when something can not be reached that should, or has no name in DNS', async () => {
+  test('fails when a target that should be reachable is not, or has no name in DNS', async () => {
     const { code, said } = await probe({
       allowed: [
         { what: 'the API', address: '127.0.0.1:1' },
@@ -60,7 +60,7 @@ describe('the program of helm test', () => {
     expect(said).toContain('2 of the promises are not kept by this cluster.')
   })
 
-  test('it passes when all is as it should be', async () => {
+  test('passes when everything is as it should be', async () => {
     const plan = {
       refused: [{ what: 'nothing', address: '127.0.0.1:1' }],
       allowed: [{ what: 'the API', address, withinMs: 2000 }],
@@ -68,11 +68,11 @@ describe('the program of helm test', () => {
     expect(await probe(plan)).toMatchObject({ code: 0 })
   })
 
-  test('without a plan it fails', async () => {
+  test('fails without a plan', async () => {
     expect((await run([PROBE, path.join(dir, 'nothing.json')])).code).not.toBe(0)
   })
 
-  test('the listener answers until it is told to end', async () => {
+  test('answers as the listener until it is told to end', async () => {
     const port = await freePort()
     const file = path.join(dir, 'listener.json')
     writeFileSync(file, JSON.stringify({ listen: port }))
@@ -88,10 +88,10 @@ describe('the program of helm test', () => {
   })
 })
 
-describe('the look at Secrets before a migration', () => {
+describe('the check for Secrets before a migration', () => {
   const look = (secrets: object) => run([PREFLIGHT], { SECRETS: JSON.stringify(secrets), NAMESPACE: 'ws-cli' })
 
-  test('one that is missing is named, with what makes it', async () => {
+  test('names a missing Secret and what makes it', async () => {
     const secrets = [
       { secret: 'db-of-nobody', keys: ['DATABASE_URL', 'GATEWAY_DATABASE_URL'], value: 'database.existingSecret' },
     ]
@@ -105,7 +105,7 @@ describe('the look at Secrets before a migration', () => {
     )
   })
 
-  test('nothing to look for is fine', async () => {
+  test('passes when there is nothing to look for', async () => {
     expect(await look([])).toEqual({ code: 0, said: '' })
   })
 })

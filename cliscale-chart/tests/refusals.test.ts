@@ -4,13 +4,13 @@ import { refusalOf, whyNoHelm } from './helm.ts'
 interface Refusal {
   readonly what: string
   readonly values: unknown
-  /** Parts of what helm has to say: where, what is wrong, what to do. */
+  /** Parts of helm's message: where, what is wrong, what to do. */
   readonly says: readonly string[]
   readonly release?: string
   readonly namespace?: string
 }
 
-/** H1 to H14 are the rows of the list of bad values that the project keeps. */
+/** H1 to H14 are rows in the project's list of bad values. */
 const REFUSALS: readonly Refusal[] = [
   {
     what: 'H1 a number as text',
@@ -18,37 +18,37 @@ const REFUSALS: readonly Refusal[] = [
     says: ['/controller/replicas', 'got string, want integer'],
   },
   {
-    what: 'H2 a name with a slip, with the names that there are',
+    what: 'H2 an unknown name, with the names that exist',
     values: { contoller: {} },
     says: ["additional properties 'contoller' not allowed", "'controller'"],
   },
   {
-    what: 'H2 a name with a slip further down',
+    what: 'H2 an unknown nested name',
     values: { gateway: { replica: 3 } },
     says: ['/gateway', "'replica' not allowed", "'replicas'"],
   },
   {
-    what: 'H3 no tag',
+    what: 'H3 an image without a tag',
     values: { image: { tag: '' } },
     says: ['image.tag: is empty; name the version to install, such as 0.1.0'],
   },
   {
-    what: 'H3 the latest',
+    what: 'H3 the tag latest',
     values: { image: { tag: 'latest' } },
     says: ['image.tag: latest changes all the time'],
   },
   {
-    what: 'H3 the latest of one image',
+    what: 'H3 the tag latest for one image',
     values: { runner: { image: 'acme/runner:latest' } },
     says: ['runner.image: acme/runner:latest changes all the time; name a version, such as acme/runner:1.2.3'],
   },
   {
-    what: 'H3 the latest of an image that sessions may name',
+    what: 'H3 the tag latest for an image that sessions may use',
     values: { sessions: { images: { py: { image: 'a/b:latest', kind: 'runner' } } } },
     says: ['sessions.images.py.image: a/b:latest changes all the time'],
   },
   {
-    what: 'H3 no version of an image that sessions may name',
+    what: 'H3 no version for an image that sessions may use',
     values: { sessions: { images: { py: { image: 'registry:5000/a/b', kind: 'runner' } } } },
     says: [
       'sessions.images.py.image: registry:5000/a/b has no tag, and image.tag does not apply to it; name a version',
@@ -75,7 +75,7 @@ const REFUSALS: readonly Refusal[] = [
     says: ['ingress.tls: nothing is set and ingress.insecureHttp is false; set one of ingress.tls.existingSecret'],
   },
   {
-    what: 'a certificate without a name to be for',
+    what: 'a certificate without a host name',
     values: { ingress: { hostname: '' } },
     says: ['ingress.hostname: is empty, but ingress.tls.existingSecret needs one'],
   },
@@ -90,7 +90,7 @@ const REFUSALS: readonly Refusal[] = [
     says: ["ingress.tls.managedCertificate: works only with GKE's load balancer; set ingress.gce.enabled=true"],
   },
   {
-    what: "a class with Google's load balancer",
+    what: "an ingress class with Google's load balancer",
     values: { ingress: { className: 'nginx', gce: { enabled: true } } },
     says: ["ingress.className: GKE's load balancer has no class"],
   },
@@ -114,14 +114,14 @@ const REFUSALS: readonly Refusal[] = [
     ],
   },
   {
-    what: 'H6 a user as the service account is called elsewhere',
+    what: 'H6 a user in another form of the service account’s name',
     values: {
       database: { cloudSql: { instance: 'p:r:i', user: 'a@p.iam.gserviceaccount.com', gatewayUser: 'g@p.iam' } },
     },
     says: ['database.cloudSql.user: PostgreSQL knows the service account without .gserviceaccount.com; write a@p.iam'],
   },
   {
-    what: 'H7 a setting that the chart makes as well',
+    what: 'H7 a setting that the chart makes too',
     values: { controller: { env: { CLISCALE_DRAIN_SECONDS: '5' } } },
     says: [
       "controller.env.CLISCALE_DRAIN_SECONDS: the chart sets this itself; use the chart's value instead (controller.drainSeconds)",
@@ -140,7 +140,7 @@ const REFUSALS: readonly Refusal[] = [
     says: ['controller.env.CLISCALE_API_KEY_FILE: is a secret', 'put it into a Secret'],
   },
   {
-    what: 'H8 a number of replicas and an autoscaler',
+    what: 'H8 both a number of replicas and an autoscaler',
     values: { gateway: { autoscaling: { enabled: true } } },
     says: ['/gateway', "'autoscaling' not allowed", "'replicas'"],
   },
@@ -162,7 +162,7 @@ const REFUSALS: readonly Refusal[] = [
     says: ['gateway.resources.limits.memory: 512m is too small, because it is a number of bytes', 'as in 512Mi'],
   },
   {
-    what: 'H9 an amount that is none',
+    what: 'H9 an invalid amount',
     values: { gateway: { resources: { limits: { cpu: 'two' } } } },
     says: ['gateway.resources.limits.cpu: two is not an amount; write 500m or 2'],
   },
@@ -178,17 +178,17 @@ const REFUSALS: readonly Refusal[] = [
     says: ['release name: names would begin with', 'set fullnameOverride to at most 33'],
   },
   {
-    what: 'H10 a namespace for the release by a value',
+    what: 'H10 a value for the namespace of the release',
     values: { namespaceOverride: 'other' },
     says: ["'namespaceOverride' not allowed", "'fullnameOverride'"],
   },
   {
-    what: 'H11 sessions beside the keys',
+    what: 'H11 sessions in the namespace of the keys',
     values: { sessions: { namespace: 'ws-cli' } },
     says: ["sessions.namespace: ws-cli is the release's own namespace, where the keys are; choose another one"],
   },
   {
-    what: "H11 sessions in a namespace of the cluster's",
+    what: 'H11 sessions in a namespace of the cluster itself',
     values: { sessions: { namespace: 'kube-system' } },
     says: ['sessions.namespace: kube-system is used by others'],
   },
@@ -200,12 +200,12 @@ const REFUSALS: readonly Refusal[] = [
     ],
   },
   {
-    what: 'H14 a key by two ways',
+    what: 'H14 a key given in two ways',
     values: { signingKey: { pem: '-----BEGIN PRIVATE KEY-----' } },
     says: ['signingKey: pem and existingSecret are both set; keep one'],
   },
   {
-    what: 'a key that is none',
+    what: 'an invalid key',
     values: { signingKey: { existingSecret: '', pem: 'hello' }, dataKey: { existingSecret: '', value: 'short' } },
     says: [
       'signingKey.pem: contains no RSA private key in PEM; make one with: openssl genrsa 2048',
@@ -223,27 +223,27 @@ const REFUSALS: readonly Refusal[] = [
     says: ['metrics.podMonitoring.enabled: there is nothing to scrape; set metrics.enabled=true as well'],
   },
   {
-    what: 'an image of a kind that is none',
+    what: 'an image of an unknown kind',
     values: { sessions: { images: { py: { image: 'a/b:1', kind: 'docker' } } } },
     says: ['/sessions/images/py/kind', "'runner', 'ttyd'"],
   },
   {
-    what: 'a setting that null takes away',
+    what: 'a setting that null removes',
     values: { networkPolicy: { enabled: null } },
     says: ["at '/networkPolicy': missing property 'enabled'"],
   },
   {
-    what: 'all settings of a part that null takes away',
+    what: 'all settings of a part that null removes',
     values: { ingress: { gce: null } },
     says: ["at '/ingress': missing property 'gce'"],
   },
   {
-    what: 'an address for a host name',
+    what: 'an IP address as a host name',
     values: { ingress: { hostname: '10.0.0.1' } },
     says: ['/ingress/hostname', "'10.0.0.1' does not match pattern"],
   },
   {
-    what: 'an image that is none',
+    what: 'an invalid image',
     values: { controller: { image: 'Acme/Controller' }, gateway: { image: 'a/b:' }, runner: { image: 'a@sha256:1' } },
     says: ["'/controller/image'", "'/gateway/image'", "'/runner/image'"],
   },
@@ -253,7 +253,7 @@ const REFUSALS: readonly Refusal[] = [
     says: ['/image/tag', "'1 0' does not match pattern"],
   },
   {
-    what: 'H9 a resource that is none',
+    what: 'H9 an unknown resource',
     values: { sessions: { resources: { work: { limits: { mem: '4Gi' } } } } },
     says: ['sessions.resources.work.limits.mem: is not a resource; use cpu, memory, ephemeral-storage'],
   },
@@ -276,12 +276,12 @@ const REFUSALS: readonly Refusal[] = [
     ],
   },
   {
-    what: 'an amount of a quota that is none',
+    what: 'an invalid amount in a quota',
     values: { sessions: { resourceQuota: { 'limits.memory': '4 Gi' } } },
     says: ['/sessions/resourceQuota/limits.memory', "'4 Gi' does not match pattern"],
   },
   {
-    what: 'a limit of a kind that is none',
+    what: 'a limit of an unknown kind',
     values: { sessions: { limitRange: [{ type: 'Container', maximum: {} }] } },
     says: ['/sessions/limitRange/0', "'maximum' not allowed"],
   },
@@ -303,7 +303,7 @@ const REFUSALS: readonly Refusal[] = [
     ],
   },
   {
-    what: 'labels that give rights',
+    what: 'labels that grant access',
     values: {
       commonLabels: { 'pod-security.kubernetes.io/enforce': 'privileged' },
       controller: { podLabels: { 'cliscale.dev/access-terminals': 'true' } },
@@ -314,22 +314,22 @@ const REFUSALS: readonly Refusal[] = [
     ],
   },
   {
-    what: 'a host with a scheme, and several in one',
+    what: 'a host with a scheme, and several hosts in one',
     values: { sessions: { codeHosts: ['https://github.com', 'a.example,b.example'] } },
     says: ["'/sessions/codeHosts/0'", "'/sessions/codeHosts/1'"],
   },
   {
-    what: 'networks that are none',
+    what: 'invalid networks',
     values: { networkPolicy: { clusterCidrs: ['10.0.0.0/33'], dnsCidrs: ['999.0.0.0/8'] } },
     says: ["'/networkPolicy/clusterCidrs/0'", "'/networkPolicy/dnsCidrs/0'"],
   },
   {
-    what: 'no port, which would be all of them',
+    what: 'no port, which would allow all of them',
     values: { networkPolicy: { apiServerPorts: [] } },
     says: ["'/networkPolicy/apiServerPorts': minItems"],
   },
   {
-    what: 'more egress without a destination, which would be everywhere',
+    what: 'extra egress without a destination, which would allow everything',
     values: { networkPolicy: { extraSessionEgress: [{ ports: [{ port: 443 }] }, { to: [] }, { to: [{}] }] } },
     says: [
       "'/networkPolicy/extraSessionEgress/0': missing property 'to'",
@@ -338,7 +338,7 @@ const REFUSALS: readonly Refusal[] = [
     ],
   },
   {
-    what: 'callers by what is no peer of a policy',
+    what: 'callers that are not peers of a policy',
     values: { networkPolicy: { httpFrom: [{ cidr: '10.0.0.0/8' }] } },
     says: ['/networkPolicy/httpFrom/0', "'cidr' not allowed", "'ipBlock'"],
   },
@@ -373,7 +373,7 @@ const REFUSALS: readonly Refusal[] = [
     says: ['sessions.namespace: kube-node-lease is used by others'],
   },
   {
-    what: 'a migration that is gone before Helm sees its end',
+    what: 'a migration that is deleted before Helm sees its end',
     values: { migration: { ttlSecondsAfterFinished: 0 } },
     says: ['/migration/ttlSecondsAfterFinished', 'got 0, want 60'],
   },
@@ -382,7 +382,7 @@ const REFUSALS: readonly Refusal[] = [
 /** Unusual, and right. */
 const TAKEN: readonly { what: string; values: unknown; release?: string }[] = [
   {
-    what: 'a device of a vendor',
+    what: 'a vendor’s device',
     values: { sessions: { resources: { work: { limits: { 'nvidia.com/gpu': 1 } } } } },
   },
   { what: 'one Secret for everything', values: everythingIn('all.cliscale') },
@@ -391,7 +391,7 @@ const TAKEN: readonly { what: string; values: unknown; release?: string }[] = [
   { what: 'every host below a name', values: { sessions: { codeHosts: ['.corp.example', 'GitHub.com'] } } },
   { what: 'a toleration of everything', values: { sessions: { tolerations: [{ operator: 'Exists' }] } } },
   {
-    what: 'networks of IPv6',
+    what: 'IPv6 networks',
     values: { gateway: { podNetworks: ['fd00::/8'] }, networkPolicy: { clusterCidrs: ['2600:1900::/28'] } },
   },
   {
@@ -406,13 +406,13 @@ function everythingIn(existingSecret: string) {
 }
 
 if (whyNoHelm !== undefined) {
-  test('without helm no values are tried', () => {
+  test('without helm, bad values are not tested', () => {
     console.log(`The chart's refusals are not tried: ${whyNoHelm}.`)
     expect(REFUSALS.length).toBeGreaterThan(30)
   })
 } else {
   describe('values that cannot work are refused with where, what and what to do', () => {
-    test('the case that they are tried on is taken', () => {
+    test('the values that each case changes are accepted', () => {
       expect(refusalOf({})).toBeUndefined()
     })
 
@@ -421,11 +421,11 @@ if (whyNoHelm !== undefined) {
       for (const part of says) expect(said).toContain(part)
     })
 
-    test.each(TAKEN)('$what is taken', ({ values, ...options }) => {
+    test.each(TAKEN)('$what is accepted', ({ values, ...options }) => {
       expect(refusalOf(values, options)).toBeUndefined()
     })
 
-    test('all faults are told at once', () => {
+    test('all faults are reported at once', () => {
       const said = refusalOf({ image: { tag: '' }, gateway: { drainSeconds: 600 }, database: { existingSecret: '' } })
       expect(said?.match(/^ {2}- /gm)).toHaveLength(3)
     })

@@ -26,7 +26,7 @@ if (whyNot === undefined) {
   }, 120_000)
   afterAll(() => rmSync(folder, { recursive: true }))
 
-  /** What kubeconform has against objects, in words. */
+  /** kubeconform's findings about objects, in words. */
   const faultsOf = (objects: string): string[] => {
     const location = path.join(folder, '{{.ResourceKind}}{{.KindSuffix}}.json')
     const args = ['-strict', '-n', '1', '-output', 'json', '-schema-location', location]
@@ -36,19 +36,19 @@ if (whyNot === undefined) {
   }
 
   describe('objects by the schemas of Kubernetes 1.35', () => {
-    test.each(VALUES_CASES)('$name keeps to them', (given) => {
+    test.each(VALUES_CASES)('$name is valid', (given) => {
       expect(faultsOf(textOf(given))).toEqual([])
     })
 
     const broken: [string, RegExp | string, string, string][] = [
-      ['a field that is none', '\n  replicas: ', '\n  replica: ', 'replica'],
+      ['an unknown field', '\n  replicas: ', '\n  replica: ', 'replica'],
       ['text for a number', /replicas: \d/, 'replicas: two', 'replicas'],
-      ['a field of a container that is none', 'imagePullPolicy:', 'imagePullpolicy:', 'imagePullpolicy'],
-      ['a kind that is none', 'kind: PodDisruptionBudget', 'kind: PodDisruptionBudgets', 'PodDisruptionBudgets'],
+      ['an unknown field of a container', 'imagePullPolicy:', 'imagePullpolicy:', 'imagePullpolicy'],
+      ['an unknown kind', 'kind: PodDisruptionBudget', 'kind: PodDisruptionBudgets', 'PodDisruptionBudgets'],
       ["Google's limit of a day", 'timeoutSec: 86400', 'timeoutSec: 86401', '86,400'],
-      ['a field of an object of Google', 'drainingTimeoutSec', 'drainingTimeoutSecs', 'drainingTimeoutSecs'],
+      ['an unknown field of a Google object', 'drainingTimeoutSec', 'drainingTimeoutSecs', 'drainingTimeoutSecs'],
       ['a port that is text', 'containerPort: 7080', 'containerPort: http', 'containerPort'],
-      ['a policy for a direction that is none', 'podSelector: {}', 'podSelectors: {}', 'podSelectors'],
+      ['a policy with an unknown selector', 'podSelector: {}', 'podSelectors: {}', 'podSelectors'],
       ['an interval without its unit', 'interval: 30s', 'interval: 30', 'interval'],
     ]
     test.each(broken)('%s is found', (_what, pattern, replacement, word) => {
@@ -59,7 +59,7 @@ if (whyNot === undefined) {
     })
   })
 } else {
-  test('without its tools the chart is not held against the schemas of Kubernetes', () => {
+  test('without its tools, the chart is not checked against the schemas of Kubernetes', () => {
     console.log(`The chart is not held against the schemas of Kubernetes: ${whyNot}.`)
     expect(whyNot).not.toBe('')
   })

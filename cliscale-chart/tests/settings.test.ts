@@ -11,14 +11,14 @@ import { caseNamed, type KubeObject, objectsOf, textOf, VALUES_CASES, whyNoHelm 
 import { type Container, podTemplates } from './pods.ts'
 
 const SCHEMAS = { controller: z.object(CONTROLLER_PROCESS_ENV), gateway: z.object(GATEWAY_PROCESS_ENV) }
-/** What the programs without a schema read. */
+/** Variables that programs without a schema read. */
 const JOB_SETTINGS: Record<string, readonly string[]> = {
   migration: ['CLISCALE_DATABASE_URL', 'CLISCALE_DATABASE_URL_FILE', 'CLISCALE_GATEWAY_DATABASE_USER'],
   rotate: Object.keys(ROTATION_ENV),
 }
 JOB_SETTINGS['wait-for-migration'] = JOB_SETTINGS['wait-for-database'] = JOB_SETTINGS['migration']!
 
-/** Names that look like secrets, with values that stand in the open. */
+/** Names that look like secrets, with values in plain text. */
 function openSecrets(objects: readonly KubeObject[]): string[] {
   return podTemplates(objects).flatMap((pod) =>
     pod.containers.flatMap(({ name, env = [] }) =>
@@ -34,7 +34,7 @@ function isOpenSecret(name: string, value: string): boolean {
   return /PASSWORD$|TOKEN$|_KEY$|SECRET$/.test(name) && name !== 'CLISCALE_SIGNING_KEY_SECRET'
 }
 
-describe('the checker of secrets in the open', () => {
+describe('the checker of plain-text secrets', () => {
   const pod = (env: object) => [
     {
       apiVersion: 'v1',
@@ -48,13 +48,13 @@ describe('the checker of secrets in the open', () => {
     { name: 'POSTGRES_PASSWORD', value: 'x' },
     { name: 'CLISCALE_API_KEY', value: 'x' },
     { name: 'ANY', valueFrom: { secretKeyRef: { name: 'a', key: 'b' } } },
-  ])('it finds $name', (env) => {
+  ])('finds $name', (env) => {
     expect(openSecrets(pod(env))).toEqual([`Pod a main ${env.name}`])
   })
   test.each([
     { name: 'CLISCALE_API_KEY_FILE', value: '/etc/key' },
     { name: 'DATABASE', value: 'postgres://user%40x@127.0.0.1/db' },
-  ])('it lets $name through', (env) => {
+  ])('accepts $name', (env) => {
     expect(openSecrets(pod(env))).toEqual([])
   })
 })
@@ -84,9 +84,9 @@ else {
   describe.each(VALUES_CASES)('the settings that $name gives', (given) => {
     const containers = () => podTemplates(objectsOf(given)).flatMap((pod) => pod.containers)
 
-    test.each(['controller', 'gateway'] as const)('the %s takes them all', (name) => {
+    test.each(['controller', 'gateway'] as const)('are all accepted by the %s', (name) => {
       const env = environmentOf(containers().find((container) => container.name === name)!)
-      // The key's form is the business of its own tests; here it would have to be made.
+      // The key's form has its own tests; here a key would have to be made.
       delete env['CLISCALE_SIGNING_KEY_FILE']
       const schema = name === 'controller' ? SCHEMAS.controller.omit({ CLISCALE_SIGNING_KEY: true }) : SCHEMAS.gateway
       const settings = parseEnv(schema, env)
@@ -101,7 +101,7 @@ else {
         })
     })
 
-    test('the programs of Jobs know theirs', () => {
+    test('are all known to the programs of Jobs', () => {
       for (const { name, env = [] } of containers()) {
         const known = JOB_SETTINGS[name]
         const ours = env.map((one) => one.name).filter((one) => one.startsWith('CLISCALE_'))
@@ -110,26 +110,26 @@ else {
       }
     })
 
-    test('the rotation of keys takes its settings', () => {
+    test('are accepted by the rotation of keys', () => {
       const rotate = containers().find(({ name }) => name === 'rotate')!
       expect(parseEnv(z.object(ROTATION_ENV), environmentOf(rotate))).toMatchObject({
         CLISCALE_SIGNING_KEY_NAMESPACE: given.namespace,
       })
     })
 
-    test('no secret stands in the open', () => {
+    test('contain no secret in plain text', () => {
       expect(openSecrets(objectsOf(given))).toEqual([])
     })
 
-    test('the controller can read the template of sessions', () => {
+    test('contain a template of sessions that the controller can read', () => {
       const map = objectsOf(given).find(({ metadata }) => metadata.name.endsWith('-session-template'))!
       const template = parseSessionTemplate(map['data']['session.json'])
       expect(template.serviceAccountName).toMatch(/-session$/)
     })
   })
 
-  describe('what the values hold', () => {
-    test('the keys of the values stand in their Secrets and nowhere else', () => {
+  describe('the values', () => {
+    test('put their keys into Secrets and nowhere else', () => {
       const objects = objectsOf(caseNamed('everything'))
       const inSecrets = objects.filter(({ kind }) => kind === 'Secret').map(({ data }) => data)
       expect(inSecrets).toEqual([
@@ -139,7 +139,7 @@ else {
       expect(textOf(caseNamed('everything'))).not.toMatch(/canaryOfTheApiKey|Y2FuYXJ5LW9m/)
     })
 
-    test('a name that the schema does not know is found', () => {
+    test('an unknown name is found', () => {
       expect(() => parseEnv(SCHEMAS.gateway, { CLISCALE_JWKS_URI: 'x' })).toThrow(/CLISCALE_JWKS_URI is not a setting/)
     })
   })

@@ -8,7 +8,7 @@ type Json = unknown
 const isMap = (value: Json): value is Record<string, Json> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** Paths of all settings; a map that is empty by default is a setting, as are amounts and labels in it. */
+/** Paths of all settings; a map that is empty by default is a setting, as are quantities and labels in it. */
 function settingPaths(value: Json, at = ''): string[] {
   if (!isMap(value) || Object.keys(value).length === 0) return [at]
   return Object.entries(value).flatMap(([key, inside]) => settingPaths(inside, at ? `${at}.${key}` : key))
@@ -26,7 +26,7 @@ function schemaPaths(schema: Record<string, Json>, root: Record<string, Json>, a
   return Object.entries(properties).flatMap(([key, inside]) => schemaPaths(inside, root, at ? `${at}.${key}` : key))
 }
 
-/** Objects of a schema that take any name although their names are known. */
+/** Objects of a schema that accept any name although their names are known. */
 function openObjects(schema: Json, at = ''): string[] {
   if (!isMap(schema)) return []
   const isOpen =
@@ -40,7 +40,7 @@ function openObjects(schema: Json, at = ''): string[] {
   ]
 }
 
-/** Settings that need not be there, so that a null in somebody's values takes them away. */
+/** Settings that may be missing, so that a null in somebody's values removes them. */
 function optionalSettings(schema: Json): string[] {
   if (!isMap(schema)) return []
   const required = schema['required'] as string[] | undefined
@@ -57,13 +57,13 @@ const values = read(path.join(CHART, 'values.yaml'))
 const schema = JSON.parse(readFileSync(path.join(CHART, 'values.schema.json'), 'utf8')) as Record<string, Json>
 
 describe('the checkers of values', () => {
-  test('paths are those of settings', () => {
+  test('list the paths of settings', () => {
     expect(settingPaths({ a: { b: 1, c: {} }, d: [] })).toEqual(['a.b', 'a.c', 'd'])
     const defs = { $defs: { x: { properties: { y: {} } } } }
     expect(schemaPaths({ properties: { a: { $ref: '#/$defs/x' }, b: {} } }, defs)).toEqual(['a.y', 'b'])
   })
 
-  test('an object that takes any name is found', () => {
+  test('find an object that accepts any name', () => {
     const closed = { properties: { a: {} }, additionalProperties: false, propertyNames: {} }
     expect(openObjects({ properties: { x: closed }, additionalProperties: false, propertyNames: {} })).toEqual([])
     expect(openObjects({ ...closed, properties: { x: { properties: { a: {} } } } })).toEqual(['/properties/x'])
@@ -71,7 +71,7 @@ describe('the checkers of values', () => {
 })
 
 describe('values.yaml', () => {
-  test('one case sets every setting, to something else wherever nothing stands against it', () => {
+  test('has a case that sets every setting to another value, unless something excludes that', () => {
     const everything = settingPaths(read(path.join(CASES, 'everything.yaml')))
     const missing = settingPaths(values).filter(
       (one) => !everything.some((path) => path === one || path.startsWith(`${one}.`)),
@@ -80,11 +80,11 @@ describe('values.yaml', () => {
     const defaults = new Map(settingPaths(values).map((one) => [one, at(values, one)]))
     const set = read(path.join(CASES, 'everything.yaml'))
     const same = [...defaults].filter(([one, value]) => JSON.stringify(at(set, one)) === JSON.stringify(value))
-    // Each of these is shown by a case of its own, because it excludes something that this one sets.
+    // A case of its own shows each of these, because it excludes something that this case sets.
     expect(same.map(([one]) => one).filter((one) => !one.endsWith('.ephemeral-storage'))).toEqual(SHOWN_ELSEWHERE)
   })
 
-  test('the schema knows every setting, and no other', () => {
+  test('has in its schema every setting, and no other', () => {
     const known = schemaPaths(schema, schema).filter((one) => one !== 'global')
     const covered = (one: string, paths: string[]) =>
       paths.some((other) => one === other || one.startsWith(`${other}.`))
@@ -93,11 +93,11 @@ describe('values.yaml', () => {
     expect(known.filter((one) => !there.some((other) => other === one || other.startsWith(`${one}.`)))).toEqual([])
   })
 
-  test('no object of the schema takes names that it does not know', () => {
+  test('has no object in its schema that accepts unknown names', () => {
     expect(openObjects(schema)).toEqual([])
   })
 
-  test('every setting has to be there but those that are nothing by default', () => {
+  test('requires every setting, except those that are empty by default', () => {
     expect(optionalSettings(schema)).toEqual(['global', 'trustedProxyHops'])
     expect(optionalSettings({ properties: { a: {}, b: { properties: { c: {} } } }, required: ['a'] })).toEqual([
       'b',
@@ -105,7 +105,7 @@ describe('values.yaml', () => {
     ])
   })
 
-  test('every setting at the top is explained, by a comment before it or before the first in it', () => {
+  test('explains every top-level setting in a comment before it or before the first in it', () => {
     const lines = readFileSync(path.join(CHART, 'values.yaml'), 'utf8').split('\n')
     const isComment = (index: number) => /^\s*#/.test(lines[index] ?? '')
     const silent = lines.filter(

@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, test } from '@jest/globals'
 import { caseNamed, type KubeObject, objectsOf, VALUES_CASES, whyNoHelm } from './helm.ts'
 import { type PodTemplate, podTemplates, selects } from './pods.ts'
 
-/** Secrets that the cases say are there already. */
+/** Secrets that exist already in these cases. */
 const FOREIGN = [
   'cliscale-database',
   'key-api',
@@ -16,7 +16,7 @@ const FOREIGN = [
 const hook = ({ metadata }: KubeObject): string => metadata.annotations?.['helm.sh/hook'] ?? ''
 const weight = ({ metadata }: KubeObject): number => Number(metadata.annotations?.['helm.sh/hook-weight'] ?? 0)
 
-/** What a pod can not start without: kind, name and namespace. */
+/** What a pod cannot start without: kind, name and namespace. */
 function needsOf(pod: PodTemplate): string[] {
   const { spec } = pod
   const sources = (spec.volumes ?? []).flatMap((volume) => [
@@ -34,7 +34,7 @@ function needsOf(pod: PodTemplate): string[] {
 const identity = ({ kind, metadata }: KubeObject) => `${kind} ${metadata.name} in ${metadata.namespace}`
 
 describe('the checker of what pods need', () => {
-  test('it finds Secrets, also in projected volumes, ConfigMaps and the service account', () => {
+  test('finds Secrets, also in projected volumes, ConfigMaps and the service account', () => {
     const [pod] = podTemplates([
       {
         apiVersion: 'v1',
@@ -63,7 +63,7 @@ else {
     const objects = () => objectsOf(given)
     const ofKind = (kind: string) => objects().filter((object) => object.kind === kind)
 
-    test('no two are the same, and each names its namespace and its release', () => {
+    test('differ from one another, and each names its namespace and its release', () => {
       const names = objects().map(identity)
       expect(names).toEqual([...new Set(names)])
       for (const object of objects()) {
@@ -79,7 +79,7 @@ else {
       }
     })
 
-    test('whatever a pod needs is made by the release, or is there before it', () => {
+    test('include whatever a pod needs, unless it existed before', () => {
       const made = new Set([
         ...objects().map(identity),
         ...FOREIGN.map((name) => `Secret ${name} in ${given.namespace}`),
@@ -88,7 +88,7 @@ else {
       expect(missing).toEqual([])
     })
 
-    test('a hook before the install needs nothing that the install brings', () => {
+    test('need nothing of the release in a hook before the install', () => {
       const hooks = objects().filter((object) => /pre-install/.test(hook(object)))
       const ready = new Set(FOREIGN.map((name) => `Secret ${name} in ${given.namespace}`))
       for (const object of hooks.toSorted((a, b) => weight(a) - weight(b))) {
@@ -98,7 +98,7 @@ else {
       const shared = podTemplates(objects().filter((object) => !/pre-install/.test(hook(object))))
       for (const { spec } of shared)
         expect(hooks.map(({ metadata }) => metadata.name)).not.toContain(spec['serviceAccountName'])
-      // With a database of the release a hook would wait for it for ever, so there is none.
+      // With a database of the release a hook would wait for it for ever, so there is none then.
       const wanted = ['NetworkPolicy', 'ServiceAccount', 'Job'].filter(
         (kind) => kind !== 'NetworkPolicy' || given.name !== 'no-ingress',
       )
@@ -107,14 +107,14 @@ else {
         ofKind('StatefulSet').length > 0 ? [] : wanted,
       )
       expect(kinds.at(-1) ?? 'Job').toBe('Job')
-      // Only the Job stays, for its log: nothing else of a hook goes with the release.
+      // Only the Job stays, for its log: no other object of a hook belongs to the release.
       const stays = hooks.filter(
         ({ metadata }) => !/hook-succeeded/.test(metadata.annotations!['helm.sh/hook-delete-policy']!),
       )
       expect(stays.map(({ kind }) => kind)).toEqual(hooks.length > 0 ? ['Job'] : [])
     })
 
-    test('each Service and budget selects the pods of one Deployment, and ports that they have', () => {
+    test('give each Service and budget the pods of one Deployment, and ports that those have', () => {
       const pods = podTemplates(objects())
       for (const service of ofKind('Service')) {
         const chosen = pods.filter(
@@ -133,7 +133,7 @@ else {
         ])
     })
 
-    test('the Ingress leads to ports of Services, and never to the internal one', () => {
+    test('give the Ingress ports of Services, but never the internal one', () => {
       const backends = ofKind('Ingress').flatMap((ingress) =>
         ingress['spec'].rules.flatMap((rule: { http: { paths: { path: string; backend: { service: object } }[] } }) =>
           rule.http.paths.map(({ path, backend }) => [path, backend.service]),
@@ -154,7 +154,7 @@ else {
       expect(backends).toEqual(given.name === 'no-ingress' ? [] : wanted)
     })
 
-    test('roles are bound to accounts that are there, and give no more than is used', () => {
+    test('bind roles to accounts that exist, and grant no more than is used', () => {
       const accounts = new Set(ofKind('ServiceAccount').map(identity))
       for (const binding of [...ofKind('RoleBinding'), ...ofKind('ClusterRoleBinding')]) {
         const { roleRef, subjects } = binding as unknown as {
@@ -180,8 +180,8 @@ else {
     })
   })
 
-  describe('the names that everybody knows', () => {
-    test('a release cliscale in ws-cli has them', () => {
+  describe('the documented names', () => {
+    test('belong to a release named cliscale in ws-cli', () => {
       const names = objectsOf(caseNamed('existing-database')).map(identity)
       expect(names).toEqual(
         expect.arrayContaining([
@@ -197,12 +197,12 @@ else {
       expect(job.labels['app.kubernetes.io/component']).toBe('migration')
     })
 
-    test("names that are the cluster's own carry release and namespace", () => {
+    test('contain release and namespace when they are cluster-wide', () => {
       const names = objectsOf(caseNamed('cert-manager')).filter(({ kind }) => kind.startsWith('Cluster'))
       expect(names.map(({ metadata }) => metadata.name)).toEqual(Array(2).fill('tools-terminals-cliscale-controller'))
     })
 
-    test('the sessions namespace is under restricted pod security', () => {
+    test('include a sessions namespace with restricted pod security', () => {
       const namespace = objectsOf(caseNamed('existing-database')).find(({ kind }) => kind === 'Namespace')!
       for (const mode of ['enforce', 'warn', 'audit'])
         expect(namespace.metadata.labels![`pod-security.kubernetes.io/${mode}`]).toBe('restricted')
