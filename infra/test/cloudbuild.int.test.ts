@@ -29,7 +29,7 @@ function before(given: Build, id: string): Set<string> {
   return new Set(direct.flatMap((name) => [name, ...before(given, name)]))
 }
 
-/** What Cloud Build puts into the environment of a script by itself. */
+/** Variables that Cloud Build itself sets for a script. */
 const GIVEN = ['PROJECT_ID', 'BUILD_ID', 'COMMIT_SHA']
 
 function faultsOf(given: Build): string[] {
@@ -79,7 +79,7 @@ function faultsOfOrder(given: Build): string[] {
   ]
 }
 
-/** The time that the slowest path through the steps may take. */
+/** The time of the slowest path through the steps. */
 function longest(given: Build): number {
   const until = (id: string): number => {
     const found = step(given, id)
@@ -90,7 +90,7 @@ function longest(given: Build): number {
 }
 
 describe('cloudbuild.yaml', () => {
-  test('is in order', () => {
+  test('keeps every rule', () => {
     expect(faultsOf(build)).toEqual([])
   })
 
@@ -99,7 +99,7 @@ describe('cloudbuild.yaml', () => {
     ['images are pushed untested', 'waitFor: [test, smoke]', 'waitFor: [smoke]', 'push does not wait for test'],
     ['a substitution is misspelt', '"$_PROFILE"', '"$_PROFIL"', '_PROFIL is no substitution'],
     ['a step goes on after a failure', 'set -euo pipefail\n      npm ci', 'npm ci', 'test: goes on after a failure'],
-    ['a script is no bash', 'images=()', 'images=(', 'deploy: is no bash'],
+    ['a script is not bash', 'images=()', 'images=(', 'deploy: is no bash'],
     [
       'an image has no version',
       'skaffold:v2.19.0',

@@ -19,7 +19,7 @@ export interface Known {
   readonly objects?: ReadonlySet<string>
 }
 
-/** What a document says that is not so. `file` is its path in the repository. */
+/** False statements of a document. `file` is its path in the repository. */
 export function faultsOf(file: string, markdown: string, known: Known): string[] {
   return [
     ...faultsOfBlocks(markdown, known),
@@ -35,7 +35,7 @@ function faultsOfBlocks(markdown: string, { values }: Known): string[] {
       return leaves(parse(text))
         .filter((leaf) => !isValue(values, leaf.split('.')))
         .map((leaf) => `${leaf} is no value of the chart`)
-    // What the reader has to fill in stands in angle brackets, which bash takes for redirections.
+    // Bash would read the angle brackets of what the reader has to fill in as redirections.
     const fault = language === 'bash' ? syntaxFaults(text.replaceAll(/<[\w-]+>/g, 'X')) : ''
     return fault === '' ? [] : [`is no bash: ${fault}`]
   })
@@ -80,7 +80,7 @@ function faultsOfObjects(command: string, { objects }: Known): string[] {
   const named = [...command.matchAll(new RegExp(`\\b(${KINDS})[ /]([a-z][a-z0-9-]*[a-z0-9])\\b`, 'g'))]
   return (
     named
-      // What the reader makes: `create secret generic …`, `create job …`.
+      // What the reader creates: `create secret generic …`, `create job …`.
       .filter(([text]) => !command.includes(`create ${text}`))
       .map(([, kind = '', name = '']) => `${kind}/${name}`)
       .filter((object) => !objects.has(object))
@@ -91,7 +91,7 @@ function faultsOfObjects(command: string, { objects }: Known): string[] {
 const TOP =
   /^(image|controller|gateway|runner|sessions|database|postgresql|migration|apiKey|dataKey|signingKey|ingress|metrics|networkPolicy|tests)\./
 
-/** Names in prose: values of the chart, metrics, settings, files, codes. The first kind that a name looks like counts. */
+/** Names in prose: values of the chart, metrics, settings, files, codes. The first kind that a name resembles wins. */
 const NAMES: readonly [looks: RegExp, isKnown: (name: string, known: Known) => boolean, fault: string][] = [
   [TOP, (name, { values }) => isValue(values, name.split('.')), 'is no value of the chart'],
   // Not metrics: roles of the database.
@@ -126,7 +126,7 @@ function faultsOfLinks(file: string, markdown: string): string[] {
   })
 }
 
-/** A metric without what a histogram adds to its name. */
+/** A metric without the suffix that a histogram adds. */
 export function plainMetric(name: string): string {
   return name.replace(/_(bucket|sum|count)$/, '')
 }

@@ -43,7 +43,7 @@ beforeAll(async () => {
   }
 })
 
-/** `kind/name` of everything that the chart makes, in any way of installing it. */
+/** `kind/name` of everything that the chart makes, however it is installed. */
 function renderedObjects(): Set<string> {
   const ways = [
     [
@@ -65,12 +65,12 @@ function renderedObjects(): Set<string> {
 }
 
 describe('documents', () => {
-  test.each(DOCUMENTS)('%s names only what there is', (file) => {
+  test.each(DOCUMENTS)('%s names only what exists', (file) => {
     expect(faultsOf(file, read(file), known)).toEqual([])
   })
 
   const wrong: [what: string, text: string, fault: string][] = [
-    ['a value that the chart has not', 'Set `ingress.hostnam: x`.', 'ingress.hostnam is no value of the chart'],
+    ['an unknown value of the chart', 'Set `ingress.hostnam: x`.', 'ingress.hostnam is no value of the chart'],
     ['a value in a block', '```yaml\ningress:\n  host: a\n```', 'ingress.host is no value of the chart'],
     [
       'a value on a command line',
@@ -93,7 +93,7 @@ describe('documents', () => {
     ['a link', '[a](nowhere.md)', 'leads to docs/nowhere.md, which does not exist'],
     ['a heading', '[a](upgrades.md#nowhere)', 'leads to docs/upgrades.md#nowhere, which does not exist'],
   ]
-  test.each(wrong)('that name %s wrongly are found', (_what, text, fault) => {
+  test.each(wrong)('wrongly naming %s are found', (_what, text, fault) => {
     expect(faultsOf('docs/any.md', text, known)).toEqual([fault])
   })
 
@@ -102,7 +102,7 @@ describe('documents', () => {
       'get ingress cliscale-ingres',
       'rollout restart deployment/cliscale-controler',
       'get secret cliscale-apikey',
-    ])('that look for an object that nobody makes are found: %s', (words) => {
+    ])('that look for an object that nothing creates are found: %s', (words) => {
       const [kind = '', name = ''] = (words.split(' ').at(-1) ?? '').includes('/')
         ? (words.split(' ').at(-1) ?? '').split('/')
         : words.split(' ').slice(-2)
@@ -111,7 +111,7 @@ describe('documents', () => {
       ])
     })
 
-  test('give a session the size that it has', () => {
+  test('state the real size of a session', () => {
     const units = { m: 0.001, Mi: 1, Gi: 1024 }
     const sum = (part: string, name: string) =>
       ['host', 'work']
@@ -125,7 +125,7 @@ describe('documents', () => {
     expect(read('docs/deploy.md')).toContain(`| a session              | ${requested}; ${most} `)
   })
 
-  test('have the commands that everybody knows, as they stand', () => {
+  test('contain the well-known commands unchanged', () => {
     const all = new Set(DOCUMENTS.flatMap((file) => commands(read(file)).map((line) => line.replace(/\s+#.*/, ''))))
     const repository = '--default-repo=us-central1-docker.pkg.dev/$PROJECT_ID/apps'
     for (const command of [
@@ -170,12 +170,12 @@ function faultsOfAlert({ alert, expr, labels }: Alert): string[] {
 describe('alerts', () => {
   const alerts = alertsOf(read('docs/alerts.yaml'))
 
-  test('ask for metrics, labels and values that there are', () => {
+  test('ask for metrics, labels and values that exist', () => {
     expect(alerts.flatMap(faultsOfAlert)).toEqual([])
     expect(alerts.length).toBeGreaterThan(10)
   })
 
-  test('that ask for something else are found', () => {
+  test('that ask for anything else are found', () => {
     const labels = { severity: 'page' }
     const expr =
       'sum(cliscale_ws_refused{code="x"}) + max(cliscale_sessions_ended_total{state="lost",reason="internel"})'
@@ -188,7 +188,7 @@ describe('alerts', () => {
     ])
   })
 
-  test('each have their paragraph in the runbook, and no other has one', () => {
+  test('have one paragraph each in the runbook, and it has no other', () => {
     const paragraphs = [...read('docs/runbook.md').matchAll(/^### (Cliscale\w+)$/gm)].map(([, name]) => name)
     expect(paragraphs).toEqual(alerts.map(({ alert }) => alert))
   })

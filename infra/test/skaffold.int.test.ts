@@ -40,20 +40,20 @@ const config = configOf(read('skaffold.yaml'))
 const values = readYaml('cliscale-chart/values.yaml')
 const PROFILES = ['staging', 'production', 'dev']
 
-/** What is deployed with a profile: its own section where it has one. */
+/** What a profile deploys: its own section where it has one. */
 function deployOf({ deploy, profiles }: Config, profile: string): Config['deploy'] {
   return profiles.find(({ name }) => name === profile)?.deploy ?? deploy
 }
 
-/** The file that a template of valuesFiles comes to when the environment says nothing. */
+/** The file name that a template of valuesFiles gives with an empty environment. */
 function plainFile(template: string): string {
   return /^\{\{default "([^"]+)" \.CLISCALE_VALUES_FILE\}\}$/.exec(template)?.[1] ?? template
 }
 
-/** How Skaffold spells an image in the names of template variables. */
+/** How Skaffold spells an image in names of template variables. */
 const variableOf = (image: string) => `IMAGE_FULLY_QUALIFIED_${image.replaceAll(/[/-]/g, '_')}`
 
-/** What is wrong with a configuration, as sentences. */
+/** The faults of a configuration, as sentences. */
 function faultsOf(given: Config): string[] {
   const faults: string[] = []
   if (given.apiVersion !== 'skaffold/v4beta14') faults.push('the schema is not the one of Skaffold 2.19')
@@ -86,7 +86,7 @@ const drainSeconds = () =>
 const minutesOf = (flags: string[]) => Number(/--timeout=(\d+)m/.exec(flags.join(' '))?.[1] ?? 5)
 
 describe('skaffold.yaml', () => {
-  test('is in order', () => {
+  test('keeps every rule', () => {
     expect(faultsOf(config)).toEqual([])
   })
 
@@ -114,7 +114,7 @@ describe('skaffold.yaml', () => {
     expect(faultsOf(configOf(text.replaceAll(from, to)))).toContain(fault)
   })
 
-  test('deploys the release and namespace that every command of the documents names', () => {
+  test('deploys the release and namespace that every command in the documents names', () => {
     for (const profile of PROFILES)
       expect(deployOf(config, profile).helm.releases).toMatchObject([
         { name: 'cliscale', namespace: 'ws-cli', chartPath: 'cliscale-chart', createNamespace: true },
@@ -178,7 +178,7 @@ if (has('helm', 'version'))
       expect(withImage('runner')).toEqual(['ConfigMap'])
     })
 
-    test('has the services whose ports are forwarded', () => {
+    test('forwards ports that its services have', () => {
       const forwards = config.profiles.find(({ name }) => name === 'dev')?.portForward ?? []
       const services = render('dev')
         .split(/^---$/m)
@@ -197,7 +197,7 @@ else console.warn('Not run: rendering what skaffold.yaml deploys, because helm i
 const skaffold = process.env['SKAFFOLD_BIN'] ?? 'skaffold'
 if (has(skaffold, 'version'))
   describe('Skaffold itself', () => {
-    test.each(PROFILES)('takes the profile %s', (profile) => {
+    test.each(PROFILES)('accepts the profile %s', (profile) => {
       const { stdout, stderr, status } = spawnSync(skaffold, ['diagnose', '--yaml-only', '--profile', profile], {
         cwd: root,
         encoding: 'utf8',

@@ -17,7 +17,7 @@ function fileInScript(name: string): string {
   return new RegExp(`cat >"\\$files/${name}" <<'(\\w+)'\\n([\\s\\S]*?)^\\1$`, 'm').exec(script)?.[2] ?? ''
 }
 
-/** The settings that the script gives a container, with what it would have put in place of its variables. */
+/** The settings that the script gives a container, with what it would put in place of its variables. */
 function settings(container: string, given: Record<string, string>): Record<string, string> {
   const block = new RegExp(`--name "\\$run-${container}"[\\s\\S]*?>/dev/null$`, 'm').exec(script)?.[0] ?? ''
   const pairs = [...block.matchAll(/--env (\w+)=(?:"([^"]*)"|(\S+))/g)]
@@ -33,7 +33,7 @@ interface Address {
   readonly port: number
 }
 
-/** Starts a program, waits for its port, asks /healthz, and ends it. */
+/** Starts a program, waits for its port, calls /healthz, and ends it. */
 async function healthz(file: string, env: Record<string, string>): Promise<number> {
   const child = spawn(process.execPath, [program(file)], {
     env: { PATH: process.env['PATH'] ?? '', ...env, CLISCALE_LISTEN_ADDRESS: '127.0.0.1', CLISCALE_PORT: '0' },
@@ -59,14 +59,14 @@ async function healthz(file: string, env: Record<string, string>): Promise<numbe
 }
 
 describe('infra/smoke-images.sh', () => {
-  test('is bash, and has no fault that shellcheck knows', () => {
+  test('is bash without a fault that shellcheck knows', () => {
     expect(syntaxFaults(script)).toBe('')
     if (!has('shellcheck', '--version')) return
     const { stdout } = spawnSync('shellcheck', ['infra/smoke-images.sh'], { cwd: root, encoding: 'utf8' })
     expect(stdout).toBe('')
   })
 
-  test('without images says how it is called', () => {
+  test('prints its usage without images', () => {
     const { status, stderr } = spawnSync('bash', ['infra/smoke-images.sh', 'one'], { cwd: root, encoding: 'utf8' })
     expect({ status, stderr }).toEqual({
       status: 2,
@@ -74,7 +74,7 @@ describe('infra/smoke-images.sh', () => {
     })
   })
 
-  test('gives the controller and the gateway what they need to be alive, with no Kubernetes API there', async () => {
+  test('gives the controller and the gateway what they need to be alive without a Kubernetes API', async () => {
     await using database = await createTestDatabase()
     const dir = mkdtempSync(path.join(os.tmpdir(), 'cliscale-smoke-'))
     try {
@@ -103,7 +103,7 @@ describe('infra/smoke-images.sh', () => {
     expect(set.filter((name) => !known.has(name))).toEqual([])
   })
 
-  test.each(['host', 'work'])('rightly takes exit code 78 for a sign of life of the runner’s %s', (name) => {
+  test.each(['host', 'work'])('is right that exit code 78 shows the runner’s %s to be alive', (name) => {
     const { status, stderr } = spawnSync(process.execPath, [program(`runner/dist/programs/${name}.js`)], {
       encoding: 'utf8',
       env: {},

@@ -3,12 +3,12 @@ import { type Block, type Configuration, texts } from './terraform.ts'
 
 type Rule = (configuration: Configuration) => string[]
 
-/** What is wrong with a configuration, as sentences; none when it keeps every rule. */
+/** The faults of a configuration, as sentences; none when it keeps every rule. */
 export function faultsOf(configuration: Configuration): string[] {
   return RULES.flatMap((rule) => rule(configuration))
 }
 
-/** Values that must stand at a path of a resource. */
+/** Values that a path of a resource must have. */
 const MUST: readonly [resource: string, path: (string | number)[], value: unknown][] = [
   ['google_container_cluster.main', ['enable_autopilot'], true],
   ['google_container_cluster.main', ['deletion_protection'], '${var.deletion_protection}'],
@@ -83,7 +83,7 @@ const RULES: readonly Rule[] = [
       ...(block['type'] === '${bool}' || block['validation'] !== undefined
         ? []
         : [`variable ${name}: is not validated`]),
-      // Once is its own validation, or nothing at all.
+      // Once is its own validation, or no use at all.
       ...(used(text, name) ? [] : [`variable ${name}: is not used`]),
     ]),
 
@@ -106,7 +106,7 @@ const RULES: readonly Rule[] = [
   },
 ]
 
-/** The API that has to be on for resources of a kind. */
+/** The API that must be enabled for resources of a kind. */
 const SERVICES: Readonly<Record<string, string>> = {
   google_artifact_registry_: 'artifactregistry.googleapis.com',
   google_compute_: 'compute.googleapis.com',

@@ -16,7 +16,7 @@ beforeAll(async () => {
   configuration = await parseTerraform(sources)
 })
 
-/** The faults after a change of the text that really changes it. */
+/** The faults after a change of the text, which must really change it. */
 async function faultsAfter(from: string | RegExp, to: string): Promise<string[]> {
   const changed = Object.fromEntries(Object.entries(sources).map(([name, text]) => [name, text.replace(from, to)]))
   expect(changed).not.toEqual(sources)
@@ -29,7 +29,7 @@ describe('the Terraform configuration', () => {
     expect(configuration.resources.size).toBeGreaterThan(20)
   })
 
-  // The negative control of each rule: a change that somebody could make, and what is said about it.
+  // The negative control of each rule: a change that somebody could make, and what is reported.
   const changes: [what: string, from: string | RegExp, to: string, fault: string][] = [
     [
       'nodes get public addresses',
@@ -144,23 +144,23 @@ describe('the Terraform configuration', () => {
     expect(await faultsAfter(from, to)).toEqual([fault])
   })
 
-  test('lets in machines that the edition of the database has, and enough connections', () => {
+  test('accepts machines that the edition of the database offers, and enough connections', () => {
     expect(at(configuration.resources.get('google_sql_database_instance.main'), 'settings', 0, 'edition')).toBe(
       'ENTERPRISE',
     )
     const condition = String(at(configuration.variables.get('database_tier'), 'validation', 0, 'condition'))
     const tier = new RegExp(/regex\("([^"]+)"/.exec(condition)?.[1] ?? '^$')
     expect(['db-custom-1-3840', 'db-custom-16-65536'].every((name) => tier.test(name))).toBe(true)
-    // Of ENTERPRISE_PLUS, and of shared cores.
+    // Of ENTERPRISE_PLUS, and with shared cores.
     expect(['db-perf-optimized-N-2', 'db-f1-micro'].some((name) => tier.test(name))).toBe(false)
   })
 
-  test('that is no HCL is refused', async () => {
+  test('is refused when it is not HCL', async () => {
     await expect(parseTerraform({ 'broken.tf': 'resource "a" {' })).rejects.toThrow()
   })
 })
 
-describe('what Terraform and the chart say to each other', () => {
+describe('Terraform and the chart', () => {
   /** The object in `yamlencode(…)`, with expressions as text. */
   async function helmValues(): Promise<unknown> {
     const expression = String(configuration.outputs.get('helm_values')?.['value'])
@@ -171,14 +171,14 @@ describe('what Terraform and the chart say to each other', () => {
     return locals[0].values
   }
 
-  test('each value that an output sets is one of the chart', async () => {
+  test('agree that each value which an output sets is one of the chart', async () => {
     const values = readYaml('cliscale-chart/values.yaml')
     const set = leaves(await helmValues())
     expect(set).toContain('database.cloudSql.instance')
     expect(set.filter((leaf) => at(values, ...leaf.split('.')) === undefined)).toEqual([])
   })
 
-  test('the service accounts that may become a Google one are those of the chart', () => {
+  test('agree on the service accounts that may act as a Google account', () => {
     const components = configuration.locals.get('components')
     const accounts = ['controller', 'gateway'].map((name) => at(components, name, 'kubernetes_service_accounts'))
     // The chart's templates call them <fullname>-<component>; the fullname of the release `cliscale` is `cliscale`.
@@ -188,7 +188,7 @@ describe('what Terraform and the chart say to each other', () => {
   })
 
   if (has('helm', 'version')) {
-    test('the chart, rendered with the output, has these service accounts, each with its Google account', async () => {
+    test('agree, with the output rendered, on these service accounts, each with its Google account', async () => {
       const dir = mkdtempSync(path.join(os.tmpdir(), 'cliscale-values-'))
       try {
         const text = JSON.stringify(await helmValues(), (_key, value: unknown) =>
@@ -232,7 +232,7 @@ describe('what Terraform and the chart say to each other', () => {
   }
 })
 
-/** `terraform fmt` or the formatter of the language itself, which agree; with Go there, the latter can be made. */
+/** `terraform fmt`, or the formatter of the language itself, which agrees with it and can be built if Go is there. */
 const HCLFMT = 'github.com/hashicorp/hcl/v2/cmd/hclfmt@v2.24.0'
 const formatter = has('terraform', '-version')
   ? ['terraform', 'fmt', '-check']
@@ -250,7 +250,7 @@ else
     const check = (...files: string[]) =>
       spawnSync(program, [...args, ...files], { cwd: path.join(root, 'infra'), encoding: 'utf8' }).status
 
-    test('is that of the formatter, which finds fault with another', () => {
+    test('is that of the formatter, which objects to any other', () => {
       expect(check(...Object.keys(sources))).toBe(0)
       const dir = mkdtempSync(path.join(os.tmpdir(), 'cliscale-hcl-'))
       try {

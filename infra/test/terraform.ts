@@ -3,7 +3,7 @@ import { filesIn, read } from './repository.ts'
 
 export type Block = { readonly [name: string]: unknown }
 
-/** What stands in the .tf files of a folder, by kind. Expressions are text such as `${var.region}`. */
+/** The contents of the .tf files of a folder, by kind. Expressions are text such as `${var.region}`. */
 export interface Configuration {
   readonly resources: ReadonlyMap<string, Block>
   readonly data: ReadonlyMap<string, Block>
@@ -21,7 +21,7 @@ export function terraformSources(): Sources {
   return Object.fromEntries(filesIn('infra', '.tf').map((name) => [name, read(`infra/${name}`)]))
 }
 
-/** @throws when a file is no HCL. */
+/** @throws when a file is not HCL. */
 export async function parseTerraform(sources: Sources): Promise<Configuration> {
   const configuration = {
     resources: new Map<string, Block>(),
@@ -54,7 +54,7 @@ function entries<T>(value: unknown): [string, T][] {
   return Object.entries((value ?? {}) as Record<string, T>)
 }
 
-/** Every text in a block, with where it stands. */
+/** Every text in a block, with its path. */
 export function texts(value: unknown, path = ''): [path: string, text: string][] {
   if (typeof value === 'string') return [[path, value]]
   if (typeof value !== 'object' || value === null) return []
