@@ -2,12 +2,12 @@ import { expect, test } from '@jest/globals'
 import { readNote, readNotes, section } from './changelog.mjs'
 
 test.each([
-  ['a kind that is none', 'area: web\nkind: broken\n\nText.\n'],
-  ['a kind that every object has', 'area: web\nkind: toString\n\nText.\n'],
+  ['an unknown kind', 'area: web\nkind: broken\n\nText.\n'],
+  ['an unknown kind that is a property of every object', 'area: web\nkind: toString\n\nText.\n'],
   ['no area', 'kind: fixed\n\nText.\n'],
   ['no text', 'area: web\nkind: fixed\n\n'],
   ['nothing', ''],
-])('a note with %s is refused with its name', (_, text) => {
+])('a note with %s is refused, and named', (_, text) => {
   expect(() => readNote('changes/a.md', text)).toThrow('changes/a.md is no note')
 })
 
@@ -22,6 +22,6 @@ test('a release lists what was added, then what changed, then what was fixed', (
   )
 })
 
-test('every note in changes/ can be released', () => {
+test('every note in changes/ can go into a release', () => {
   for (const { what } of readNotes()) expect(what.trim().length).toBeGreaterThan(20)
 })

@@ -22,7 +22,7 @@ function inspect(files) {
   }
 }
 
-test('what has no place in an image is found in it', () => {
+test('finds what does not belong in an image', () => {
   const faults = inspect([
     'node_modules/jest/package.json',
     'node_modules/express/node_modules/@types/node/package.json',
@@ -49,7 +49,7 @@ test('what has no place in an image is found in it', () => {
   expect(faults.some((fault) => fault.startsWith('/opt/cliscale/bin/tini'))).toBe(true)
 })
 
-test('what belongs there is not', () => {
+test('accepts what belongs in an image', () => {
   const ours = inspect(['dist/test-kit.js', 'node_modules/jest-like/index.js', 'node_modules/express/testing.js'])
   expect(
     ours.filter((fault) => fault.startsWith('dev') || fault.startsWith('/dist') || fault.startsWith('/node')),

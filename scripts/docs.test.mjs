@@ -26,14 +26,14 @@ test('every test that docs/invariants.md and CONTRIBUTING.md name exists', () =>
   }
 })
 
-test('a heading that is not there is found out', () => {
+test('finds a link to a missing heading', () => {
   expect(linksOf('[a](b.md) ![p](q.png "t") [c](#d)\n```\n[no](x)\n```\n`[no](y)`')).toEqual(['b.md', 'q.png', '#d'])
   expect(leadsSomewhere('README.md', 'docs/design.md#tokens')).toBe(true)
   expect(leadsSomewhere('README.md', 'docs/design.md#no-such-heading')).toBe(false)
   expect(leadsSomewhere('README.md', 'docs/no-such-file.md')).toBe(false)
 })
 
-/** Targets of links and pictures outside of code. */
+/** Targets of links and images outside of code. */
 function linksOf(text) {
   const prose = text.replaceAll(/^```[\s\S]*?^```/gm, '').replaceAll(/`[^`\n]*`/g, '')
   return [...prose.matchAll(/\]\(([^()\s]+)(?:\s+"[^"]*")?\)/g)].map((match) => match[1])
@@ -47,7 +47,7 @@ function leadsSomewhere(from, link) {
   return heading === undefined || headingsOf(readFileSync(file, 'utf8')).includes(heading)
 }
 
-/** Anchors as GitHub makes them of headings. */
+/** Anchors as GitHub makes them from headings. */
 function headingsOf(text) {
   return [...text.matchAll(/^#+ (.+)$/gm)].map((match) =>
     match[1]

@@ -18,11 +18,11 @@ function installed(changes = {}) {
   return { packages: { ...packages, ...changes } }
 }
 
-test('packages as the lock file has them fit, without those of other platforms', () => {
+test('accepts packages that match the lock file, without those of other platforms', () => {
   expect(lockMismatch(LOCK, installed())).toBeUndefined()
 })
 
-test('a package that is missing, older or another build under the same version does not fit', () => {
+test('does not accept a package that is missing, older, or another build of the same version', () => {
   expect(lockMismatch(LOCK, installed({ 'node_modules/pg': undefined }))).toBe('pg is missing')
   expect(lockMismatch(LOCK, installed({ 'node_modules/pg': { version: '8.0.0', integrity: 'sha512-a' } }))).toBe(
     'pg has another version',
@@ -32,15 +32,15 @@ test('a package that is missing, older or another build under the same version d
   ).toBe('x has another version')
 })
 
-test('a Node that is too old is refused with a sentence, before anything is installed', () => {
+test('refuses a Node that is too old, in one sentence and before it installs anything', () => {
   expect(() => requireNode('18.20.0')).toThrow(/^CLI Scale needs Node 20\.19\.0 or newer; this is Node 18\.20\.0\./)
   expect(() => requireNode('20.19.0')).not.toThrow()
   expect(() => requireNode('24.0.0')).not.toThrow()
   expect(compareVersions('20.19.0', '20.9.9')).toBeGreaterThan(0)
 })
 
-test('a clone that cannot be written to is refused with a sentence', async () => {
-  // A file in the place of the folder: root may write to every folder.
+test('refuses a clone that cannot be written to, in one sentence', async () => {
+  // A file in place of the folder, because root may write to every folder.
   const folder = fileURLToPath(import.meta.url)
   await expect(oneAtATime(() => {}, folder)).rejects.toThrow(
     /^This clone cannot be written to \(EEXIST.*\)\. Start it as/,
