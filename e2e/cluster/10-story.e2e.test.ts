@@ -8,13 +8,13 @@ import { findChromium, launchChromium } from '../src/chromium.ts'
 import { apiKey, kubectl, openApi, ROOT, state, untilStatus, view } from '../src/cluster.ts'
 import type { Api, Created } from '../src/system.ts'
 
-/** Pictures of each state, to be looked at by a person. */
+/** Pictures of each state, for a person to look at. */
 const PICTURES = path.join(ROOT, '.cache/screenshots')
 const run = promisify(execFile)
 
 const executablePath = findChromium()
 if (executablePath === undefined || state.clusterFolder === null) {
-  test('the story on a cluster is not told: it needs Chromium and the simulated internet', () =>
+  test('the story on a cluster is not run: it needs Chromium and the simulated internet', () =>
     expect(executablePath === undefined || state.clusterFolder === null).toBe(true))
 } else {
   let browser: Browser
@@ -44,7 +44,7 @@ if (executablePath === undefined || state.clusterFolder === null) {
   const picture = (page: Page, name: string) => page.screenshot({ path: path.join(PICTURES, `cluster-${name}.png`) })
   const isState = (page: Page, kind: string) => page.waitForSelector(`body[data-state="${kind}"]`)
 
-  test('a tree URL posted through the Ingress waits for a machine, says so, is live and ends with 0', async () => {
+  test('a tree URL posted through the Ingress waits for a machine, says so, goes live and ends with 0', async () => {
     const node = (await kubectl('get', 'nodes', '-o', 'name')).trim().split('\n')[0] ?? ''
     await kubectl('cordon', node)
     let page: Page

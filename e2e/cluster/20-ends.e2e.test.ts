@@ -13,7 +13,7 @@ import {
 } from '../src/cluster.ts'
 import type { Api, Created } from '../src/system.ts'
 
-/** How a session ends, and what is said of it. They run side by side; each test waits for its own. */
+/** How a session ends, and what is reported. They run side by side; each test waits for its own. */
 const HUNGRY = `node -e 'const a = []; for (;;) a.push(Buffer.alloc(1e7, 1))'`
 const CODE = 'https://code.example'
 const onTestCluster = state.clusterFolder !== null
@@ -21,11 +21,11 @@ const onTestCluster = state.clusterFolder !== null
 interface Case {
   readonly request: Record<string, unknown>
   readonly expected: object
-  /** Done to it once it runs. */
+  /** What is done to it once it runs. */
   readonly act?: (session: Created) => Promise<unknown>
 }
 
-/** The detail is a sentence for a person. */
+/** The detail is a sentence for people. */
 const SENTENCE = expect.stringMatching(/^\S.{10,}[.!]/)
 
 const podName = async (id: string): Promise<string> => (await podsOf(id))[0]?.metadata.name ?? ''
@@ -146,19 +146,19 @@ async function starting(): Promise<number> {
 beforeAll(async () => {
   api = await openApi()
   for (const [name, { request, act }] of Object.entries(all)) {
-    // A few at a time: a small machine starts two pods in a second.
+    // A few at a time: a small machine starts two pods a second.
     await eventually('room for another', async () => (await starting()) < 4, 120_000)
     const session = await api.create(request)
     started.set(name, session)
     if (!act) continue
     const playing = untilStatus(api, session.sessionId, ['running'], 120_000).then(() => act(session))
-    // Its test says what went wrong.
+    // Its own test reports what went wrong.
     playing.catch(() => {})
     played.push(playing)
   }
 }, 300_000)
 
-test.each(Object.keys(all))('%s', async (name) => {
+test.each(Object.keys(all))('a session ends with the documented status and reason: %s', async (name) => {
   const session = started.get(name) as Created
   const ended = await api.ended(session.sessionId, 180_000)
   process.stderr.write(
@@ -167,16 +167,16 @@ test.each(Object.keys(all))('%s', async (name) => {
   expect({ name, ...ended }).toMatchObject((all[name] as Case).expected)
 })
 
-test('what was done to the sessions was done', async () => {
+test('everything that was to be done to the sessions was done', async () => {
   expect(await Promise.allSettled(played)).toEqual(played.map(() => expect.objectContaining({ status: 'fulfilled' })))
 })
 
-test('the deleted pod’s log is kept', async () => {
+test('the log of the deleted pod is kept', async () => {
   const { sessionId } = started.get('a pod that is deleted') as Created
   expect((await api.logs(sessionId)).toString()).toContain('here')
 })
 
-test('the memory of one session is nobody else’s: the others went on', async () => {
+test('a session that exhausts its memory harms no other: the others went on', async () => {
   expect(await view(api, (started.get('exit code 0') as Created).sessionId)).toMatchObject({ status: 'succeeded' })
 })
 
@@ -185,7 +185,7 @@ test('a fork bomb ends with its session, and the cluster goes on', async () => {
   started.set('a fork bomb', session)
   const ended = await api.ended(session.sessionId, 150_000)
   process.stderr.write(`a fork bomb: ${ended.status} ${ended.reason} ${ended.detail}\n`)
-  // The kernel chooses whom it kills for memory: what holds the command's terminal, which ends the session, or only
+  // The kernel chooses what it kills for memory: the holder of the command's terminal, which ends the session, or only
   // some of the bomb, which then goes on until its time is over.
   const ends = [
     { status: 'failed', reason: 'oom_killed' },
@@ -197,7 +197,7 @@ test('a fork bomb ends with its session, and the cluster goes on', async () => {
   expect(await api.ended(after.sessionId)).toMatchObject({ status: 'succeeded' })
 })
 
-test('nothing of them is left in the cluster once the time to look at them is over', async () => {
+test('nothing of them is left in the cluster after the time in which they can be looked at', async () => {
   for (const { sessionId } of started.values()) {
     await eventually(`nothing of ${sessionId} is left`, async () => (await objectsOf(sessionId)).length === 0, 100_000)
   }

@@ -15,10 +15,10 @@ import {
 } from '../src/cluster.ts'
 import type { Api } from '../src/system.ts'
 
-/** What sessions find on the internet: of the test cluster's it is all there is. */
+/** What sessions find on the internet: the test cluster has no other. */
 const SITE = state.clusterFolder === null ? 'github.com' : 'code.example'
 
-/** Run inside a session: says of each target whether a TCP connection to it is made within two seconds. */
+/** Runs inside a session: reports for each target whether a TCP connection to it is made within two seconds. */
 const PROBE = `
 const net = require('node:net')
 const dns = require('node:dns/promises')
@@ -40,7 +40,7 @@ beforeAll(async () => {
   api = await openApi()
 })
 
-/** What a session can reach of these targets: a name and `open`, or why not. */
+/** Which of these targets a session can reach: a name and `open`, or why not. */
 async function reachFromSession(targets: readonly (readonly [string, string, number])[]): Promise<Map<string, string>> {
   const { sessionId } = await api.create({
     command: 'node -e "$PROBE_SCRIPT"',
@@ -98,7 +98,7 @@ test('a session reaches the internet, DNS and the internal API, and nothing else
   expect(found.size).toBe(refused.length + allowed.length + 2)
 })
 
-test('a command sees no token, no service, no secret and none of the host’s files, and is nobody special', async () => {
+test('a command sees no token, service, secret or file of the host, and runs without privileges', async () => {
   const { sessionId } = await api.create({
     command:
       'id -u; ls -A /var/run/secrets /run/secrets /var/lib/cliscale 2>&1; env; touch /x 2>&1; ' +

@@ -21,7 +21,7 @@ beforeAll(async () => {
 })
 const stop = (session: Created) => api.api('DELETE', `/api/sessions/${session.sessionId}`)
 
-test('a launched pod keeps all rules of restricted pod security, and the checker sees one that does not', async () => {
+test('a launched pod keeps all rules of restricted pod security, and the checker notices one that does not', async () => {
   const session = await api.create({ command: 'sleep 60' })
   await untilStatus(api, session.sessionId, ['running'])
   const [pod] = await podsOf(session.sessionId)
@@ -36,7 +36,7 @@ test('a launched pod keeps all rules of restricted pod security, and the checker
   expect(podSecurityFindings(bad as unknown as PodShape).length).toBeGreaterThan(3)
 })
 
-/** Where a text could have come to: objects of both namespaces but for Secrets, logs of all our containers, the database. */
+/** Where a text could be found: objects of both namespaces except Secrets, logs of all our containers, the database. */
 async function everythingKept(): Promise<Record<string, string>> {
   const kinds = 'jobs,pods,events,configmaps,replicasets,deployments,services,serviceaccounts,ingresses'
   const kept: Record<string, string> = {
@@ -47,17 +47,17 @@ async function everythingKept(): Promise<Record<string, string>> {
     const names = (await kubectl('get', 'pods', '-n', namespace, '-o', 'name')).split('\n').filter(Boolean)
     for (const name of names) {
       const logs = ['logs', name, '-n', namespace, '--all-containers', '--tail=-1']
-      // Of a container that was not started, or not twice, there are none.
+      // A container that never started, or started only once, has none.
       for (const more of [[], ['--previous']])
         kept[[name, ...more].join(' ')] = await kubectl(...logs, ...more).catch(() => '')
     }
   }
-  // Also what a column of bytes holds is shown by its hexadecimal digits.
+  // A column of bytes is dumped in hexadecimal digits.
   if (state.clusterFolder && state.database) kept['database'] = await onDatabase('pg_dump')
   return kept
 }
 
-test('nothing of a request stands in what the cluster or the database keeps or what our processes log', async () => {
+test('nothing of a request appears in what the cluster or the database keeps or what our processes log', async () => {
   const canary = (field: string): string => `canary-${field}-${Date.now()}`
   const canaries = ['command', 'prompt', 'env', 'install', 'query', 'password'].map(canary)
   const [command, prompt, secret, install, query, password] = canaries
@@ -83,7 +83,7 @@ test('nothing of a request stands in what the cluster or the database keeps or w
   expect(ends).toMatchObject([{ status: 'succeeded' }, { status: 'stopped' }])
   const atEnd = await everythingKept()
 
-  // Where nothing is found it was looked in the right place.
+  // The negative control: the search looked in the right places.
   for (const kept of [atWork, atEnd]) {
     for (const place of Object.keys(kept).filter((name) => /^(sessions|database)$/.test(name)))
       expect(kept[place]).toContain(session.sessionId)
@@ -108,13 +108,13 @@ function ordersIn(dump: string): string {
   return /^COPY \S*session_orders .*?^\\\.$/ms.exec(dump)?.[0] ?? ''
 }
 
-test('an image of the operator with our programs in it runs the command in that image', async () => {
+test('an operator’s image with our programs in it runs the command', async () => {
   const session = await api.create({ command: 'cat /etc/image-name; node --version', image: 'custom' })
   expect(await api.ended(session.sessionId)).toMatchObject({ status: 'succeeded' })
   expect((await api.logs(session.sessionId)).toString()).toMatch(/^an image of our own\r\nv20\./)
 })
 
-test('an image that is not on the list is refused, and the list is named', async () => {
+test('an image that is not on the list is refused with the list', async () => {
   const answer = await api.api('POST', '/api/sessions', { command: 'true', image: 'docker.io/library/busybox' })
   expect(answer.status).toBe(400)
   expect(JSON.stringify(answer.body)).toContain('custom')

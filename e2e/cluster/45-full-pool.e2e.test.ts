@@ -6,7 +6,7 @@ import { componentPods, eventually, onDatabase, openApi, state } from '../src/cl
 import type { Answer, Api, Created } from '../src/system.ts'
 import { CollectingViewer } from '../src/viewer.ts'
 
-/** Two controllers have ten each. */
+/** The two controllers have ten each. */
 const CONNECTIONS = 20
 /** A creation waits for a connection twice and for a lock once, each for 5 s at most; the rest is a busy machine's. */
 const DEADLINE_MS = 20_000
@@ -14,10 +14,10 @@ const LOCK = `(select pid from pg_locks where mode = 'AccessExclusiveLock' and g
   and relation = 'session_orders'::regclass)`
 
 if (state.clusterFolder === null || state.database === null) {
-  test('no table is locked: it is not the test cluster’s database', () =>
+  test('no table is locked: this is not the test cluster’s database', () =>
     expect(state.clusterFolder === null || state.database === null).toBe(true))
 } else {
-  test('200 requests meet a database that makes the API wait: each is answered, and no terminal notices', async () => {
+  test('200 requests meet a database that delays the API: each is answered, and no terminal notices', async () => {
     const api = await openApi()
     await using fleet = await ClusterFleet.start(api, 4, [api.base])
     await fleet.untilRunning()
@@ -66,7 +66,7 @@ if (state.clusterFolder === null || state.database === null) {
   })
 }
 
-/** Locks the table that every creation writes and no terminal reads, as a long change of the schema would. */
+/** Locks the table that every creation writes and no terminal reads, as a long schema change would. */
 async function whileOrdersAreLocked<T>(task: () => Promise<T>): Promise<T> {
   const sql = 'begin; lock table session_orders in access exclusive mode; select pg_sleep(60)'
   // It ends when its connection is cut.
@@ -81,7 +81,7 @@ async function whileOrdersAreLocked<T>(task: () => Promise<T>): Promise<T> {
   }
 }
 
-/** How many connections of the release wait for somebody's lock. */
+/** How many connections of the release wait for another's lock. */
 async function waiting(): Promise<number> {
   const sql = `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
   return Number(await onDatabase('psql', '-qXAtc', sql))

@@ -23,16 +23,16 @@ import {
 import type { Api, Created } from '../src/system.ts'
 import { CollectingViewer } from '../src/viewer.ts'
 
-/** Sessions whose place is taken from them. They run side by side; each test waits for its own. */
+/** Sessions that lose their machine. They run side by side; each test waits for its own. */
 const RUN = Date.now().toString(36)
-// The cluster remembers for a while how a machine of the same name was.
+// The cluster remembers for a while the state of a machine of the same name.
 const SILENT = `e2e-silent-${RUN}`
 const GONE = `e2e-gone-${RUN}`
 const IMPORTANT = 'e2e-important'
 const OUTPUT = 'the last words\r\n'
 
 if (state.clusterFolder === null) {
-  test('no machine is added to this cluster: it is not the test cluster', () => expect(state.clusterFolder).toBeNull())
+  test('no machine is added: this is not the test cluster', () => expect(state.clusterFolder).toBeNull())
 } else {
   let api: Api
   let silent: PlayedSession
@@ -41,7 +41,7 @@ if (state.clusterFolder === null) {
   let viewer: CollectingViewer
   let others: string[]
 
-  /** Pods of ours with how often they were started: no other pod may suffer. */
+  /** Our pods with the number of their restarts: no other pod may suffer. */
   const survey = async (): Promise<string[]> =>
     (await Promise.all([componentPods('controller'), componentPods('gateway')])).flat().map(({ metadata, status }) => {
       const restarts = (status.containerStatuses ?? []).map(({ restartCount }) => restartCount)
@@ -76,7 +76,7 @@ if (state.clusterFolder === null) {
     return playSession(sessionId, machine, OUTPUT)
   }
 
-  test('something more important takes a session’s place: it ends as lost, with its last words', async () => {
+  test('a more important pod takes a session’s place: the session ends as lost, with its last output', async () => {
     const ended = await api.ended(preempted.sessionId)
     say('preempted', ended)
     expect(ended).toMatchObject({
@@ -92,7 +92,7 @@ if (state.clusterFolder === null) {
     expect(await survey()).toEqual(others)
   })
 
-  test('a machine falls silent: its session says so, ends as lost, and keeps its log', async () => {
+  test('a machine falls silent: its session reports that, ends as lost, and keeps its log', async () => {
     const told = await eventually(
       'the session says that its machine is silent',
       async () => {
@@ -112,7 +112,7 @@ if (state.clusterFolder === null) {
     expect((await api.logs(silent.sessionId)).toString()).toBe(OUTPUT)
   })
 
-  test('a machine is taken away: its session ends as lost, keeps its log, and nothing of it stays', async () => {
+  test('a machine is removed: its session ends as lost, keeps its log, and leaves nothing in the cluster', async () => {
     const ended = await api.ended(gone.sessionId, 120_000)
     say('gone', ended)
     expect(ended).toMatchObject({
@@ -124,7 +124,7 @@ if (state.clusterFolder === null) {
     await eventually('nothing of it is left', async () => (await objectsOf(gone.sessionId)).length === 0, 100_000)
   })
 
-  test('nobody else lost a place', async () => {
+  test('no other pod lost its place', async () => {
     expect(await survey()).toEqual(others)
     const after = await api.create({ command: 'echo fine' })
     expect(await api.ended(after.sessionId)).toMatchObject({ status: 'succeeded' })
@@ -135,7 +135,7 @@ function say(what: string, { detail, reason, status }: { detail: unknown; reason
   process.stderr.write(`${what}: ${status} ${String(reason)} ${String(detail)}\n`)
 }
 
-/** Schedules a pod that cannot stand beside this session and counts for more: of all pods only that one has to go. */
+/** Schedules a pod that cannot run beside this session and has priority: of all pods, only this one has to go. */
 async function preempt(sessionId: string): Promise<void> {
   const term = {
     labelSelector: { matchLabels: { [SESSION_LABEL]: sessionId } },

@@ -18,16 +18,16 @@ import {
 } from '../src/cluster.ts'
 import type { Api, Created } from '../src/system.ts'
 
-/** Sessions in each of three waves: a controller dies during the second, both during the third. */
+/** Sessions in each of three waves: one controller is killed during the second, and both during the third. */
 const WAVE = 6
-/** A Job whose session has no row is removed when that was so for 20 s (controller/src/reconcile/reconciler.ts). */
+/** A Job whose session has no row is removed after 20 s (controller/src/reconcile/reconciler.ts). */
 const ROWLESS_MS = 20_000
 
 if (state.clusterFolder === null) {
-  test('no controller of this cluster is killed: it is not the test cluster', () =>
+  test('no controller of this cluster is killed: this is not the test cluster', () =>
     expect(state.clusterFolder).toBeNull())
 } else {
-  test('sessions come and go while controllers die: one Job each, none is lost, swept or ended twice', async () => {
+  test('sessions come and go while controllers are killed: one Job each, and none is lost, swept or ended twice', async () => {
     const api = await openApi()
     await using jobs = new JobWatch()
     const [orphan, foreign] = [randomUUID(), randomUUID()]
@@ -46,7 +46,7 @@ if (state.clusterFolder === null) {
         async () => jobs.timesOf(orphan).deletedAt !== undefined && jobs.timesOf(orphan),
         90_000,
       )
-      // The controllers may have heard of it a little earlier than this watch.
+      // The controllers may have heard of it slightly earlier than this watch.
       expect(deletedAt - seenAt).toBeGreaterThan(ROWLESS_MS * 0.9)
       for (const { sessionId, isStopped, end } of ended) {
         expect(end).toMatchObject({ status: isStopped ? 'stopped' : 'succeeded' })
@@ -56,7 +56,7 @@ if (state.clusterFolder === null) {
         expect(jobs.uidsOf(sessionId).length).toBeGreaterThanOrEqual(isStopped ? 0 : 1)
         const deleted = jobs.timesOf(sessionId).deletedAt ?? Infinity
         expect(deleted).toBeGreaterThanOrEqual(Date.parse(end.endedAt ?? ''))
-        // An end that came a second time would have another time.
+        // A second end would have another time.
         expect(await view(api, sessionId)).toEqual(end)
       }
       expect(jobs.timesOf(foreign).deletedAt).toBeUndefined()
@@ -76,7 +76,7 @@ interface Member {
   readonly isStopped: boolean
 }
 
-/** Makes sessions at once: most print a word, one is stopped as soon as it is there, and one once it runs. */
+/** Makes sessions at once: most print a word, one is stopped as soon as it exists, and one once it runs. */
 function wave(api: Api): Promise<Member[]> {
   return Promise.all(
     Array.from({ length: WAVE }, async (_, i) => {
@@ -88,7 +88,7 @@ function wave(api: Api): Promise<Member[]> {
   )
 }
 
-/** What a caller does whose request was not answered: the same again, with the same key. */
+/** What a caller does whose request was not answered: it repeats it with the same key. */
 function createSurely(api: Api, request: Record<string, unknown>): Promise<Created> {
   const key = { 'idempotency-key': randomUUID() }
   return eventually(
@@ -112,7 +112,7 @@ async function endOf(api: Api, { sessionId }: Member): ReturnType<typeof view> {
   return view(api, sessionId)
 }
 
-/** Kills controllers without a goodbye. Their pods go as well, so that the cluster does not hold their restarts back. */
+/** Kills controllers with SIGKILL. Their pods go as well, so that the cluster does not delay their restarts. */
 async function replaceControllers(count: number): Promise<void> {
   const isAtWork = ({ metadata, status }: Pod) =>
     metadata.deletionTimestamp === undefined &&
@@ -123,7 +123,7 @@ async function replaceControllers(count: number): Promise<void> {
   await kubectl('delete', 'pods', '-n', NAMESPACE, ...names, '--wait=false')
 }
 
-/** A Job as a controller makes them, of a session that nobody knows. It is suspended: no pod of it is made. */
+/** A Job as a controller makes it, of a session that nobody knows. It is suspended: it makes no pod. */
 function jobOf(sessionId: string, instance: string): object {
   const labels = {
     'cliscale-e2e': 'races',

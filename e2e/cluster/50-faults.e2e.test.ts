@@ -27,7 +27,7 @@ import type { Api } from '../src/system.ts'
 const SIZE = Number(process.env['E2E_FLEET'] ?? 50)
 
 if (state.clusterFolder === null) {
-  test('no part of this cluster is killed: it is not the test cluster', () => expect(state.clusterFolder).toBeNull())
+  test('no part of this cluster is killed: this is not the test cluster', () => expect(state.clusterFolder).toBeNull())
 } else {
   let api: Api
   let front: Front
@@ -51,7 +51,7 @@ if (state.clusterFolder === null) {
     await front?.[Symbol.asyncDispose]()
   }, 120_000)
 
-  /** Nothing was lost, nothing is stuck: all run, and every viewer sees something new. */
+  /** Nothing is lost, nothing is stuck: all sessions run, and every viewer sees something new. */
   const untilWhole = async (what: string, limitMs = 30_000): Promise<void> => {
     const tookMs = await fleet.untilEachMoves(limitMs)
     expect(await eventually('the API answers', () => fleet.notRunning())).toEqual([])
@@ -62,14 +62,14 @@ if (state.clusterFolder === null) {
       .flatMap(({ status }) => status.containerStatuses ?? [])
       .reduce((sum, { restartCount }) => sum + restartCount, 0)
 
-  test('that all start at once makes nobody take a busy host for one that hangs', async () => {
+  test('all sessions start at once, and no busy host is taken for one that hangs', async () => {
     const { items } = await kubectlJson<{ items: Pod[] }>('get', 'pods', '-n', SESSIONS)
     const hosts = items.flatMap(({ status }) => status.initContainerStatuses ?? [])
     expect(hosts.length).toBeGreaterThanOrEqual(SIZE)
     expect(hosts.filter(({ restartCount }) => restartCount > 0)).toEqual([])
   })
 
-  test('both controllers are killed: nothing happens to the sessions, and new ones can be made', async () => {
+  test('both controllers are killed: the sessions are unaffected, and new ones can be made', async () => {
     expect(await killComponent('controller', 'controller/dist/main.js')).toBe(2)
     await fleet.untilEachMoves(10_000)
     const { sessionId } = await eventually('a session is accepted', () => api.create({ command: 'echo new' }))
@@ -95,7 +95,7 @@ if (state.clusterFolder === null) {
     await untilWhole('controllers killed after a creation')
   })
 
-  test('one backend of the database is killed: all can be attached to again', async () => {
+  test('one backend of the database is killed: all sessions can be attached to again', async () => {
     await killDatabaseBackend()
     const tookMs = await fleet.attachAll(40_000)
     say(`database backend killed: ${SIZE} of ${SIZE} attached after ${tookMs} ms`)
@@ -103,11 +103,11 @@ if (state.clusterFolder === null) {
     await untilWhole('database backend killed')
   })
 
-  test('the database is away for 60 s: terminals go on, requests are refused, no process is restarted', async () => {
+  test('the database is down for 60 s: terminals go on, requests are refused, no process restarts', async () => {
     const before = (await restarts('controller')) + (await restarts('gateway'))
     let refusal = 0
     await withoutDatabase(60_000, async () => {
-      // Later on no controller is ready any more, and the Ingress answers in its own words.
+      // Later no controller is ready any more, and the Ingress answers in its own words.
       const began = Date.now()
       refusal = (await api.api('POST', '/api/sessions', { command: 'true' })).status
       expect(Date.now() - began).toBeLessThan(15_000)
@@ -119,7 +119,7 @@ if (state.clusterFolder === null) {
     await fleet.attachAll(60_000)
   })
 
-  test('the API server is away for 60 s: terminals go on, and a session that was accepted meanwhile runs', async () => {
+  test('the API server is down for 60 s: terminals go on, and a session that was accepted meanwhile runs', async () => {
     let accepted = ''
     await withoutPart('apiserver', 60_000, async () => {
       await fleet.untilEachMoves(40_000)
@@ -131,12 +131,12 @@ if (state.clusterFolder === null) {
     await untilWhole('API server away for 60 s', 60_000)
   }, 400_000)
 
-  test('the kubelet is restarted: nothing happens to the sessions', async () => {
+  test('the kubelet is restarted: the sessions are unaffected', async () => {
     await withoutPart('kubelet', 5_000)
     await untilWhole('kubelet restarted')
   })
 
-  test('a pod that is copied by hand runs nothing and is cleared away', async () => {
+  test('a hand-made copy of a pod runs nothing and is removed', async () => {
     const { session } = fleet.members[0] ?? fleet.takeOne()
     const [pod] = await podsOf(session.sessionId)
     const copy = await copyOf(pod?.metadata.name ?? '')
@@ -171,7 +171,7 @@ if (state.clusterFolder === null) {
   })
 }
 
-/** The same pod under another name, as somebody would make it who wants two of it. */
+/** The same pod under another name, as somebody would make it to have two of it. */
 async function copyOf(name: string): Promise<{ metadata: object }> {
   const pod = await kubectlJson<Pod & { spec: Record<string, unknown> }>('get', 'pod', name, '-n', SESSIONS)
   const { nodeName: _, ...spec } = pod.spec

@@ -64,7 +64,7 @@ if (state.clusterFolder === null) {
         .concat(['--values', path.join(ROOT, 'e2e/cluster/values.yaml'), '--values', path.join(dir, 'run.json')])
         .concat([`ingress.hostname=${HOSTNAME}`, ...settings].flatMap((setting) => ['--set', setting])),
     )
-  /** @throws what was answered instead, for whoever has to find out why. */
+  /** @throws the answer that came instead, for whoever has to find the cause */
   const isOk = async (at: string): Promise<true> => {
     const answer = await fetch(front.base + at, { signal: AbortSignal.timeout(10_000) })
     const text = await answer.text()
@@ -78,10 +78,10 @@ if (state.clusterFolder === null) {
     return [secrets.items.map(({ data }) => data), await jwks.json()]
   }
 
-  test('the chart is installed where nothing was, and upgraded under ten sessions: none ends, no key changes', async () => {
+  test('the chart is installed into an empty namespace and upgraded under ten sessions: none ends, no key changes', async () => {
     await deploy(previousChart)
     const api = await openApi(front.base, NAMESPACE)
-    // Its two Services are learned one after the other.
+    // The load balancer learns its two Services one after the other.
     for (const at of ['/readyz', `/ws/${randomUUID()}`]) await eventually(`GET ${at}`, () => isOk(at), 120_000)
     await using fleet = await ClusterFleet.start(api, 10, [front.base])
     await fleet.untilRunning()
@@ -93,20 +93,20 @@ if (state.clusterFolder === null) {
     await fleet.untilEachMoves(30_000)
     expect(await fleet.notRunning()).toEqual([])
     expect(await keys()).toEqual(before)
-    // The old gateways stay for a moment, so that the load balancer may forget them, and then put their viewers out.
+    // The old gateways stay for a moment, so that the load balancer can forget them, and then close their viewers.
     const isBack = ({ viewer }: (typeof fleet.members)[number], i: number) => viewer.connections > (connections[i] ?? 0)
     await eventually('every viewer is on a new gateway', async () => fleet.members.every(isBack), 60_000)
     expect(await fleet.endAndCompare()).toBe(10)
   }, 420_000)
 
-  test('a migration that is killed in the middle is done again, and the upgrade goes on', async () => {
-    // The lock that migrations take one by one is held, so that the Job's process is in the middle when it is killed.
+  test('a migration that is killed half-way runs again, and the upgrade goes on', async () => {
+    // The lock that lets migrations run one by one is held, so that the Job's process is half-way when it is killed.
     const url = `postgres://cliscale:cliscale@10.99.0.5:5432/${DATABASE}`
     const program = path.join(state.clusterFolder ?? '', 'outside')
     const holder = spawn(program, ['psql', url, '-qX'], { stdio: ['pipe', 'ignore', 'ignore'], detached: true })
     holder.stdin?.write('begin; select pg_advisory_xact_lock(7080768100);\n')
     const upgrade = deploy(path.join(ROOT, 'cliscale-chart'), 'controller.logLevel=debug')
-    // Awaited below, also when something else failed first.
+    // Awaited below, even when something else failed first.
     upgrade.catch(() => {})
     try {
       const selector = 'app.kubernetes.io/component=migration'
@@ -126,7 +126,7 @@ if (state.clusterFolder === null) {
     expect((await fetch(`${front.base}/readyz`)).status).toBe(200)
   }, 300_000)
 
-  test('helm uninstall leaves what it says it leaves, and nothing else', async () => {
+  test('helm uninstall leaves only what it says it leaves', async () => {
     const notes = await helm(['get', 'notes', 'cliscale', '-n', NAMESPACE])
     const said = notes + (await helm(['uninstall', 'cliscale', '-n', NAMESPACE, '--wait', '--timeout', '3m']))
     const kinds =
@@ -134,7 +134,7 @@ if (state.clusterFolder === null) {
     const names = async (namespace: string): Promise<string[]> =>
       (await kubectl('get', kinds, '-n', namespace, '--ignore-not-found', '-o', 'name')).split('\n').filter(Boolean)
     const foreign = ['secret/cliscale-database', 'configmap/kube-root-ca.crt', 'serviceaccount/default']
-    // A pod goes by the name of its Job; one that is ending takes its time.
+    // A pod has the name of its Job; one that is ending takes its time.
     const isSaid = (name: string): boolean => said.includes(name.replace(/^.*\//, '').replace(/-[a-z0-9]{5}$/, ''))
     let unsaid: string[] = []
     const untilSaid = async (): Promise<boolean> => {
@@ -149,7 +149,7 @@ if (state.clusterFolder === null) {
   }, 240_000)
 }
 
-/** Its psql is a grandchild; the group ends as one. */
+/** Its psql is a grandchild; the group ends as a whole. */
 async function endHolder(holder: ReturnType<typeof spawn>): Promise<void> {
   if (holder.exitCode !== null || holder.signalCode !== null || holder.pid === undefined) return
   const gone = once(holder, 'exit')
@@ -157,7 +157,7 @@ async function endHolder(holder: ReturnType<typeof spawn>): Promise<void> {
   await gone
 }
 
-/** The chart as the previous commit has it; the present one where there is no earlier. */
+/** The chart of the previous commit; the present one where there is no earlier one. */
 async function chartOfPreviousCommit(dir: string): Promise<string> {
   const tar = path.join(dir, 'chart.tar')
   for (const commit of ['HEAD~1', 'HEAD']) {

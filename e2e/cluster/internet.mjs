@@ -33,7 +33,7 @@ async function tarball(folder, prefix) {
   return (await run('tar', args, { encoding: 'buffer', maxBuffer: 1 << 26 })).stdout
 }
 
-/** An archive of one file of random bytes, so that it is as large over the network as on the disk. */
+/** An archive of one file of random bytes, so that it is as large in transit as on disk. */
 async function largeArchive(bytes) {
   const dir = await mkdtemp(path.join(os.tmpdir(), 'cs-internet-'))
   try {
@@ -85,7 +85,7 @@ function codeload(_req, res, url) {
   return send(res, 'application/x-gzip', sample)
 }
 
-/** Downloads that never come to an end, each in its own way. */
+/** Downloads that never end, each in its own way. */
 const ENDLESS = {
   '/stall.tar.gz': (res) => void res.write(sample.subarray(0, 1000)),
   '/slow.tar.gz': (res) => every(res, 1000, () => res.write('x')),

@@ -13,7 +13,7 @@ const SESSIONS = 16
 const VIEWERS = Number(process.env['E2E_VIEWERS'] ?? 500)
 const LAME_DUCK_SECONDS = 2
 
-/** A load balancer that cuts after 30 s is played faster; `E2E_CUT_SECONDS=30 E2E_CUT_TOTAL_SECONDS=600` plays it as it is. */
+/** A load balancer that cuts after 30 s, sped up; real time: `E2E_CUT_SECONDS=30 E2E_CUT_TOTAL_SECONDS=600`. */
 const CUT_SECONDS = Number(process.env['E2E_CUT_SECONDS'] ?? 3)
 const CUT_TOTAL_SECONDS = Number(process.env['E2E_CUT_TOTAL_SECONDS'] ?? 60)
 
@@ -28,9 +28,9 @@ afterAll(async () => {
 const sha256 = (text: string | Buffer): string => createHash('sha256').update(text).digest('hex')
 const numbered = (count: number): string => Array.from({ length: count }, (_, i) => `line ${i + 1}\r\n`).join('')
 
-test(`SIGTERM to a gateway with ${VIEWERS} viewers on two: it is gone within 25 s, viewers come back on the other, and no byte is lost or doubled`, async () => {
+test(`SIGTERM to one of two gateways with ${VIEWERS} viewers: it ends within 25 s, viewers return through the other, and no byte is lost or doubled`, async () => {
   await using balancer = await Balancer.start(split.gateways.map(({ base }) => base))
-  // Ten lines a second, until the file is there; then the number of the last.
+  // Ten lines a second until the file exists; then the number of the last line.
   const over = path.join(split.dir, 'over')
   const command = `n=0; until [ -e ${over} ]; do for i in 1 2 3 4 5; do n=$((n+1)); echo "line $n"; done; sleep 0.5; done; echo "last $n"`
   const sessions = await Promise.all(
@@ -71,7 +71,7 @@ test(`SIGTERM to a gateway with ${VIEWERS} viewers on two: it is gone within 25 
       expect(sha256(bytes)).toBe(sha256(`${numbered(last)}last ${last}\r\n`))
     }
     // The line above is the measurement: all viewers and the balancer share one thread of this test, so a time says more
-    // of the machine than of a gateway. It only may not hang.
+    // of the machine than of a gateway. It only must not hang.
     expect(max).toBeLessThan(15_000)
     await leaving!.start()
   } finally {
@@ -93,7 +93,7 @@ async function attach(base: string, sessions: readonly Created[]): Promise<Colle
   return viewers
 }
 
-test(`a load balancer that cuts each connection after ${CUT_SECONDS} s, for ${CUT_TOTAL_SECONDS} s: all that is printed arrives, once`, async () => {
+test(`a load balancer cuts each connection after ${CUT_SECONDS} s, for ${CUT_TOTAL_SECONDS} s: every byte arrives once`, async () => {
   await using balancer = await Balancer.start(
     split.gateways.map(({ base }) => base),
     { cutAfterMs: CUT_SECONDS * 1_000 },

@@ -41,7 +41,7 @@ async function sql(text: string, database = 'postgres'): Promise<pg.QueryResult>
   }
 }
 
-test('kill -9 of one database backend: all go on, attachable again within 10 s', async () => {
+test('kill -9 of one database backend: all sessions go on, and can be attached to again within 10 s', async () => {
   const fleet = await Fleet.start(system, dir)
   await fleet.untilRunning()
   const { rows } = await sql(
@@ -52,7 +52,7 @@ test('kill -9 of one database backend: all go on, attachable again within 10 s',
   expect(await fleet.outcome()).toEqual(ALL)
 })
 
-test('kill -9 of the server: all go on, attachable again within 10 s', async () => {
+test('kill -9 of the server: all sessions go on, and can be attached to again within 10 s', async () => {
   const fleet = await Fleet.start(system, dir)
   await fleet.untilRunning()
   process.kill(await system.serverPid(), 'SIGKILL')
@@ -60,7 +60,7 @@ test('kill -9 of the server: all go on, attachable again within 10 s', async () 
   expect(await fleet.outcome()).toEqual(ALL)
 })
 
-test('kill -9 of the server between the COMMIT of a claim and its answer: each runs once', async () => {
+test('kill -9 of the server between the COMMIT of a claim and its answer: each session runs once', async () => {
   let killed = 0
   proxy.cutAtCommit(/claim_nonce_hash/, () => {
     killed++

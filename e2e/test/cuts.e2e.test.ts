@@ -17,7 +17,7 @@ afterAll(async () => {
 
 const sha256 = (bytes: Buffer | string): string => createHash('sha256').update(bytes).digest('hex')
 
-test(`a program prints for ${SECONDS} s while its viewer is cut ${CUTS} times, the server is killed 3 times and its host once: not a byte is lost or doubled`, async () => {
+test(`a program prints for ${SECONDS} s while its viewer is cut ${CUTS} times, the server killed 3 times and its host once: no byte is lost or doubled`, async () => {
   // About 200 lines a second, numbered, then the number of the last one.
   const command = `end=$((SECONDS+${SECONDS})); n=0; while [ $SECONDS -lt $end ]; do for i in 1 2 3 4 5 6 7 8 9 10; do n=$((n+1)); echo "line $n of the program"; done; sleep 0.05; done; echo "last $n"`
   const session = await system.create({ command, timeout_seconds: SECONDS + 60 })

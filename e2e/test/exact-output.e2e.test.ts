@@ -14,7 +14,7 @@ afterAll(async () => {
   await system[Symbol.asyncDispose]()
 })
 
-test(`"seq 1 20000; exit 3", ${RUNS} runs, ${AT_ONCE} at a time: each whole in the log and at a viewer, each with code 3`, async () => {
+test(`"seq 1 20000; exit 3" in ${RUNS} runs, ${AT_ONCE} at a time: each is complete in the log and at a viewer, and ends with 3`, async () => {
   const whole = { logs: 0, viewer: 0, code: 0 }
   const run = async (): Promise<void> => {
     const session = await system.create({ command: 'seq 1 20000; exit 3' })

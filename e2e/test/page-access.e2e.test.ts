@@ -4,7 +4,7 @@ import { describePage } from '../src/page-fixture.ts'
 import { until } from '../src/system.ts'
 
 describePage('links to the page', (t) => {
-  test('a used link opens nothing in another browser, and says how to get another', async () => {
+  test('that were used open nothing in another browser, and say how to get another', async () => {
     const link = t.session.newLink(t.server.origin)
     await t.page.goto(link)
     await t.state('live')
@@ -32,7 +32,7 @@ describePage('links to the page', (t) => {
     expect(t.faults).toEqual([])
   })
 
-  test('work over plain http from another machine, where browsers offer less', async () => {
+  test('work over plain http from another machine, where browsers offer fewer features', async () => {
     const origin = t.server.origin.replace('127.0.0.1', ELSEWHERE)
     await t.page.goto(t.session.newLink(origin))
     await t.state('live')
@@ -44,7 +44,7 @@ describePage('links to the page', (t) => {
     expect(t.faults).toEqual([])
   })
 
-  test('the browser that used it gets in again by the same link', async () => {
+  test('that a browser has used let the same browser in again', async () => {
     const link = t.session.newLink(t.server.origin)
     await t.page.goto(link)
     await t.state('live')
@@ -57,7 +57,7 @@ describePage('links to the page', (t) => {
     ['expired', (id: string) => `/ws/${id}?token=none`],
     ['no access', (id: string) => `/ws/${id}`],
     ['no such session', () => '/ws/00000000-0000-4000-8000-000000000000?token=x'],
-  ])('%s', async (word, address) => {
+  ])('that cannot be used say why: %s', async (word, address) => {
     t.session.tokens.clear()
     await t.page.goto(t.server.origin + address(t.session.id))
     await t.state('stopped')
@@ -65,7 +65,7 @@ describePage('links to the page', (t) => {
     expect(t.faults).toEqual([])
   })
 
-  test('nothing in the address is read as HTML or as a command', async () => {
+  test('are never read as HTML or as a command', async () => {
     const attack = '<img src=x onerror=alert(1)>'
     await t.page.goto(`${t.server.origin}/ws/${t.session.id}?token=${encodeURIComponent(attack)}&command=id`)
     await t.state('stopped')
@@ -99,7 +99,7 @@ describePage('a page that waits', (t) => {
     await t.page.locator('#overlay').waitFor({ state: 'hidden' })
   })
 
-  test('says what it waits for as soon as that is known, also in the middle of a stage', async () => {
+  test('names the reason for the wait as soon as it is known, also in the middle of a stage', async () => {
     t.session.waiting = true
     const pulling = { status: 'starting', stage: 'pulling_image', since: new Date().toISOString() } as const
     t.session.setStatus(pulling)
@@ -114,8 +114,8 @@ describePage('a page that waits', (t) => {
   })
 })
 
-describePage('a page for view only', (t) => {
-  test('no key, paste, drop, mouse report, size or answer is ever sent', async () => {
+describePage('a view-only page', (t) => {
+  test('sends no key, paste, drop, mouse report, size or answer', async () => {
     await t.openLive('ro')
     await t.drawn('mouse on', '\x1b[?1000h\x1b[?1006h\x1b[?1004h\x1b[?2004h')
     expect(await t.page.locator('#view-only').isVisible()).toBe(true)
@@ -132,7 +132,7 @@ describePage('a page for view only', (t) => {
     expect(await t.page.locator('.toast').count()).toBe(0)
   })
 
-  test('a session larger than the window is shrunk into it', async () => {
+  test('shrinks a session larger than its window to fit', async () => {
     t.session.follows = false
     t.session.size = { columns: 140, rows: 33 }
     await t.openLive('ro')
@@ -149,7 +149,7 @@ describePage('a page of an ended session', (t) => {
     ['succeeded', 0, '✓', 'Finished'],
     ['failed', 3, '✗', 'Failed'],
   ] as const)(
-    '%s with %i: screen, code and duration stay, also after a reload',
+    'keeps screen, code and duration, even after a reload: %s with %i',
     async (status, exitCode, sign, word) => {
       await t.openLive()
       await t.drawn('last words')
@@ -173,7 +173,7 @@ describePage('a page of an ended session', (t) => {
     },
   )
 
-  test('a stop is neither a success nor a failure', async () => {
+  test('shows a stop as neither success nor failure', async () => {
     await t.openLive()
     t.session.end({ status: 'stopped', reason: 'stopped_by_user', exitCode: 143, detail: 'It was stopped.' })
     await t.state('ended')
@@ -184,7 +184,7 @@ describePage('a page of an ended session', (t) => {
     expect(await t.page.locator('link[rel="icon"]').getAttribute('href')).toContain('stopped')
   })
 
-  test('the panel covers nothing: the last line is above it', async () => {
+  test('shows the last line above its panel', async () => {
     await t.withoutWebgl()
     t.session.print(Array.from({ length: 200 }, (_, line) => `line ${line}\r\n`).join('') + 'the very last')
     await t.openLive()
@@ -196,7 +196,7 @@ describePage('a page of an ended session', (t) => {
     expect((last?.y ?? 0) + (last?.height ?? 0)).toBeLessThanOrEqual(panel?.y ?? 0)
   })
 
-  test('what a server says is text, never HTML', async () => {
+  test('shows what a server says as text, never as HTML', async () => {
     await t.openLive()
     t.session.end({ status: 'failed', detail: '<img src=x onerror=alert(1)>', hint: '<script>1</script>' })
     await t.state('ended')

@@ -3,7 +3,7 @@ import { describePage } from '../src/page-fixture.ts'
 import { until } from '../src/system.ts'
 
 describePage('a page whose connection drops', (t) => {
-  test('ten cuts while numbered lines are printed: no gap, no double, never a blank screen', async () => {
+  test('shows each of many numbered lines once over ten cuts, and never a blank screen', async () => {
     await t.withoutWebgl()
     await t.openLive()
     t.session.print('line 0\r\n')
@@ -33,7 +33,7 @@ describePage('a page whose connection drops', (t) => {
     expect(await t.page.evaluate(() => (window as unknown as { blank: number }).blank)).toBe(0)
   })
 
-  test('a gateway that restarts is said, counted, and answered at once when the network is back', async () => {
+  test('says and counts that a gateway restarts, and reconnects at once when the network is back', async () => {
     await t.openLive()
     t.server.refuseUpgrades = true
     t.session.close(1012)
@@ -46,7 +46,7 @@ describePage('a page whose connection drops', (t) => {
     expect(t.faults).toEqual([])
   })
 
-  test('what is typed while it is down waits, may be taken back, and arrives once', async () => {
+  test('keeps what is typed while it is down, can discard it, and sends it once', async () => {
     await t.openLive()
     t.server.refuseUpgrades = true
     t.session.cut()
@@ -58,13 +58,13 @@ describePage('a page whose connection drops', (t) => {
     await t.page.locator('.xterm-helper-textarea').focus()
     await t.page.keyboard.type('ls')
     t.server.refuseUpgrades = false
-    // The page tries again by itself.
+    // The page reconnects by itself.
     await t.state('live')
     await until('what was typed', () => t.input !== '')
     expect(t.input).toBe('ls')
   })
 
-  test('another epoch or a snapshot replaces the screen', async () => {
+  test('replaces the screen for another epoch or a snapshot', async () => {
     await t.openLive()
     await t.drawn('old screen')
     t.session.epoch = 'another'
@@ -79,7 +79,7 @@ describePage('a page whose connection drops', (t) => {
     expect(t.session.hellos[2]?.have).toBe(t.session.output.length)
   })
 
-  test('a lost WebGL context falls back to xterm.js’s own renderer at once', async () => {
+  test('falls back to xterm.js’s own renderer at once when it loses its WebGL context', async () => {
     await t.page.addInitScript(() => {
       // oxlint-disable-next-line typescript/unbound-method -- called with its canvas below
       const getContext = HTMLCanvasElement.prototype.getContext
@@ -103,7 +103,7 @@ describePage('a page whose connection drops', (t) => {
     expect(t.faults).toEqual([])
   })
 
-  test('a flood of 10 s keeps the memory flat, the acknowledgements flowing and the keys quick', async () => {
+  test('survives a flood of 10 s with bounded memory, steady acknowledgements and quick keys', async () => {
     t.session.flood = Buffer.from('y\r\n'.repeat(40_000))
     await t.openLive()
     const cdp = await t.context.newCDPSession(t.page)
@@ -130,7 +130,7 @@ describePage('a page whose connection drops', (t) => {
     process.stdout.write(
       `flood: ${mib.toFixed(0)} MiB in about 10 s, heap ${heapBefore.toFixed(0)} → ${heapAfter.toFixed(0)} MiB, slowest key ${slowest} ms\n`,
     )
-    // How much depends on the machine (27 MiB on a quiet one); that it goes on does not.
+    // How much depends on the machine (27 MiB on an idle one); that acknowledgements continue does not.
     expect(mib).toBeGreaterThan(1)
     expect(t.session.acks.length - acksBefore).toBeGreaterThan(10)
     expect(heapAfter).toBeLessThan(150)

@@ -16,7 +16,7 @@ describePage('a page that everybody can read', (t) => {
       .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)
   }
 
-  test.each(['light', 'dark'] as const)('has no serious fault of access in any state, %s', async (colorScheme) => {
+  test.each(['light', 'dark'] as const)('has no serious accessibility fault in any state, %s', async (colorScheme) => {
     await t.page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
     await t.withoutWebgl()
     t.session.waiting = true
@@ -54,7 +54,7 @@ describePage('a page that everybody can read', (t) => {
   })
 
   test.each(['light', 'dark'] as const)(
-    'every colour of a program stands out by 4.5, dim ones too, %s',
+    'shows every colour of a program with a contrast of 4.5, dim ones too, %s',
     async (scheme) => {
       await t.page.emulateMedia({ colorScheme: scheme })
       await t.withoutWebgl()

@@ -4,7 +4,7 @@ import { describePage } from '../src/page-fixture.ts'
 import { until } from '../src/system.ts'
 
 describePage('an attached page', (t) => {
-  test('the token is out of the address and the history before anything else is asked', async () => {
+  test('removes the token from the address and the history before it requests anything else', async () => {
     const link = t.session.newLink(t.server.origin)
     await t.page.goto(link)
     await t.state('live')
@@ -16,7 +16,7 @@ describePage('an attached page', (t) => {
 
   const COLOURS = '\x1b[31mred\x1b[0m \x1b[38;2;1;200;3mtrue colour\x1b[0m \x1b[1;4mbold\x1b[0m 漢字 👩‍👩‍👧\r\n'
 
-  test('draws by WebGL with no fault under the strict policy', async () => {
+  test('draws by WebGL without violating the strict policy', async () => {
     t.session.print(COLOURS)
     await t.openLive()
     await t.drawn('here')
@@ -25,7 +25,7 @@ describePage('an attached page', (t) => {
     expect(t.faults).toEqual([])
   })
 
-  test('draws without WebGL in the right colours with no fault under the strict policy', async () => {
+  test('draws without WebGL in the right colours without violating the strict policy', async () => {
     await t.withoutWebgl()
     t.session.print(COLOURS)
     await t.openLive()
@@ -39,7 +39,7 @@ describePage('an attached page', (t) => {
     expect(t.faults).toEqual([])
   })
 
-  test('what is typed arrives as UTF-8, in order', async () => {
+  test('sends what is typed as UTF-8, in order', async () => {
     await t.openLive()
     await t.page.keyboard.type('échø "漢" ')
     await t.page.keyboard.press('Enter')
@@ -49,7 +49,7 @@ describePage('an attached page', (t) => {
     expect(t.input).toBe('échø "漢" \r\x1b[A\x03')
   })
 
-  test('a window that is dragged sends one RESIZE', async () => {
+  test('sends one RESIZE when its window is dragged', async () => {
     await t.openLive()
     await t.page.waitForTimeout(300)
     expect(t.session.resizes).toEqual([])
@@ -70,7 +70,7 @@ describePage('an attached page', (t) => {
     expect(t.session.resizes.at(-1)?.columns).toBeLessThan(t.session.hellos[0]?.columns ?? 0)
   })
 
-  test('questions of a program are never answered by the page', async () => {
+  test('never answers a program’s questions itself', async () => {
     await t.openLive()
     const questions = [
       'c',
@@ -99,7 +99,7 @@ describePage('an attached page', (t) => {
     await until('a key', () => t.input === 'y')
   })
 
-  test('OSC 52 copies after a gesture and says so; otherwise it asks', async () => {
+  test('copies by OSC 52 after a gesture and says so; otherwise it asks', async () => {
     await t.context.grantPermissions(['clipboard-read', 'clipboard-write'])
     await t.openLive()
     // Playwright's own calls count as a gesture, which Chromium remembers for 5 s.
@@ -115,7 +115,7 @@ describePage('an attached page', (t) => {
     expect(t.input).toBe('a')
   })
 
-  test('a title is cleaned, and stands between the session and our name', async () => {
+  test('cleans a title and puts it between the session and our name', async () => {
     await t.openLive()
     t.session.print('\x1b]0;bank\u202e.com <b>\x07')
     await until('the title', async () => /^▶ [0-9a-f]{8} · bank\.com <b> · CLI Scale$/.test(await t.page.title()))
@@ -126,10 +126,10 @@ describePage('an attached page', (t) => {
 })
 
 describePage('widths on the page', (t) => {
-  test('are those of the session host: Unicode 16, and emoji of several code points are two columns', async () => {
+  test('are those of the session host: Unicode 16, and two columns for an emoji of several code points', async () => {
     await t.openLive()
     await t.drawn('ready')
-    // The hidden text field follows the cursor.
+    // The hidden text field is at the cursor.
     const cursorLeft = (): Promise<number> =>
       t.page
         .locator('.xterm-helper-textarea')
@@ -160,7 +160,7 @@ describePage('widths on the page', (t) => {
 })
 
 describePage('the colours of the page', (t) => {
-  /** What the page is drawn in, and what it told. */
+  /** What the page is drawn in, and what it reported. */
   const shown = async (colours: TerminalColours): Promise<void> => {
     await until('the session is told', () => t.session.colours.at(-1)?.background === colours.background)
     expect(t.session.colours.at(-1)).toEqual(colours)
@@ -172,7 +172,7 @@ describePage('the colours of the page', (t) => {
     })
   }
 
-  test('are told with the first message and with each change of the system or the setting, once', async () => {
+  test('are sent with the first message and with each change of the system or the setting, once', async () => {
     await t.page.emulateMedia({ colorScheme: 'light' })
     await t.openLive()
     await shown(LIGHT_COLOURS)
@@ -190,7 +190,7 @@ describePage('the colours of the page', (t) => {
     expect(t.session.colours).toEqual([LIGHT_COLOURS, DARK_COLOURS, LIGHT_COLOURS, LIGHT_COLOURS])
   })
 
-  test('are not told by one who may only look', async () => {
+  test('are not sent by a view-only page', async () => {
     await t.openLive('ro')
     await t.page.emulateMedia({ colorScheme: 'dark' })
     await t.page.waitForTimeout(300)
@@ -201,7 +201,7 @@ describePage('the colours of the page', (t) => {
 describePage('paste into the page', (t) => {
   const ATTACK = 'x \x1b[201~ \r touch pwned \r'
 
-  test('cannot leave its brackets', async () => {
+  test('cannot escape its brackets', async () => {
     await t.openLive()
     await t.drawn('ready', '\x1b[?2004h')
     await t.paste(ATTACK)
@@ -209,7 +209,7 @@ describePage('paste into the page', (t) => {
     expect(t.input).toBe('\x1b[200~x [201~ \r touch pwned \r\x1b[201~')
   })
 
-  test('of several lines asks first where each would run', async () => {
+  test('of several lines asks first where each line would run', async () => {
     await t.openLive()
     await t.paste(ATTACK)
     await t.page.locator('dialog', { hasText: 'Paste 2 lines?' }).waitFor()
@@ -221,7 +221,7 @@ describePage('paste into the page', (t) => {
     await until('the paste', () => t.input === 'one\rtwo')
   })
 
-  test('larger than a message arrives whole', async () => {
+  test('that is larger than a message arrives complete', async () => {
     await t.openLive()
     await t.drawn('ready', '\x1b[?2004h')
     const text = 'é0123456789'.repeat(20_000)

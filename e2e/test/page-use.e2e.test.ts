@@ -5,7 +5,7 @@ import { describePage } from '../src/page-fixture.ts'
 import { until } from '../src/system.ts'
 
 describePage('using the page', (t) => {
-  test('Esc then Tab leaves the terminal, and the focus is seen', async () => {
+  test('Esc then Tab leaves the terminal, and the focus is visible', async () => {
     await t.openLive()
     await t.page.keyboard.press('Tab')
     await t.page.keyboard.press('Escape')
@@ -27,7 +27,7 @@ describePage('using the page', (t) => {
     expect(t.faults).toEqual([])
   })
 
-  test('a link opens with Ctrl only, after its real address was shown, and without ties', async () => {
+  test('a link opens only with Ctrl, after its real address was shown, and without access to the page', async () => {
     await t.openLive()
     await t.drawn('https://bank.example/', '\x1b]8;;https://evil.example/x\x07')
     t.session.print('\x1b]8;;\x07')
@@ -48,7 +48,7 @@ describePage('using the page', (t) => {
     expect(await open.getAttribute('href')).toBe('https://evil.example/x')
   })
 
-  test('the search stands where the match is not, and takes case and expressions', async () => {
+  test('the search box keeps clear of the match, and supports case and regular expressions', async () => {
     const count = t.page.locator('#search-count')
     await t.openLive()
     await t.drawn('end', `${'.'.repeat(85)}corner\r\n${'\r\n'.repeat(5)}Needle here, needle there\r\n`)
@@ -79,7 +79,7 @@ describePage('using the page', (t) => {
     expect(await t.page.evaluate(() => document.activeElement?.closest('.xterm') === null)).toBe(true)
   })
 
-  test('Ctrl-F and Esc, Tab reach the program where that was chosen', async () => {
+  test('Ctrl-F, and Esc then Tab, reach the program when the user chose that', async () => {
     await t.openLive()
     await t.page.locator('#open-settings').click()
     await t.page.locator('#find-key').uncheck()
@@ -101,7 +101,7 @@ describePage('using the page', (t) => {
     await until('the key', () => t.input === 'x')
   })
 
-  test('another window decides the size, until this one takes it', async () => {
+  test('another window decides the size until this one takes over', async () => {
     t.session.follows = false
     t.session.size = { columns: 40, rows: 10 }
     await t.openLive()
@@ -140,7 +140,7 @@ describePage('using the page', (t) => {
       await context.close()
     }
 
-    test('a row of keys has what its keyboard has not, and Ctrl holds for one key', async () => {
+    test('a row of keys offers what the device’s keyboard lacks, and Ctrl holds for one key', async () => {
       await onPhone(async (page) => {
         const bar = page.locator('#touch-bar')
         for (const key of ['Esc', 'Tab', 'Up']) await bar.getByRole('button', { name: key }).tap()
@@ -157,7 +157,7 @@ describePage('using the page', (t) => {
       })
     })
 
-    test('a tap on a link asks before it opens, and offers to copy', async () => {
+    test('a tap on a link asks before it opens, and offers to copy it', async () => {
       await onPhone(async (page) => {
         t.session.print('\x1b[2J\x1b[Hhttps://example.com/path')
         await page.waitForTimeout(300)
@@ -169,7 +169,7 @@ describePage('using the page', (t) => {
     })
   })
 
-  test('fits a phone: nothing is cut off at 360 px', async () => {
+  test('the page fits a phone: nothing is cut off at 360 px', async () => {
     await t.page.setViewportSize({ width: 360, height: 640 })
     await t.openLive()
     expect(await t.page.evaluate(() => document.documentElement.scrollWidth)).toBe(360)
@@ -193,7 +193,7 @@ describePage('using the page', (t) => {
     expect(await readFile(await file.path(), 'utf8')).toBe('one\ntwo\n')
   })
 
-  test('settings are kept in this browser', async () => {
+  test('settings persist in this browser', async () => {
     await t.openLive()
     await t.page.locator('#open-settings').click()
     await t.page.locator('#font-larger').click()

@@ -14,7 +14,7 @@ afterAll(async () => {
   await split[Symbol.asyncDispose]()
 })
 
-test('kill -9 of the controller: all sessions go on, attachable again within 10 s', async () => {
+test('kill -9 of the controller: all sessions go on, and can be attached to again within 10 s', async () => {
   const fleet = await Fleet.start(split.api, split.dir)
   await fleet.untilRunning()
   await split.controller.kill()
@@ -23,7 +23,7 @@ test('kill -9 of the controller: all sessions go on, attachable again within 10 
   expect(await fleet.outcome()).toEqual(ALL)
 })
 
-test('kill -9 of a gateway: all sessions go on, attachable again within 10 s, also by the other one', async () => {
+test('kill -9 of a gateway: all sessions go on, and can be attached to again within 10 s, also through the other', async () => {
   const fleet = await Fleet.start(split.api, split.dir)
   await fleet.untilRunning()
   await fleet.attachAll(10_000, split.gateways[0]!.base)
@@ -54,7 +54,7 @@ test(`${TOKENS} tokens, each offered by ${OFFERS} connections at once to two gat
   await split.api.api('DELETE', `/api/sessions/${session.sessionId}`)
 })
 
-/** Offers a token and leaves; the status of the answer. */
+/** Offers a token and leaves; returns the status of the answer. */
 function offer(base: string, sessionId: string, token: string): Promise<number> {
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(`${base.replace('http', 'ws')}/ws/${sessionId}?token=${token}`, ['cliscale.v1'])

@@ -5,14 +5,14 @@ import type { Browser, Page } from 'playwright-core'
 import { findChromium, launchChromium } from '../src/chromium.ts'
 import { type System, startSystem } from '../src/system.ts'
 
-/** Pictures of each state, to be looked at by a person. */
+/** Pictures of each state, for a person to look at. */
 const PICTURES = path.resolve(import.meta.dirname, '../../.cache/screenshots')
 const SAMPLE = path.resolve(import.meta.dirname, '../../sample-cli')
 
 const caCerts = process.env['NODE_EXTRA_CA_CERTS']
 const executablePath = findChromium()
 if (executablePath === undefined) {
-  test('the story of a session in a browser is not told: there is no Chromium (apt-get install chromium, or CHROMIUM_BIN)', () => {
+  test('a session in a browser is not tested: there is no Chromium (apt-get install chromium, or CHROMIUM_BIN)', () => {
     expect(executablePath).toBeUndefined()
   })
 } else {
@@ -29,7 +29,7 @@ if (executablePath === undefined) {
       await system[Symbol.asyncDispose]()
     })
 
-    /** A tab of a browser of its own: nobody's cookies but its own. */
+    /** A tab in a browser of its own: it has nobody's cookies but its own. */
     const newTab = async (): Promise<Page> => {
       const context = await browser.newContext({ viewport: { width: 1100, height: 700 }, colorScheme })
       const page = await context.newPage()
@@ -49,7 +49,7 @@ if (executablePath === undefined) {
         return saved ? saved.text() : ''
       })
 
-    test.each(['js', 'css'])('comes up although its first %s is asked of a gateway of another build', async (kind) => {
+    test.each(['js', 'css'])('loads although a gateway of another build is asked for its first %s', async (kind) => {
       const page = await newTab()
       let asked = 0
       await page.route(`**/terminal-*.${kind}`, (route) => {
@@ -64,14 +64,14 @@ if (executablePath === undefined) {
       await page.context().close()
     })
 
-    test('waits, is live, ends with 0, and shows it again after a reload; the token leaves the address bar', async () => {
+    test('waits, goes live, ends with 0, and shows all that again after a reload; the token leaves the address bar', async () => {
       const page = await newTab()
       const session = await system.create({
         code_url: SAMPLE,
         install_cmd: 'sleep 3; npm ci --no-audit --no-fund',
         command: 'node index.js run',
         prompt: 'Say hello',
-        // A session sees nothing of our environment; behind a proxy with a certificate of its own npm has to be told.
+        // of the machine than of a gateway. It only must not hang.
         ...(caCerts ? { env: { NODE_EXTRA_CA_CERTS: caCerts } } : {}),
       })
       await page.goto(session.terminalUrl)
@@ -93,7 +93,7 @@ if (executablePath === undefined) {
       await page.context().close()
     })
 
-    test('takes what is typed, ends with 3, and a second browser is told that the link was used', async () => {
+    test('accepts typed input, ends with 3, and tells a second browser that the link was used', async () => {
       const page = await newTab()
       const session = await system.create({ command: 'read -p "Your name? " name; echo "Hello, $name."; exit 3' })
       await page.goto(session.terminalUrl)
@@ -114,7 +114,7 @@ if (executablePath === undefined) {
       await page.context().close()
     })
 
-    test('says that it reconnects while the server is away, and goes on where it was', async () => {
+    test('says that it reconnects while the server is down, and resumes where it was', async () => {
       const page = await newTab()
       const session = await system.create({ command: 'for i in $(seq 1 60); do echo "step $i of 60"; sleep 0.2; done' })
       await page.goto(session.terminalUrl)
