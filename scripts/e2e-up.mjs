@@ -19,31 +19,47 @@ import {
   runFolder,
   writeState,
 } from './e2e/cluster.mjs'
-import { IMAGES, provideImage, provideTtyd } from './e2e/images.mjs'
+import { imageName, provideImage, provideTtyd } from './e2e/images.mjs'
 import { provideDatabase } from './e2e/postgres.mjs'
 import { deployValues } from './e2e/values.mjs'
 import { requireNode, root, runScript, Unready } from './prepare.mjs'
-import { step } from './steps.mjs'
+import { step, stepsAtOnce } from './steps.mjs'
 
 runScript(async () => {
   requireNode()
   const state = { images: {}, ...readState() }
   Object.assign(state, await step('Cluster', reachCluster))
   writeState(state)
-  for (const part of Object.keys(IMAGES)) {
-    state.images[part] = await step(`Image ${part}`, () => provideImage(part, state))
-    writeState(state)
-  }
-  const ttyd = await step('Image ttyd', () => provideTtyd(state))
-  if (ttyd) state.images.ttyd = ttyd
-  await step(`Namespace ${NAMESPACE}`, () => namespace(state))
-  state.database = await step('Database', () => provideDatabase(state, 'cliscale_e2e', NAMESPACE))
-  await step('Chart', () => deploy(state))
-  state.address = await step('Address', () => addressOf(state))
-  await step('Ready', () => untilReady(state.address))
+  // What is installed for the first image is a layer of the others as well.
+  await step('Image controller', () => provide('controller', state))
+  await stepsAtOnce({
+    'Image gateway': () => provide('gateway', state),
+    'Image runner': () => provide('runner', state),
+    'Image ttyd': async () => {
+      const ttyd = await provideTtyd(state)
+      if (ttyd) state.images.ttyd = ttyd
+    },
+    Database: async () => {
+      await namespace(state)
+      state.database = await provideDatabase(state, 'cliscale_e2e', NAMESPACE)
+    },
+  })
+  await stepsAtOnce({
+    'Image custom': () => provide('custom', state),
+    Chart: async () => {
+      await deploy(state)
+      state.address = await addressOf(state)
+      await untilReady(state.address)
+    },
+  })
   writeState(state)
   tell(state)
 })
+
+async function provide(part, state) {
+  state.images[part] = await provideImage(part, state)
+  writeState(state)
+}
 
 /** A chart cannot label the namespace that it is installed into, so this does what an operator would. */
 async function namespace(state) {
@@ -59,9 +75,11 @@ async function deploy(state) {
   // What somebody changed by hand is set back.
   args.push('--force-conflicts')
   const values = ['--values', path.join(root, 'e2e/cluster/values.yaml'), '--values', '-']
+  const images = { ...state.images, custom: imageName('custom', state) }
   await run('helm', [...args, ...values], {
     env: clusterEnv(state),
-    input: JSON.stringify(deployValues(state, certificate(state))),
+    // Sessions are told of an image that is built meanwhile.
+    input: JSON.stringify(deployValues({ ...state, images }, certificate(state))),
     seconds: 360,
   }).catch(async (error) => {
     throw new Unready(`${error.message}\n${await whatIsNotReady(state)}`)

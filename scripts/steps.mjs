@@ -19,3 +19,25 @@ export async function step(name, run) {
     throw error
   }
 }
+
+/**
+ * Like `step` for several at once: each says what it was and how long it took when it has ended. Ends when all have
+ * ended, and fails as the first that failed.
+ *
+ * @param {Record<string, () => Promise<unknown>>} steps by name
+ */
+export async function stepsAtOnce(steps) {
+  const began = Date.now()
+  const runs = Object.entries(steps).map(async ([name, run]) => {
+    const end = (word) => process.stdout.write(`  ${name} … ${word} (${((Date.now() - began) / 1000).toFixed(1)} s)\n`)
+    try {
+      await run()
+      end('done')
+    } catch (error) {
+      end('failed')
+      throw error
+    }
+  })
+  const failed = (await Promise.allSettled(runs)).find(({ status }) => status === 'rejected')
+  if (failed) throw failed.reason
+}

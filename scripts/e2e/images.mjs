@@ -7,7 +7,7 @@ import { root, Unready } from '../prepare.mjs'
 import { clusterEnv, run } from './cluster.mjs'
 
 /** What is built: the folder of the Dockerfile, which of its stages, and the image it is made from when that is one of ours. */
-export const IMAGES = {
+const IMAGES = {
   controller: { folder: 'controller', name: 'controller' },
   gateway: { folder: 'ws-gateway', name: 'ws-gateway' },
   // A fraction of the default's size; scripts/check-images.mjs looks at that one.
@@ -44,6 +44,23 @@ function filesIn(name) {
 }
 
 /**
+ * The full name of an image, which says what it is made from: it is known before the image is built.
+ *
+ * @param {keyof typeof IMAGES} part
+ * @param {{ clusterFolder: string | null, images: Record<string, string> }} state
+ */
+export function imageName(part, state) {
+  const { folder, name, from } = IMAGES[part]
+  const tagged = `cliscale/${name}:e2e-${contentHash(folder, from ? state.images[from] : '')}`
+  if (state.clusterFolder !== null) return tagged
+  const registry = process.env['E2E_IMAGE_REGISTRY']
+  if (!registry) {
+    throw new Unready('E2E_KUBECONFIG names a cluster, so E2E_IMAGE_REGISTRY must name a registry that it pulls from.')
+  }
+  return `${registry.replace(/\/$/, '')}/${tagged}`
+}
+
+/**
  * Builds an image and brings it to where the cluster finds it, unless that was done for the same content before.
  *
  * @param {keyof typeof IMAGES} part
@@ -51,16 +68,16 @@ function filesIn(name) {
  * @returns {Promise<string>} its full name
  */
 export async function provideImage(part, state) {
-  const { folder, name, from, target } = IMAGES[part]
-  const base = from ? state.images[from] : ''
-  const tagged = `cliscale/${name}:e2e-${contentHash(folder, base)}`
+  const { folder, from, target } = IMAGES[part]
+  const image = imageName(part, state)
   const only = target ? ['--target', target] : []
-  const args = ['-f', `${folder}/Dockerfile`, ...only, ...(from ? ['--build-arg', `RUNNER_IMAGE=${base}`] : []), '.']
-  if (state.clusterFolder === null) return pushImage(tagged, args, state.images[part])
-  if (state.images[part] === tagged && isLoaded(state, tagged)) return tagged
-  await run(path.join(state.clusterFolder, 'build'), [tagged, ...args], { seconds: 900 })
-  await load(state, tagged)
-  return tagged
+  const base = from ? ['--build-arg', `RUNNER_IMAGE=${state.images[from]}`] : []
+  const args = ['-f', `${folder}/Dockerfile`, ...only, ...base, '.']
+  if (state.clusterFolder === null) return pushImage(image, args, state.images[part])
+  if (state.images[part] === image && isLoaded(state, image)) return image
+  await run(path.join(state.clusterFolder, 'build'), [image, ...args], { seconds: 900 })
+  await load(state, image)
+  return image
 }
 
 /**
@@ -89,12 +106,7 @@ function isLoaded(state, name) {
   return (stdout ?? '').split(' ').some((each) => each === name || each.endsWith(`/${name}`))
 }
 
-async function pushImage(name, args, before) {
-  const registry = process.env['E2E_IMAGE_REGISTRY']
-  if (!registry) {
-    throw new Unready('E2E_KUBECONFIG names a cluster, so E2E_IMAGE_REGISTRY must name a registry that it pulls from.')
-  }
-  const image = `${registry.replace(/\/$/, '')}/${name}`
+async function pushImage(image, args, before) {
   if (before === image) return image
   const builder = ['docker', 'buildah'].find((each) => spawnSync(each, ['--version']).status === 0)
   if (!builder) throw new Unready('Neither docker nor buildah is here to build the images with.')
