@@ -51,7 +51,9 @@ async function onceMore(summaryFile, args, files) {
   const names = files.map(({ file }) => path.relative(root, file))
   console.log(`\n${names.map((name) => `Run again: ${name}`).join('\n')}\n`)
   rmSync(summaryFile)
-  const code = await jest(summaryFile, [...args, '--runInBand', '--runTestsByPath', ...names])
+  // A part of these few would leave some out, and Jest takes no number of workers beside --runInBand.
+  const rest = args.filter((arg) => !/^--(shard|maxWorkers)=/.test(arg))
+  const code = await jest(summaryFile, [...rest, '--runInBand', '--runTestsByPath', ...names])
   const second = readSummary(summaryFile)
   // What passed in these files the first time is counted in the second run.
   if (second) second.passed += first.passed - files.reduce((sum, { passed }) => sum + passed, 0)
