@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals'
 import axe from 'axe-core'
 import { describePage } from '../src/page-fixture.ts'
 
-describePage('a page that everybody can read', (t) => {
+describePage('a page that everyone can read', (t) => {
   const faults = async (): Promise<string[]> => {
     const { violations } = await t.page.evaluate(() =>
       (

@@ -107,7 +107,7 @@ describe('cloudbuild.yaml', () => {
       'deploy: gcr.io/k8s-skaffold/skaffold:latest is another image every day',
     ],
     [
-      'nobody sets a variable',
+      'nothing sets a variable',
       '"$COMPONENT/Dockerfile"',
       '"$FOLDER/Dockerfile"',
       'build-controller: $FOLDER is set by nobody',

@@ -78,7 +78,7 @@ describe('documents', () => {
       '--set ingress.host: is no value of the chart',
     ],
     [
-      'a block that is no bash',
+      'a block that is not bash',
       '```bash\nif true; then\n```',
       'is no bash: bash: line 2: syntax error: unexpected end of file',
     ],

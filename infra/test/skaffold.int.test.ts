@@ -101,7 +101,7 @@ describe('skaffold.yaml', () => {
     ['Helm does not wait', 'wait: true', 'wait: false', 'staging: Helm does not wait for the migration'],
     ['a Dockerfile moves', 'runner/Dockerfile', 'runner/Containerfile', 'runner/Containerfile does not exist'],
     [
-      'a values file is not there',
+      'a values file is missing',
       'values-staging.yaml',
       'values-stage.yaml',
       'staging: cliscale-chart/values-stage.yaml does not exist',

@@ -44,7 +44,7 @@ describe('the Terraform configuration', () => {
       'google_container_cluster.main: deletion_protection has to be ${var.deletion_protection}',
     ],
     [
-      'nothing is protected by default',
+      'deletion protection is off by default',
       /(variable "deletion_protection" \{[^}]*default\s+= )true/,
       '$1false',
       'variable deletion_protection: has to be true by default',
@@ -68,13 +68,13 @@ describe('the Terraform configuration', () => {
       'google_sql_database_instance.main: settings.connector_enforcement has to be REQUIRED',
     ],
     [
-      'everybody reaches the control plane',
+      'the control plane is open to everyone',
       'cidr_blocks.value.cidr',
       '"0.0.0.0/0"',
       'google_container_cluster.main: master_authorized_networks_config.0.dynamic.cidr_blocks.0.content.0.cidr_block lets the whole internet in',
     ],
     [
-      'a variable lets everybody in',
+      'a variable opens the control plane to everyone',
       /default = \[\]/,
       'default = [{ name = "all", cidr = "0.0.0.0/0" }]',
       'variable authorized_networks: default.0.cidr lets the whole internet in',
@@ -98,7 +98,7 @@ describe('the Terraform configuration', () => {
       'google_sql_user.component: logins go by IAM, without a password',
     ],
     [
-      'a variable is of no use',
+      'a variable is unused',
       'tier              = var.database_tier',
       'tier              = "db-custom-1-3840"',
       'variable database_tier: is not used',
@@ -110,7 +110,7 @@ describe('the Terraform configuration', () => {
       'variable node_cidr: has no description',
     ],
     [
-      'a variable takes anything',
+      'a variable accepts anything',
       /(variable "region" \{[\s\S]*?)validation \{[\s\S]*?\n {2}\}\n/,
       '$1',
       'variable region: is not validated',

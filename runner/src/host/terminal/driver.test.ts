@@ -108,9 +108,9 @@ describe('the driver', () => {
   })
 
   test.each([
-    ['it is again, because nobody typed', false, 'a'],
-    ['it is not, because another viewer typed', true, 'b'],
-  ])('that was away longer than the grace period asks to be it again; %s', (_, typed, expected) => {
+    ['it does, because no viewer typed', false, 'a'],
+    ['it does not, because another viewer typed', true, 'b'],
+  ])('that was away longer than the grace period asks to drive again; %s', (_, typed, expected) => {
     const [a, b] = [seat('a'), seat('b')]
     driver.wants(a, size(80))
     driver.wants(b, size(90))
