@@ -69,6 +69,7 @@ describe('the login of the gateway', () => {
     expect(await migrate(url, 'latest', { gatewayLogin: GATEWAY })).toEqual([])
     expect(await sql(gateway, 'select id, wait_reason from sessions')).toEqual([])
     await expect(sql(gateway, 'select * from session_orders')).rejects.toThrow('permission denied')
+    await expect(sql(gateway, 'select * from session_events')).rejects.toThrow('permission denied')
     await expect(sql(gateway, 'select owner from sessions')).rejects.toThrow('permission denied')
   })
 

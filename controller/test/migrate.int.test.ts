@@ -19,6 +19,7 @@ const TABLES = [
   'idempotency_keys',
   'rate_limits',
   'session_endpoints',
+  'session_events',
   'session_orders',
   'session_output',
   'session_viewers',

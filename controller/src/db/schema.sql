@@ -26,6 +26,17 @@ create unlogged table session_endpoints (
   constraint session_endpoints_pkey PRIMARY KEY (session_id)
 );
 
+create table session_events (
+  session_id uuid not null,
+  seq integer not null,
+  at timestamp with time zone not null,
+  kind text not null,
+  data jsonb not null,
+  constraint session_events_kind_check CHECK ((kind = ANY (ARRAY['stage_started'::text, 'stage_ended'::text, 'status'::text, 'stop_requested'::text, 'wait'::text, 'ended'::text]))),
+  constraint session_events_pkey PRIMARY KEY (session_id, seq),
+  constraint session_events_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id) ON DELETE CASCADE
+);
+
 create table session_orders (
   session_id uuid not null,
   ciphertext bytea not null,
@@ -160,7 +171,51 @@ AS $function$
       return null;
     end $function$;
 
+CREATE OR REPLACE FUNCTION public.record_session_events()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+    declare
+      recorded integer := (select coalesce(max(seq), 0) from session_events where session_id = new.id);
+      whole boolean := recorded = 0;
+    begin
+      insert into session_events (session_id, seq, at, kind, data)
+      select new.id, recorded + row_number() over (order by event.place, event.entry, event.kind desc),
+        coalesce(event.at, clock_timestamp()), event.kind, event.data
+      from (
+        select 1 as place, entry.number as entry, (entry.value ->> 'startedAt')::timestamptz as at,
+          'stage_started' as kind, jsonb_build_object('stage', entry.value -> 'name') as data
+        from jsonb_array_elements(new.stages) with ordinality as entry (value, number)
+        where whole or entry.number > jsonb_array_length(old.stages)
+        union all
+        select 1, entry.number, (entry.value ->> 'endedAt')::timestamptz, 'stage_ended',
+          jsonb_build_object('stage', entry.value -> 'name')
+        from jsonb_array_elements(new.stages) with ordinality as entry (value, number)
+        where entry.value ->> 'endedAt' is not null
+          and (whole or old.stages -> (entry.number::integer - 1) ->> 'endedAt' is null)
+        union all
+        select 2, 0, case new.status when 'queued' then new.created_at when 'running' then new.started_at end,
+          'status', jsonb_build_object('status', new.status)
+        where new.ended_at is null and (whole or new.status <> old.status)
+        union all
+        select 3, 0, new.stop_requested_at, 'stop_requested', jsonb_build_object('reason', new.reason)
+        where new.stop_requested_at is not null and (whole or old.stop_requested_at is null)
+        union all
+        select 4, 0, null, 'wait', jsonb_build_object('reason', new.wait_reason, 'detail', left(new.wait_detail, 2000))
+        where new.ended_at is null and recorded < 500
+          and (new.wait_reason, new.wait_detail) is distinct from
+            (case when not whole then old.wait_reason end, case when not whole then old.wait_detail end)
+        union all
+        select 5, 0, new.ended_at, 'ended', jsonb_build_object('status', new.status, 'reason', new.reason,
+          'detail', new.detail, 'exitCode', new.exit_code, 'signal', new.signal)
+        where new.ended_at is not null and (whole or old.ended_at is null)
+      ) as event;
+      return null;
+    end $function$;
+
 CREATE TRIGGER session_endpoints_notify AFTER INSERT OR UPDATE ON public.session_endpoints FOR EACH ROW EXECUTE FUNCTION notify_session();
+
+CREATE TRIGGER sessions_events AFTER INSERT OR UPDATE OF status, stages, stop_requested_at, wait_reason, wait_detail, ended_at ON public.sessions FOR EACH ROW EXECUTE FUNCTION record_session_events();
 
 CREATE TRIGGER sessions_notify AFTER UPDATE OF status, stage, stop_requested_at, wait_reason, wait_detail ON public.sessions FOR EACH ROW EXECUTE FUNCTION notify_session();
 

@@ -2,6 +2,8 @@ import type { Knex } from 'knex'
 import * as m0001 from './0001-sessions.ts'
 import * as m0002 from './0002-launches.ts'
 import * as m0003 from './0003-session-states.ts'
+import * as m0004 from './0004-session-events.ts'
+import * as m0005 from './0005-ended-session-events.ts'
 
 /** A step of the schema. `breaking`: the previous release cannot work with it, and refuses to. */
 export interface Migration {
@@ -18,4 +20,6 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0001-sessions', breaking: m0001.breaking, up: m0001.up, down: m0001.down },
   { name: '0002-launches', breaking: m0002.breaking, up: m0002.up, down: m0002.down },
   { name: '0003-session-states', breaking: m0003.breaking, up: m0003.up, down: m0003.down },
+  { name: '0004-session-events', breaking: m0004.breaking, up: m0004.up, down: m0004.down },
+  { name: '0005-ended-session-events', breaking: m0005.breaking, up: m0005.up, down: m0005.down },
 ]
