@@ -101,11 +101,15 @@ export type SessionEvent = z.infer<typeof SessionEvent>
 
 /** Largest body of one output report, in bytes. */
 export const MAX_OUTPUT_REPORT_BYTES = 64 * 1024
-/** Request headers of an output report: offset of its first byte, and the size it was laid out for. */
+/**
+ * Request headers of an output report: offset of its first byte, the size it was laid out for, and when its bytes were
+ * read (OutputTimes). A host of an earlier version leaves the times out; ones that are malformed count as left out.
+ */
 export const OUTPUT_HEADERS = {
   offset: 'x-cliscale-offset',
   columns: 'x-cliscale-columns',
   rows: 'x-cliscale-rows',
+  times: 'x-cliscale-times',
 } as const
 /** `next`: the offset the controller wants next. Bytes it already has are ignored; a gap changes nothing. */
 export const OutputResponse = z.object({ next: z.int() })

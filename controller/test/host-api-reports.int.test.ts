@@ -22,11 +22,18 @@ const ended: SessionEvent = {
   signal: null,
 }
 
-function output(id: string, credential: string, offset: number | string, bytes: Uint8Array): Promise<Response> {
+function output(
+  id: string,
+  credential: string,
+  offset: number | string,
+  bytes: Uint8Array,
+  times?: string,
+): Promise<Response> {
   const headers = {
     [OUTPUT_HEADERS.offset]: String(offset),
     [OUTPUT_HEADERS.columns]: '80',
     [OUTPUT_HEADERS.rows]: '24',
+    ...(times !== undefined && { [OUTPUT_HEADERS.times]: times }),
   }
   return call(sessionUrl(id, 'output'), credential, { body: bytes, headers })
 }
@@ -188,6 +195,49 @@ describe('output', () => {
     const all = randomBytes(CAP)
     for (let at = 0; at < CAP;) at = await next(output(id, claim.reportCredential, at, all.subarray(at, at + 50_000)))
     expect((await stored(id)).equals(all)).toBe(true)
+  })
+
+  test('keeps its times with their bytes, also of a part, and makes none up', async () => {
+    const { id, claim } = await claimed(system)
+    const send = (from: number, to: number, times?: string): Promise<number> =>
+      next(output(id, claim.reportCredential, from, Buffer.alloc(to - from, 'x'), times))
+    const sent: [from: number, to: number, times?: string][] = [
+      [0, 10, '0:1000,4:1500'],
+      [5, 20, '0:1500,4:1600,5:1600,9:1900'],
+      [18, 30, '0:1900'],
+      [30, 40],
+      [40, 50, 'yesterday'],
+      [50, 60, '0:2000,3:1000'],
+      [60, 70, '0:2000,10:3000'],
+    ]
+    for (const [from, to, times] of sent) expect(await send(from, to, times)).toBe(to)
+    for (let at = 70; at < CAP - 5;) at = await send(at, Math.min(at + 60_000, CAP - 5), '0:4000')
+    await send(CAP - 5, CAP + 5, '0:4000,4:4500,6:5000')
+    const { rows } = await system.store.pool.query(
+      'select start_offset::int as from, times from session_output where session_id = $1 order by 1',
+      [id],
+    )
+    const timesAt = (from: number): unknown => rows.find((row: { from: number }) => row.from === from).times
+    expect([0, 10, 20, 30, 40, 50, 60, CAP - 5, CAP].map(timesAt)).toEqual([
+      [
+        [0, 1000],
+        [4, 1500],
+      ],
+      [
+        [0, 1600],
+        [4, 1900],
+      ],
+      [[0, 1900]],
+      null,
+      null,
+      null,
+      null,
+      [
+        [0, 4000],
+        [4, 4500],
+      ],
+      null,
+    ])
   })
 
   test('that arrives after the end is stored', async () => {

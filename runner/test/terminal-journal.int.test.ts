@@ -5,7 +5,9 @@ import os from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { Journal, type JournalOptions } from '../src/host/terminal/journal.ts'
-import { PREAMBLE_BYTES } from '../src/host/terminal/journal-format.ts'
+import { crc32 } from 'node:zlib'
+import { MAX_OUTPUT_TIMES } from '@cliscale/contract'
+import { encodeHeader, PREAMBLE_BYTES, RecordType } from '../src/host/terminal/journal-format.ts'
 import { OutputLog } from '../src/host/terminal/output-log.ts'
 import { EXIT_OK } from './terminal-fixture.ts'
 
@@ -217,6 +219,82 @@ describe('the journal', () => {
   })
 })
 
+describe('the times of output', () => {
+  const START = 1_700_000_000_000
+  /** Appends one byte at each of these times, counted from START. */
+  function journalOf(times: readonly number[], more: Partial<JournalOptions> = {}): Journal {
+    let ms = 0
+    const journal = new Journal(options({ now: () => START + ms, ...more }))
+    for (const time of times) {
+      ms = time
+      journal.append(Buffer.from('x'), journal.workOffset)
+    }
+    return journal
+  }
+  const timesAt = (journal: Journal, from: number, max = 1000) =>
+    journal.readTimed(from, max)?.times.map(([byte, ms]) => [byte, ms - START])
+
+  test('are those at which it was appended, to 10 ms, wherever the reading begins', () => {
+    using j = journalOf([0, 4, 9, 10, 15, 2000])
+    expect(timesAt(j, 0)).toEqual([
+      [0, 0],
+      [3, 10],
+      [5, 2000],
+    ])
+    expect(timesAt(j, 4)).toEqual([
+      [0, 15],
+      [1, 2000],
+    ])
+    expect([timesAt(j, 4, 1), timesAt(j, 6)]).toEqual([[[0, 15]], undefined])
+  })
+
+  test('never fall when the clock is set back, also over a restart', () => {
+    {
+      using j = journalOf([5000, 1000])
+      expect(timesAt(j, 0)).toEqual([[0, 5000]])
+    }
+    using j = journalOf([2000, 6000])
+    expect(timesAt(j, 0)).toEqual([
+      [0, 5000],
+      [3, 6000],
+    ])
+    expect(timesAt(j, 1)![0]).toEqual([0, 5000])
+  })
+
+  test('do not fall in the journal of an earlier version either, and its torn last record counts for nothing', () => {
+    journalOf([])[Symbol.dispose]()
+    const body = Buffer.from('x')
+    const record = (head: number, timeMs: number, checksum: number): Buffer =>
+      Buffer.concat([
+        encodeHeader({ type: RecordType.output, detail: head, timeMs: START + timeMs, length: 1, checksum, head }),
+        body,
+      ])
+    const records = [record(0, 900, crc32(body)), record(1, 100, crc32(body)), record(2, 10 ** 9, 0)]
+    appendFileSync(path.join(dir, 'journal'), Buffer.concat(records))
+    using j = journalOf([950])
+    expect([j.head, timesAt(j, 0)]).toEqual([
+      3,
+      [
+        [0, 900],
+        [2, 950],
+      ],
+    ])
+  })
+
+  test('end a reading early when there are more than a report takes, and the next goes on', () => {
+    using j = journalOf(Array.from({ length: MAX_OUTPUT_TIMES + 50 }, (_, i) => i * 10))
+    expect(j.readTimed(0, 1000)?.bytes.length).toBe(MAX_OUTPUT_TIMES)
+    expect(timesAt(j, MAX_OUTPUT_TIMES)).toEqual(Array.from({ length: 50 }, (_, i) => [i, (MAX_OUTPUT_TIMES + i) * 10]))
+    expect(j.read(0, 1000)?.bytes.length).toBe(MAX_OUTPUT_TIMES + 50)
+  })
+
+  test('of a full journal end with those of its last record', () => {
+    using j = journalOf([0, 700, 900], { maxBytes: 66 })
+    const marker = j.readTimed(2, 1000)
+    expect([marker?.bytes.toString().includes('not kept'), timesAt(j, 2)]).toEqual([true, [[0, 700]]])
+  })
+})
+
 describe('the log', () => {
   test('drops what work sends twice, and refuses a gap', () => {
     using log = new OutputLog(options())
@@ -233,7 +311,8 @@ describe('the log', () => {
   test('reads the newest bytes beyond its limit from memory, and has lost what lies between', () => {
     using log = new OutputLog(options({ maxBytes: 1032 }))
     log.appendWork(0, Buffer.alloc(1500, 'k'))
-    expect(log.readKept(999, 10)?.bytes.toString()).toMatch(/^k\r\n/)
+    expect(log.readKept(999, 10)?.bytes.toString()).toBe('k')
+    expect(log.readKept(1000, 10)?.bytes.toString()).toMatch(/^\r\n/)
     expect(log.read(log.head - 500, 500)?.bytes.toString()).toBe('k'.repeat(500))
     log.appendWork(1500, Buffer.alloc(3 * 1024 * 1024, 'x'))
     expect(log.read(5_000, 10)).toBeUndefined()

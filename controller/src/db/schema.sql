@@ -52,6 +52,7 @@ create table session_output (
   columns integer not null,
   rows integer not null,
   created_at timestamp with time zone not null default now(),
+  times jsonb,
   constraint session_output_pkey PRIMARY KEY (session_id, start_offset),
   constraint session_output_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id) ON DELETE CASCADE
 );

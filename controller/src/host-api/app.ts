@@ -20,7 +20,7 @@ import type { SessionSignals } from '../sessions/signals.ts'
 import { type ControlStreams, createControlStreams } from './control.ts'
 import { createReportCredential, matchesCredential, sessionOfCredential, sha256 } from './credential.ts'
 import { correctEnd } from './correct-end.ts'
-import { bearer, outputHeaders, readBody, readJson, sendEmpty, sendJson, sendProblem } from './http.ts'
+import { bearer, outputHeaders, outputTimes, readBody, readJson, sendEmpty, sendJson, sendProblem } from './http.ts'
 
 export interface InternalAppDeps {
   readonly pool: pg.Pool
@@ -172,7 +172,8 @@ async function output(
   await authenticate(deps, request, sessionId)
   const layout = outputHeaders(request)
   const bytes = await readBody(request, MAX_OUTPUT_REPORT_BYTES)
-  sendJson(response, { next: await appendOutput(deps.pool, sessionId, { ...layout, bytes }, deps.outputMaxBytes) })
+  const chunk = { ...layout, bytes, times: outputTimes(request, bytes.length) }
+  sendJson(response, { next: await appendOutput(deps.pool, sessionId, chunk, deps.outputMaxBytes) })
 }
 
 /** The session that the report credential opens; with `expected` it must be that one. */

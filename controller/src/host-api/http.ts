@@ -1,6 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { AppError, clampSize, DEFAULT_SIZE, isAppError, OUTPUT_HEADERS, toProblem } from '@cliscale/contract'
+import {
+  AppError,
+  clampSize,
+  decodeOutputTimes,
+  DEFAULT_SIZE,
+  isAppError,
+  OUTPUT_HEADERS,
+  type OutputTimes,
+  toProblem,
+} from '@cliscale/contract'
 import { bearerOf, isExpectedNetworkError, type Logger, toFault } from '@cliscale/service-kit'
 import type { z } from 'zod'
 
@@ -64,6 +73,12 @@ export function outputHeaders(request: IncomingMessage): { offset: number; colum
     throw new AppError('bad_request', { detail: `${OUTPUT_HEADERS.offset} must be the offset of the first byte.` })
   const size = { columns: number(OUTPUT_HEADERS.columns), rows: number(OUTPUT_HEADERS.rows) }
   return { offset, ...clampSize(size, DEFAULT_SIZE) }
+}
+
+/** When the bytes of a report were read; undefined when it does not say, or not in words that we know. */
+export function outputTimes(request: IncomingMessage, length: number): OutputTimes | undefined {
+  const text = request.headers[OUTPUT_HEADERS.times]
+  return typeof text === 'string' ? decodeOutputTimes(text, length) : undefined
 }
 
 export function sendJson(response: ServerResponse, value: unknown): void {

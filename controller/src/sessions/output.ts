@@ -1,3 +1,4 @@
+import type { OutputTimes } from '@cliscale/contract'
 import type pg from 'pg'
 import { type Queryable, withTransaction } from '../db/database.ts'
 
@@ -20,6 +21,8 @@ export interface OutputChunk {
   readonly bytes: Buffer
   readonly columns: number
   readonly rows: number
+  /** When its bytes were read; undefined: a host of an earlier version does not say. */
+  readonly times: OutputTimes | undefined
 }
 
 /**
@@ -35,11 +38,13 @@ export async function appendOutput(pool: pg.Pool, id: string, chunk: OutputChunk
     const have = Number(found.rows[0]?.output_bytes ?? 0)
     const end = chunk.offset + chunk.bytes.length
     if (found.rows.length === 0 || chunk.offset > have || end <= have) return have
-    const fresh = chunk.bytes.subarray(have - chunk.offset)
+    const from = have - chunk.offset
+    const fresh = chunk.bytes.subarray(from)
     const kept = fresh.subarray(0, Math.max(0, maxBytes - have))
-    if (kept.length > 0) await insertOutput(trx, id, have, { ...chunk, bytes: kept })
+    const times = chunk.times && timesOf(chunk.times, from, kept.length)
+    if (kept.length > 0) await insertOutput(trx, id, have, { ...chunk, bytes: kept, times })
     if (kept.length < fresh.length) {
-      await insertOutput(trx, id, maxBytes, { ...chunk, bytes: Buffer.from(capMarker(maxBytes)) })
+      await insertOutput(trx, id, maxBytes, { ...chunk, bytes: Buffer.from(capMarker(maxBytes)), times: undefined })
     }
     await trx.query('update sessions set output_bytes = $2, updated_at = now() where id = $1', [id, end])
     return end
@@ -48,10 +53,24 @@ export async function appendOutput(pool: pg.Pool, id: string, chunk: OutputChunk
 
 async function insertOutput(trx: pg.PoolClient, id: string, offset: number, chunk: OutputChunk): Promise<void> {
   await trx.query(
-    `insert into session_output (session_id, start_offset, data, columns, rows) values ($1, $2, $3, $4, $5)
+    `insert into session_output (session_id, start_offset, data, columns, rows, times) values ($1, $2, $3, $4, $5, $6)
      on conflict (session_id, start_offset) do nothing`,
-    [id, offset, chunk.bytes, chunk.columns, chunk.rows],
+    [
+      id,
+      offset,
+      chunk.bytes,
+      chunk.columns,
+      chunk.rows,
+      chunk.times === undefined ? null : JSON.stringify(chunk.times),
+    ],
   )
+}
+
+/** The times of `length` bytes of a chunk, from byte `from` on, counted from there. */
+function timesOf(times: OutputTimes, from: number, length: number): OutputTimes {
+  const first = times.findLast(([byte]) => byte <= from)
+  const later = times.filter(([byte]) => byte > from && byte < from + length)
+  return [...(first ? [first] : []), ...later].map(([byte, timeMs]) => [Math.max(byte - from, 0), timeMs])
 }
 
 function capMarker(maxBytes: number): string {

@@ -1,4 +1,4 @@
-import { MAX_OUTPUT_REPORT_BYTES, type SessionEvent } from '@cliscale/contract'
+import { MAX_OUTPUT_REPORT_BYTES, OUTPUT_HEADERS, type SessionEvent } from '@cliscale/contract'
 import { createLogger } from '@cliscale/service-kit'
 import { expect, test } from '@jest/globals'
 import type { Answer, Call } from './controller-client.ts'
@@ -26,7 +26,8 @@ async function report(refuses: (offset: number) => number | undefined, has = 0):
     client: {
       call: async (call) => {
         const part = Number(Object.values(call.headers ?? {})[0] ?? NaN) / MAX_OUTPUT_REPORT_BYTES
-        calls.push(Number.isNaN(part) ? 'end' : `part ${part}`)
+        const isTimed = call.headers?.[OUTPUT_HEADERS.times] === `0:${part * 1000},9:5000`
+        calls.push(Number.isNaN(part) ? 'end' : `part ${part}${isTimed ? '' : ' without its times'}`)
         if (calls.length === 50) stop.abort()
         stop.signal.throwIfAborted()
         return take(call)
@@ -38,7 +39,15 @@ async function report(refuses: (offset: number) => number | undefined, has = 0):
     terminal: {
       head,
       ended: { exitCode: 0 } as never,
-      readOutput: async (offset, max) => ({ offset, bytes: new Uint8Array(Math.min(max, head - offset)), size: SIZE }),
+      readOutput: async (offset, max) => ({
+        offset,
+        bytes: new Uint8Array(Math.min(max, head - offset)),
+        size: SIZE,
+        times: [
+          [0, (offset / MAX_OUTPUT_REPORT_BYTES) * 1000],
+          [9, 5000],
+        ],
+      }),
     },
     events: [ENDED],
     logger: createLogger({ service: 'test', level: 'silent' }),

@@ -1,8 +1,14 @@
-import { MAX_OUTPUT_REPORT_BYTES, OUTPUT_HEADERS, OutputResponse, type SessionEvent } from '@cliscale/contract'
+import {
+  encodeOutputTimes,
+  MAX_OUTPUT_REPORT_BYTES,
+  OUTPUT_HEADERS,
+  OutputResponse,
+  type SessionEvent,
+} from '@cliscale/contract'
 import { Backoff, type Logger } from '@cliscale/service-kit'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Answer, Call, ControllerClient } from './controller-client.ts'
-import type { SessionTerminal } from './terminal-types.ts'
+import type { SessionTerminal, TimedChunk } from './terminal-types.ts'
 
 const FLUSH_MS = 1000
 const RETRY_MS = { min: 100, max: 10_000 }
@@ -102,11 +108,7 @@ export class Reporter {
     }
   }
 
-  private async deliverOutput(chunk: {
-    offset: number
-    bytes: Uint8Array
-    size: { columns: number; rows: number }
-  }): Promise<void> {
+  private async deliverOutput(chunk: TimedChunk): Promise<void> {
     const backoff = new Backoff(RETRY_MS.min, RETRY_MS.max)
     for (;;) {
       const answer = await this.deliver({
@@ -116,6 +118,7 @@ export class Reporter {
           [OUTPUT_HEADERS.offset]: String(chunk.offset),
           [OUTPUT_HEADERS.columns]: String(chunk.size.columns),
           [OUTPUT_HEADERS.rows]: String(chunk.size.rows),
+          [OUTPUT_HEADERS.times]: encodeOutputTimes(chunk.times),
         },
       })
       if (answer === undefined) this.refusedAt = chunk.offset

@@ -1,4 +1,4 @@
-import type { AttachClaims, Exit, Mode, StatusMessage, TerminalSize } from '@cliscale/contract'
+import type { AttachClaims, Exit, Mode, OutputTimes, StatusMessage, TerminalSize } from '@cliscale/contract'
 import type { TerminalLimits } from './terminal/limits.ts'
 import type { Typing } from './typing.ts'
 
@@ -72,8 +72,11 @@ export interface SessionTerminal extends AsyncDisposable {
    * first call counts.
    */
   end(exit: Exit): void
-  /** Output from an offset, at most `maxBytes`, all of one size; undefined at the head, or when it is not kept. */
-  readOutput(from: number, maxBytes: number): Promise<OutputChunk | undefined>
+  /**
+   * Output from an offset, at most `maxBytes` and MAX_OUTPUT_TIMES times, all of one size; undefined at the head, or when
+   * it is not kept.
+   */
+  readOutput(from: number, maxBytes: number): Promise<TimedChunk | undefined>
   /** Puts one viewer out (Close 4401) and keeps it out for the life of this process. */
   revoke(viewer: string): void
   /** Resolves when every connected viewer has got everything (after `end`: has closed), or after `limitMs`. */
@@ -86,4 +89,9 @@ export interface OutputChunk {
   readonly offset: number
   readonly bytes: Uint8Array
   readonly size: TerminalSize
+}
+
+/** Output with the times at which this host got it. */
+export interface TimedChunk extends OutputChunk {
+  readonly times: OutputTimes
 }

@@ -4,6 +4,7 @@ import * as m0002 from './0002-launches.ts'
 import * as m0003 from './0003-session-states.ts'
 import * as m0004 from './0004-session-events.ts'
 import * as m0005 from './0005-ended-session-events.ts'
+import * as m0006 from './0006-output-times.ts'
 
 /** A step of the schema. `breaking`: the previous release cannot work with it, and refuses to. */
 export interface Migration {
@@ -22,4 +23,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0003-session-states', breaking: m0003.breaking, up: m0003.up, down: m0003.down },
   { name: '0004-session-events', breaking: m0004.breaking, up: m0004.up, down: m0004.down },
   { name: '0005-ended-session-events', breaking: m0005.breaking, up: m0005.up, down: m0005.down },
+  { name: '0006-output-times', breaking: m0006.breaking, up: m0006.up, down: m0006.down },
 ]

@@ -11,8 +11,8 @@ import {
 } from 'node:fs'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
-import { DEFAULT_SIZE, type Exit, type TerminalSize } from '@cliscale/contract'
-import type { OutputChunk } from '../terminal-types.ts'
+import { DEFAULT_SIZE, type Exit, MAX_OUTPUT_TIMES, type TerminalSize } from '@cliscale/contract'
+import type { OutputChunk, TimedChunk } from '../terminal-types.ts'
 import {
   decodeState,
   encodeHeader,
@@ -31,6 +31,8 @@ import { advance, type Mark, readFully, RecordReader } from './journal-reader.ts
 const FILE_NAME = 'journal'
 /** A snapshot of the screen lies beside the journal and belongs to it. */
 export const CHECKPOINT_NAME = 'screen'
+/** Records that came within this time of one another count as one in what `readTimed` tells. */
+const TIME_STEP_MS = 10
 
 export interface JournalOptions {
   readonly dir: string
@@ -57,6 +59,7 @@ export class Journal implements Disposable {
   #state: JournalState
   #end: Mark
   #workOffset = 0
+  #lastMs = 0
   #closed = false
 
   /** @throws the error of the file system when the folder cannot hold even an empty journal. */
@@ -139,20 +142,32 @@ export class Journal implements Disposable {
 
   /** Output from an offset, at most `maxBytes`, all of one size; undefined where nothing is kept. */
   read(from: number, maxBytes: number): OutputChunk | undefined {
+    return this.#read(from, maxBytes, undefined)
+  }
+
+  /** As `read`, with when it was appended, to TIME_STEP_MS; at most MAX_OUTPUT_TIMES times. */
+  readTimed(from: number, maxBytes: number): TimedChunk | undefined {
+    const times: [number, number][] = []
+    const chunk = this.#read(from, maxBytes, times)
+    return chunk && { ...chunk, times }
+  }
+
+  #read(from: number, maxBytes: number, times: [number, number][] | undefined): OutputChunk | undefined {
     if (this.#closed || from < 0 || maxBytes < 1 || from >= this.keptEnd) return undefined
     const { overflow } = this.#state
     if (overflow && from >= overflow.at) {
       const start = from - overflow.at
+      times?.push([0, this.#lastMs])
       return {
         offset: from,
         bytes: Buffer.from(overflow.marker).subarray(start, start + maxBytes),
         size: overflow.size,
       }
     }
-    return this.#readRecords(from, maxBytes)
+    return this.#readRecords(from, maxBytes, times)
   }
 
-  #readRecords(from: number, maxBytes: number): OutputChunk | undefined {
+  #readRecords(from: number, maxBytes: number, times: [number, number][] | undefined): OutputChunk | undefined {
     const out = Buffer.allocUnsafe(Math.min(maxBytes, this.#end.head - from))
     const reader = new RecordReader(this.#fd, this.#end.position)
     let mark = this.#index.find(from)
@@ -167,6 +182,7 @@ export class Journal implements Disposable {
         size = mark.size
         const skip = from + done - mark.head
         const take = Math.min(header.length - skip, out.length - done)
+        if (times && !noteTime(times, done, header.timeMs)) break
         if (!reader.copy(mark.position + HEADER_BYTES + skip, out.subarray(done, done + take))) break
         done += take
       }
@@ -212,18 +228,20 @@ export class Journal implements Disposable {
     const fileEnd = fstatSync(this.#fd).size
     const reader = new RecordReader(this.#fd, fileEnd)
     let mark: Mark = { position: PREAMBLE_BYTES, head: 0, size: DEFAULT_SIZE }
-    let last: { mark: Mark; header: RecordHeader; workOffset: number } | undefined
+    let last: { mark: Mark; header: RecordHeader; workOffset: number; lastMs: number } | undefined
     for (;;) {
       const header = reader.header(mark.position, mark.head)
       if (!header) break
       this.#index.note(mark)
-      last = { mark, header, workOffset: this.#workOffset }
+      last = { mark, header, workOffset: this.#workOffset, lastMs: this.#lastMs }
+      this.#lastMs = Math.max(this.#lastMs, header.timeMs)
       if (header.type === RecordType.output && header.detail >= 0) this.#workOffset = header.detail + header.length
       mark = advance(mark, header)
     }
     if (last && !this.#isWhole(reader, last.mark, last.header)) {
       mark = last.mark
       this.#workOffset = last.workOffset
+      this.#lastMs = last.lastMs
     }
     if (mark.position < fileEnd) ftruncateSync(this.#fd, mark.position)
     return mark
@@ -237,7 +255,8 @@ export class Journal implements Disposable {
   /** Appends one record; when the disk refuses, the journal is full from here on. */
   #write(what: { type: number; detail: number }, body: Uint8Array): boolean {
     const { position, head } = this.#end
-    const timeMs = this.#options.now()
+    // A clock that was set back stands still here until it has caught up.
+    const timeMs = Math.max(this.#options.now(), this.#lastMs)
     const header: RecordHeader = { ...what, timeMs, length: body.length, checksum: crc32(body), head }
     try {
       this.#writeFully([encodeHeader(header), body], position)
@@ -249,6 +268,7 @@ export class Journal implements Disposable {
     }
     this.#index.note(this.#end)
     this.#end = advance(this.#end, header)
+    this.#lastMs = timeMs
     if (what.type === RecordType.output && what.detail >= 0) this.#workOffset = what.detail + body.length
     return true
   }
@@ -289,4 +309,13 @@ export class Journal implements Disposable {
       this.#options.onFault(error as Error)
     }
   }
+}
+
+/** Takes note of when the byte at `at` came; false when there is no room for one more time. Times never fall. */
+function noteTime(times: [number, number][], at: number, timeMs: number): boolean {
+  const last = times.at(-1)
+  if (last !== undefined && timeMs - last[1] < TIME_STEP_MS) return true
+  if (times.length === MAX_OUTPUT_TIMES) return false
+  times.push([at, timeMs])
+  return true
 }

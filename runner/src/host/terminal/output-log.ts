@@ -1,5 +1,5 @@
 import type { Exit, TerminalSize } from '@cliscale/contract'
-import type { OutputChunk } from '../terminal-types.ts'
+import type { OutputChunk, TimedChunk } from '../terminal-types.ts'
 import { Journal, type JournalOptions } from './journal.ts'
 import { Ring } from './ring.ts'
 
@@ -63,10 +63,9 @@ export class OutputLog implements Disposable {
     return this.#ring.read(from, maxBytes) ?? this.#journal.read(from, maxBytes)
   }
 
-  /** As `read`, but only what the journal keeps, so that a later reader finds the same. */
-  readKept(from: number, maxBytes: number): OutputChunk | undefined {
-    const kept = Math.min(maxBytes, this.#journal.keptEnd - from)
-    return kept > 0 ? this.read(from, kept) : undefined
+  /** As `read`, but only what the journal keeps, so that a later reader finds the same, and with its times. */
+  readKept(from: number, maxBytes: number): TimedChunk | undefined {
+    return this.#journal.readTimed(from, maxBytes)
   }
 
   /** The first offset from `from` on that can be read; the head when none can. */

@@ -1,5 +1,5 @@
 import { AppError, CLOSE, type Exit, type StatusMessage, type TerminalSize } from '@cliscale/contract'
-import type { OutputChunk, SessionTerminal, SessionTerminalOptions } from '../terminal-types.ts'
+import type { SessionTerminal, SessionTerminalOptions, TimedChunk } from '../terminal-types.ts'
 import { Driver } from './driver.ts'
 import { DEFAULT_LIMITS } from './limits.ts'
 import { OutputLog } from './output-log.ts'
@@ -154,7 +154,7 @@ class Terminal implements SessionTerminal {
     this.#viewers.poke()
   }
 
-  async readOutput(from: number, maxBytes: number): Promise<OutputChunk | undefined> {
+  async readOutput(from: number, maxBytes: number): Promise<TimedChunk | undefined> {
     return this.#log.readKept(from, maxBytes)
   }
 
