@@ -3,7 +3,7 @@ import { describe, expect, test } from '@jest/globals'
 import { type ConfigError, describeEnv, parseEnv } from '@cliscale/service-kit'
 import { z } from 'zod'
 import { CONTROLLER_PROCESS_ENV, controllerSettings } from './config.ts'
-import { findOwner } from './identity/api-keys.ts'
+import { type ApiKey, findOwner, readApiKeys } from './identity/api-keys.ts'
 import { generateSigningKey } from './tokens/signer.ts'
 
 const schema = z.object(CONTROLLER_PROCESS_ENV)
@@ -49,6 +49,40 @@ describe('the configuration', () => {
     expect(two).not.toBe(one)
     for (const key of ['', 'cs_key_canary-on', 'cs_key_canary-one ', 'cs_key_canary-one,cs_key_canary-two'])
       expect(findOwner(apiKeys, key)).toBeUndefined()
+  })
+
+  test('makes API keys with the same name one owner, and knows a key with its name and without', () => {
+    const read = (text: string): ApiKey[] => readApiKeys(text, (message) => expect(message).toBeUndefined())
+    const keys = read('a:old-key-1, a:new-key-1,b:other-key,nameless-key')
+    const owners = ['old-key-1', 'new-key-1', 'other-key', 'nameless-key'].map((key) => findOwner(keys, key))
+    expect(owners.slice(0, 3)).toEqual(['service-a', 'service-a', 'service-b'])
+    expect(owners[3]).toBe(findOwner(read('nameless-key'), 'nameless-key'))
+    expect(findOwner(read('a:changed-key'), 'changed-key')).toBe('service-a')
+    expect(findOwner(keys, 'a:new-key-1')).toBe('service-a')
+    for (const presented of ['b:new-key-1', ':new-key-1', 'a:', 'a:a:new-key-1', 'a:nameless-key', 'a'])
+      expect([presented, findOwner(keys, presented)]).toEqual([presented, undefined])
+  })
+
+  test.each([
+    [',', 'to 512 characters, not 0'],
+    ['good-key-1,', 'to 512 characters, not 0'],
+    ['a:', 'to 512 characters, not 0'],
+    ['a:canary', 'to 512 characters, not 6'],
+    [':good-key-1', 'names of 1 to 32'],
+    ['Team:good-key-1', 'names of 1 to 32'],
+    ['-a:good-key-1', 'names of 1 to 32'],
+    ['a-:good-key-1', 'names of 1 to 32'],
+    ['a b:good-key-1', 'names of 1 to 32'],
+    [`${'a'.repeat(33)}:good-key-1`, 'names of 1 to 32'],
+    ['a:b:good-key-1', 'only letters, digits'],
+    ['good-key-1,good-key-2,good-key-1', 'the same key twice'],
+    ['a:good-key-1,a:good-key-1', 'the same key twice'],
+    ['a:good-key-1,b:good-key-1', 'the same key twice'],
+    ['a:good-key-1,good-key-1', 'the same key twice'],
+  ])('refuses the API keys %j', (keys, fault) => {
+    const faults = faultsOf({ ...GOOD, CLISCALE_API_KEY: keys })
+    expect(faults).toContain(fault)
+    expect(faults).not.toMatch(/good-key|canary|Team/)
   })
 
   test('reports every fault at once, and no secret', () => {

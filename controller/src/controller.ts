@@ -9,6 +9,7 @@ import type { ControllerSettings } from './config.ts'
 import { pruneExpired } from './db/prune.ts'
 import { openApiDocument } from './http/openapi.ts'
 import { createInternalApp } from './host-api/app.ts'
+import { adoptSessions } from './identity/owner-store.ts'
 import type { WatchStats } from './launch/kubernetes/resource-watch.ts'
 import type { Launcher } from './launch/launcher.ts'
 import { countCreations, countLaunches, createControllerMetrics, NO_METRICS } from './metrics.ts'
@@ -73,7 +74,7 @@ export function createController(deps: ControllerDeps): Controller {
     logger,
     queueLimitSeconds: settings.queueLimitSeconds,
     retentionSeconds,
-    prune: () => pruneExpired(pool),
+    prune: async () => (await adoptSessions(pool, settings.apiKeys)) + (await pruneExpired(pool)),
     metrics,
     ...(deps.reconcilerTimings && { timings: deps.reconcilerTimings }),
   })
