@@ -12,7 +12,7 @@ const TESTS = [
 
 /** More than half of the time of all: faults that take many processes, starts and waits. */
 const SLOW = [
-  'cli/test/{metrics,sample-cli,server-keeper,system,up}.int.test.ts',
+  'one-machine/test/{metrics,sample-cli,server-keeper,system,up}.int.test.ts',
   'controller/test/{api-faults,launch-cleanup,launch-faults,main,reconcile-cluster,reconcile-crash}.int.test.ts',
   'local-postgres/test/server.int.test.ts',
   'runner/test/fetch/{bombs,git}.int.test.ts',

@@ -26,7 +26,7 @@ const networks = { v4: NON_PUBLIC_V4, v6: NON_PUBLIC_V6 }
 await write('cliscale-chart/files/non-public-networks.json', JSON.stringify(networks))
 
 const parts = [
-  { title: 'On one machine: `cliscale up`', env: (await load('cli/dist/settings.js')).UP_ENV },
+  { title: 'On one machine: `cliscale up`', env: (await load('one-machine/dist/settings.js')).UP_ENV },
   { title: 'Controller', env: (await load('controller/dist/config.js')).CONTROLLER_PROCESS_ENV },
   { title: 'Rotation of the signing key', env: (await load('controller/dist/config.js')).ROTATION_ENV },
   { title: 'Gateway', env: (await load('ws-gateway/dist/config.js')).GATEWAY_PROCESS_ENV },

@@ -1,16 +1,9 @@
 /** Runs the command line of `cliscale`. */
-import os from 'node:os'
-import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { Command, CommanderError } from 'commander'
-import { createPrinter } from './up/printer.ts'
-import { Shutdown } from './up/shutdown.ts'
-import { up } from './up/up.ts'
-import { UserError } from './up/user-error.ts'
 
+const EXIT_FAILED = 1
 const EXIT_USAGE = 2
-/** How often we look whether npm is still there, in milliseconds. */
-const PARENT_LOOK_MS = 500
+const ONE_MACHINE = '@cliscale/one-machine'
 
 const program = new Command('cliscale')
   .description('Runs command-line programs in throw-away sessions and shows them live in a browser tab.')
@@ -20,44 +13,34 @@ program
   .command('up')
   .description('Run the whole system on this machine, on 127.0.0.1. Settings: CLISCALE_* (see docs/one-machine.md).')
   .action(async () => {
-    process.exitCode = await runUp()
+    process.exitCode = await up()
   })
 
-async function runUp(): Promise<number> {
-  const shutdown = new Shutdown({ exit: (code) => process.exit(code) })
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => shutdown.request())
-  if (process.env['npm_lifecycle_event'] !== undefined) endWithParent(shutdown)
-  // The terminal may have gone: what we say then reaches nobody, and must not end us before our children have ended.
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
-  const here = fileURLToPath(new URL('.', import.meta.url))
-  return up({
-    env: process.env,
-    home: os.homedir(),
-    printer: createPrinter(process.stdout),
-    shutdown,
-    serverProgram: path.join(here, 'server.js'),
-    sampleDir: path.resolve(here, '../../sample-cli'),
-    elapsedMs: () => performance.now(),
-  })
+/** The server is a package of its own, so that who only talks to one installs none. */
+async function up(): Promise<number> {
+  if (!isInstalled(ONE_MACHINE)) {
+    process.stderr.write(
+      `\`cliscale up\` needs the package ${ONE_MACHINE}, which is not installed. Install it where cliscale is: npm install ${ONE_MACHINE} (with --global if cliscale was)\n`,
+    )
+    return EXIT_FAILED
+  }
+  const { runUp } = await import('@cliscale/one-machine')
+  return runUp()
 }
 
-/** A signal that npm cannot pass on, as SIGKILL, is meant for us too. */
-function endWithParent(shutdown: Shutdown): void {
-  const parent = process.ppid
-  const timer = setInterval(() => {
-    if (process.ppid === parent) return
-    clearInterval(timer)
-    // A closed terminal ends npm and tells us: that is one wish, not two.
-    if (!shutdown.isRequested) shutdown.request()
-  }, PARENT_LOOK_MS).unref()
+function isInstalled(name: string): boolean {
+  try {
+    import.meta.resolve(name)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND') return false
+    throw error
+  }
 }
 
 try {
   await program.parseAsync()
 } catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : EXIT_USAGE
-  else if (error instanceof UserError) {
-    process.stderr.write(`${error.message}\n`)
-    process.exitCode = error.exitCode
-  } else throw error
+  if (!(error instanceof CommanderError)) throw error
+  process.exitCode = error.exitCode === 0 ? 0 : EXIT_USAGE
 }

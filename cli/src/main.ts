@@ -1,12 +1,13 @@
 #!/usr/bin/env node
-/** The `cliscale` command. What the system refuses while its code is loaded is told as what it refuses later. */
-import { systemFault } from './up/user-error.ts'
+/** The `cliscale` command. What the system refuses while its code is loaded is one sentence too. */
 
 try {
   await import('./command.ts')
 } catch (error) {
-  const sentence = systemFault(error)
-  if (sentence === undefined) throw error
-  process.stderr.write(`${sentence}\n`)
+  // Loading hundreds of files at once is the first thing for which a system's limit is too low.
+  if ((error as NodeJS.ErrnoException).code !== 'EMFILE') throw error
+  process.stderr.write(
+    'CLI Scale cannot start, because it may not open enough files. Raise the limit with: ulimit -n 4096\n',
+  )
   process.exitCode = 1
 }

@@ -128,7 +128,7 @@ if (process.platform === 'linux' && process.getuid?.() === 0)
 test('explains in one sentence that it may not open enough files to load its own code', () => {
   const line = 'ulimit -n 96; exec "$0" "$1" up'
   const { status, stderr } = spawnSync('bash', ['-c', line, process.execPath, PROGRAM], { encoding: 'utf8' })
-  expect(stderr).toMatch(/^CLI Scale cannot continue with \S+: too many files are open\. Raise the limit with: .*\n$/)
+  expect(stderr).toMatch(/^CLI Scale cannot start, because it may not open enough files\. Raise the limit with: .*\n$/)
   expect(status).toBe(1)
 })
 

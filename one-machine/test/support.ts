@@ -5,7 +5,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-export const PROGRAM = path.resolve(import.meta.dirname, '../dist/main.js')
+export const PROGRAM = path.resolve(import.meta.dirname, '../../cli/dist/main.js')
 
 /** A folder that PostgreSQL's user may pass through, also when we are root. */
 export async function temporaryFolder(): Promise<string> {
