@@ -1,10 +1,9 @@
 import {
   commaList,
   ConfigError,
-  METRICS_ENV,
-  PUBLIC_URL_DESCRIPTION,
-  PUBLIC_URL_FAULT,
-  publicBase,
+  DATABASE_ENV,
+  FRONT_ENV,
+  PROCESS_ENV,
   secret,
   trueOrFalse,
   wholeNumber,
@@ -18,12 +17,8 @@ import { signingKeyFaults, splitPem } from './tokens/signer.ts'
 
 /** The settings that the controller has wherever it runs; the one-machine composition merges them into its own. */
 export const CONTROLLER_ENV = {
-  CLISCALE_DATABASE_URL: secret()
-    .refine((url) => /^postgres(ql)?:\/\//.test(url), { error: 'must start with postgres:// or postgresql://' })
-    .meta({ secret: true, description: 'PostgreSQL 14 or newer, as `postgres://user:password@host/database`.' }),
-  CLISCALE_DATABASE_POOL_SIZE: wholeNumber(2, 200)
-    .default(10)
-    .meta({ description: 'Connections to PostgreSQL that one process may hold.' }),
+  ...DATABASE_ENV,
+  ...FRONT_ENV,
   CLISCALE_API_KEY: secret()
     .transform((text, context) => readApiKeys(text, (message) => context.issues.push(fault(message))))
     .meta({
@@ -52,18 +47,6 @@ export const CONTROLLER_ENV = {
       description:
         'RSA private keys (PEM, PKCS #8 or #1) that sign tokens. The first signs; all are published, which makes rotation possible. A public key among them belongs to a retired key and is published only to session hosts. A file is read again when it changes.',
     }),
-  CLISCALE_PUBLIC_URL: z
-    .string()
-    .transform((text, context) => {
-      const base = publicBase(text)
-      if (base === undefined) context.issues.push(fault(PUBLIC_URL_FAULT))
-      return base ?? ''
-    })
-    .optional()
-    .meta({ description: PUBLIC_URL_DESCRIPTION }),
-  CLISCALE_TRUSTED_PROXY_HOPS: wholeNumber(0, 10).default(0).meta({
-    description: 'Number of trusted proxies in front of the server: that many entries of X-Forwarded-For are trusted.',
-  }),
   CLISCALE_SESSIONS_PER_MINUTE: wholeNumber(1, 1_000_000)
     .default(5)
     .meta({ description: 'Sessions that one client address (IPv6: one /64) may create in a minute.' }),
@@ -96,10 +79,6 @@ export const CONTROLLER_ENV = {
 /** The settings of a controller that runs as a process of its own. */
 export const CONTROLLER_PROCESS_ENV = {
   ...CONTROLLER_ENV,
-  CLISCALE_LISTEN_ADDRESS: z
-    .string()
-    .default('127.0.0.1')
-    .meta({ description: 'The address that both ports listen on.' }),
   CLISCALE_PORT: wholeNumber(0, 65535).default(7080).meta({ description: 'The port of the public API.' }),
   CLISCALE_INTERNAL_PORT: wholeNumber(0, 65535)
     .default(7082)
@@ -135,16 +114,7 @@ export const CONTROLLER_PROCESS_ENV = {
     .string()
     .optional()
     .meta({ description: 'A JSON file with the template of session pods. Required on Kubernetes.' }),
-  CLISCALE_DRAIN_SECONDS: wholeNumber(1, 3600)
-    .default(25)
-    .meta({ description: 'Seconds for an orderly shutdown; keep it below the pod’s grace period.' }),
-  ...METRICS_ENV,
-  CLISCALE_LOG_LEVEL: z
-    .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal'], {
-      error: 'must be one of trace, debug, info, warn, error, fatal',
-    })
-    .default('info')
-    .meta({ description: 'The lowest severity that is logged.' }),
+  ...PROCESS_ENV,
 } as const
 
 const controllerEnv = z.object(CONTROLLER_ENV)

@@ -1,5 +1,7 @@
 import { expect, test } from '@jest/globals'
+import { CONTROLLER_PROCESS_ENV } from '@cliscale/controller'
 import { ConfigError, parseEnv } from '@cliscale/service-kit'
+import { GATEWAY_PROCESS_ENV } from '@cliscale/ws-gateway'
 import { isGiven, serverEnvironment, upSchema } from './settings.ts'
 
 function faults(env: NodeJS.ProcessEnv): readonly string[] {
@@ -53,4 +55,12 @@ test('gives the server only the CLISCALE_ variables with a value, without those 
       CLISCALE_X: '',
     }),
   ).toEqual({ CLISCALE_PORT: '1', CLISCALE_API_KEY_FILE: '/k' })
+})
+
+test('a setting that controller and gateway share is defined once; only their ports differ', () => {
+  const ofGateway: Record<string, unknown> = GATEWAY_PROCESS_ENV
+  const shared = Object.entries(CONTROLLER_PROCESS_ENV).filter(([name]) => name in ofGateway)
+  const different = shared.filter(([name, field]) => ofGateway[name] !== field).map(([name]) => name)
+  expect(shared.length).toBeGreaterThan(7)
+  expect(different).toEqual(['CLISCALE_PORT'])
 })

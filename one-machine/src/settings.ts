@@ -1,6 +1,6 @@
 import path from 'node:path'
-import { CONTROLLER_ENV, CONTROLLER_PROCESS_ENV } from '@cliscale/controller'
-import { METRICS_ENV, secret, wholeNumber } from '@cliscale/service-kit'
+import { CONTROLLER_ENV } from '@cliscale/controller'
+import { databaseUrl, OBSERVED_ENV, wholeNumber } from '@cliscale/service-kit'
 import { GATEWAY_ENV } from '@cliscale/ws-gateway'
 import { z } from 'zod'
 
@@ -14,8 +14,7 @@ export const SERVER_ENV = {
   CLISCALE_SESSIONS_PER_MINUTE: wholeNumber(1, 1_000_000)
     .default(120)
     .meta({ description: 'Sessions that one client address may create in a minute.' }),
-  CLISCALE_GATEWAY_DATABASE_URL: secret()
-    .refine((url) => /^postgres(ql)?:\/\//.test(url), { error: 'must start with postgres:// or postgresql://' })
+  CLISCALE_GATEWAY_DATABASE_URL: databaseUrl()
     .optional()
     .meta({
       secret: true,
@@ -27,17 +26,18 @@ export const SERVER_ENV = {
       description:
         'Bytes of memory that one session may use, where the system can enforce a limit. No limit when absent.',
     }),
-  ...METRICS_ENV,
-  CLISCALE_LOG_LEVEL: CONTROLLER_PROCESS_ENV.CLISCALE_LOG_LEVEL,
+  ...OBSERVED_ENV,
 } as const
 
 /** What `cliscale up` reads: all of the server's settings, none of them needed, and where the data lies. */
 export const UP_ENV = {
   ...SERVER_ENV,
-  CLISCALE_DATABASE_URL: SERVER_ENV.CLISCALE_DATABASE_URL.optional().meta({
-    secret: true,
-    description: 'An existing PostgreSQL, version 14 or newer. When absent, one in the data folder is started.',
-  }),
+  CLISCALE_DATABASE_URL: databaseUrl()
+    .optional()
+    .meta({
+      secret: true,
+      description: 'An existing PostgreSQL, version 14 or newer. When absent, one in the data folder is started.',
+    }),
   CLISCALE_API_KEY: SERVER_ENV.CLISCALE_API_KEY.optional().meta({
     secret: true,
     description: 'The API key that callers send. When absent, one is generated and kept in the data folder.',

@@ -57,10 +57,6 @@ export function isOwnOrigin(front: Front, req: IncomingMessage, options: { missi
   return origin === undefined ? options.missingIsOwn : origin === front.origin(req)
 }
 
-export const PUBLIC_URL_FAULT = 'must be an http or https address such as https://cliscale.example.com'
-export const PUBLIC_URL_DESCRIPTION =
-  'The public address used in links, with the path under which a proxy serves CLI Scale, if any. When absent, links use the scheme and Host of the request.'
-
 /** A public address as links begin with it: no slash at its end. Undefined when it cannot be one. */
 export function publicBase(text: string): string | undefined {
   if (!URL.canParse(text)) return undefined

@@ -1,27 +1,11 @@
-import {
-  commaList,
-  METRICS_ENV,
-  PUBLIC_URL_DESCRIPTION,
-  PUBLIC_URL_FAULT,
-  publicBase,
-  secret,
-  wholeNumber,
-} from '@cliscale/service-kit'
+import { commaList, DATABASE_ENV, FRONT_ENV, PROCESS_ENV, wholeNumber } from '@cliscale/service-kit'
 import { z } from 'zod'
 import { createPodNetworks } from './attach/pod-networks.ts'
 import type { GatewayDeps } from './gateway.ts'
 
 /** The settings that the gateway has wherever it runs; the one-machine composition merges them into its own. */
 export const GATEWAY_ENV = {
-  CLISCALE_PUBLIC_URL: z
-    .url({ protocol: /^https?$/, error: 'must be an http or https address such as https://cliscale.example.com' })
-    .refine((url) => publicBase(url) !== undefined, { error: PUBLIC_URL_FAULT })
-    .transform((url) => publicBase(url) ?? url)
-    .optional()
-    .meta({ description: PUBLIC_URL_DESCRIPTION }),
-  CLISCALE_TRUSTED_PROXY_HOPS: wholeNumber(0, 10).default(0).meta({
-    description: 'Number of trusted proxies in front of the server: that many entries of X-Forwarded-For are trusted.',
-  }),
+  ...FRONT_ENV,
   CLISCALE_VIEWER_TTL_SECONDS: wholeNumber(60, 365 * 24 * 3600)
     .default(7 * 24 * 3600)
     .meta({ description: 'How long a browser that has used its link may reconnect.' }),
@@ -45,12 +29,7 @@ export const GATEWAY_ENV = {
 /** The settings of a gateway that runs as a process of its own. */
 export const GATEWAY_PROCESS_ENV = {
   ...GATEWAY_ENV,
-  CLISCALE_DATABASE_URL: secret()
-    .refine((url) => /^postgres(ql)?:\/\//.test(url), { error: 'must start with postgres:// or postgresql://' })
-    .meta({ secret: true, description: 'PostgreSQL 14 or newer, as `postgres://user:password@host/database`.' }),
-  CLISCALE_DATABASE_POOL_SIZE: wholeNumber(2, 200)
-    .default(10)
-    .meta({ description: 'Connections to PostgreSQL that one process may hold.' }),
+  ...DATABASE_ENV,
   CLISCALE_POD_NETWORKS: commaList()
     .refine(areNetworks, { error: 'must be a list of networks such as 10.0.0.0/8' })
     .default([])
@@ -61,25 +40,12 @@ export const GATEWAY_PROCESS_ENV = {
   CLISCALE_JWKS_URL: z
     .url({ protocol: /^https?$/, error: 'must be an http or https address' })
     .meta({ description: 'Where the controller publishes its public keys: …/.well-known/jwks.json.' }),
-  CLISCALE_LISTEN_ADDRESS: z
-    .string()
-    .default('127.0.0.1')
-    .meta({ description: 'The address that the port listens on.' }),
   CLISCALE_PORT: wholeNumber(0, 65535).default(7081).meta({ description: 'The port of pages and WebSockets.' }),
-  CLISCALE_DRAIN_SECONDS: wholeNumber(1, 3600)
-    .default(25)
-    .meta({ description: 'Seconds for an orderly shutdown; keep it below the pod’s grace period.' }),
+  ...PROCESS_ENV,
   CLISCALE_LAME_DUCK_SECONDS: wholeNumber(0, 3600).default(5).meta({
     description:
       'Seconds at the start of CLISCALE_DRAIN_SECONDS in which terminals and requests are still served, while load balancers notice the shutdown.',
   }),
-  ...METRICS_ENV,
-  CLISCALE_LOG_LEVEL: z
-    .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal'], {
-      error: 'must be one of trace, debug, info, warn, error, fatal',
-    })
-    .default('info')
-    .meta({ description: 'The lowest severity that is logged.' }),
 } as const
 
 export const gatewayProcessSchema = z.object(GATEWAY_PROCESS_ENV)
