@@ -59,7 +59,7 @@ async function main(): Promise<void> {
   const gate = createStoreGate({ pool, logger, isChecked })
   const measured = requestMetrics(metrics, CONTROLLER_ROUTES)
   internalApp = measured(gate.guard(controller.internalApp), (req) => internalRoute(req.url))
-  const server = createHttpServer(measured(gate.guard(controller.app), expressRoute))
+  const server = createHttpServer(measured(gate.guard(controller.app), expressRoute), { answersHalfClosed: true })
   const { port } = await listen(server, { port: env.CLISCALE_PORT, address, setting: 'CLISCALE_PORT' })
   const limitMs = env.CLISCALE_DRAIN_SECONDS * 1000
   // The rest is for the pass of the reconciler that is under way.

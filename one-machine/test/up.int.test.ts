@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmod, mkdir, readFile, readdir, rename, rmdir, stat, writeFile } from 'node:fs/promises'
-import { createServer, type AddressInfo } from 'node:net'
+import { connect as connectTo, createServer, type AddressInfo } from 'node:net'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals'
 import { createTestDatabase } from '@cliscale/test-kit'
@@ -301,10 +301,27 @@ test('refuses a foreign Host, for pages and for sockets', async () => {
   expect(await ask(`evil.example:${port}`, offer)).toMatch(/^HTTP\/1\.1 421 [\s\S]*"code":"host_refused"/)
 })
 
+test('a client that closes its side behind its request gets its answer, from the API and for pages', async () => {
+  await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
+  const base = new URL(await up.ready())
+  const key = (await readFile(path.join(dataDir, 'api-key'), 'utf8')).trim()
+  const ask = async (head: string): Promise<string> => {
+    const socket = connectTo({ port: Number(base.port), host: '127.0.0.1', allowHalfOpen: true })
+    let answer = ''
+    socket.on('data', (chunk) => (answer += chunk.toString()))
+    socket.end(`${head}\r\nHost: ${base.host}\r\n\r\n`)
+    await once(socket, 'close')
+    return answer
+  }
+  expect(await ask(`GET /api/sessions HTTP/1.1\r\nAuthorization: Bearer ${key}`)).toMatch(
+    /^HTTP\/1\.1 200 [^]*"sessions":\[\]/,
+  )
+  expect(await ask('GET / HTTP/1.1')).toMatch(/^HTTP\/1\.1 200 [^]*<\/html>/)
+})
+
 /** Sends bytes and reads until the end, or for as long as an answer takes. */
 async function raw(port: number, text: string): Promise<string> {
-  const { connect: dial } = await import('node:net')
-  const socket = dial(port, '127.0.0.1')
+  const socket = connectTo(port, '127.0.0.1')
   let answer = ''
   socket.on('data', (chunk) => (answer += chunk.toString()))
   socket.write(text)

@@ -23,8 +23,12 @@ const LINGER_MS = 2_000
 /**
  * An HTTP server with limits of time and size, that answers what its parser refuses with a problem document. The
  * caller listens, adds `upgrade`, and closes.
+ *
+ * With `answersHalfClosed`, a client that closes its side behind its request (`nc -N`, `shutdown(SHUT_WR)`) still gets
+ * its answer. A client that has gone then looks the same until something is written to it, so this is not for answers
+ * that stay open.
  */
-export function createHttpServer(listener: RequestListener): Server {
+export function createHttpServer(listener: RequestListener, options: { answersHalfClosed?: boolean } = {}): Server {
   const onRequest: RequestListener = (req, res) => {
     lingerForBody(req)
     const fault = headFault(req)
@@ -43,6 +47,8 @@ export function createHttpServer(listener: RequestListener): Server {
     },
     onRequest,
   )
+  // Not in Node's documentation or types, but in each of its versions: without it, the server closes its side too.
+  Object.assign(server, { httpAllowHalfOpen: options.answersHalfClosed === true })
   // An Expect of something else than 100-continue may be passed over (RFC 9110 section 10.1.1).
   server.on('checkExpectation', onRequest)
   server.on('clientError', answerClientError)

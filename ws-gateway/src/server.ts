@@ -15,7 +15,7 @@ export function createGatewayServer(options: {
 }): Server {
   const { gateway } = options
   const app = options.app ?? gateway.app
-  const server = createHttpServer((req, res) => {
+  const onRequest: RequestListener = (req, res) => {
     // A load balancer that keeps connections would meet a closed one later.
     if (gateway.isLeaving) res.setHeader('Connection', 'close')
     const pathname = req.url?.split('?', 1)[0]
@@ -25,7 +25,8 @@ export function createGatewayServer(options: {
       () => answer(res, 200, 'ready'),
       () => answer(res, 503, 'not ready'),
     )
-  })
+  }
+  const server = createHttpServer(onRequest, { answersHalfClosed: true })
   server.on('upgrade', (req, socket, head) => {
     if (offersWebSocket(req) || /^\/ws(\/|\?|$)/.test(req.url ?? '')) return gateway.handleUpgrade(req, socket, head)
     // Before anything else: a reset without a listener would end the process.

@@ -157,7 +157,7 @@ class FrontDoor {
       if (req.method === 'POST') this.#count(res)
       this.#controller.app(req, res)
     }
-    this.#server = createHttpServer(parts.measured(answer, expressRoute))
+    this.#server = createHttpServer(parts.measured(answer, expressRoute), { answersHalfClosed: true })
     this.#server.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) => {
       // Before anything else: a reset without a listener would end the process.
       socket.on('error', () => socket.destroy())
