@@ -30,6 +30,8 @@ export interface NewSession {
   readonly image: string | null
   /** The code_url as it may be shown: without its query. */
   readonly shownCodeUrl: string | null
+  /** The folder of this machine that code_url names; null when it names something else. */
+  readonly codeFolder: string | null
   readonly timeoutSeconds: number
 }
 
@@ -56,6 +58,7 @@ export function parseNewSession(body: unknown, policy: RequestPolicy): NewSessio
     kind: kind ?? 'runner',
     image: request.image ?? null,
     shownCodeUrl: codeUrl?.display ?? null,
+    codeFolder: codeUrl?.kind === 'folder' ? codeUrl.path : null,
     timeoutSeconds: request.timeout_seconds ?? LIMITS.timeoutSeconds.default,
   }
 }

@@ -13,6 +13,7 @@ import { withTransaction } from '../db/database.ts'
 import { type MintedToken, mintToken } from '../tokens/mint.ts'
 import type { Signer } from '../tokens/signer.ts'
 import { insertToken } from '../tokens/store.ts'
+import { createFolderCheck, type FolderCheck } from './code-folder.ts'
 import { countCreation } from './creation-limit.ts'
 import { decodeCursor, encodeCursor } from './cursor.ts'
 import { fingerprint } from './data-key.ts'
@@ -60,10 +61,11 @@ export interface Sessions {
 /** What can be done with sessions, for an owner who is known. Somebody else's session is `session_not_found`. */
 export function createSessions(deps: SessionsDeps): Sessions {
   const flights = new SingleFlight()
+  const requireFolder = createFolderCheck()
   return {
     create: async (caller, body, key) => {
       const session = parseNewSession(body, deps.settings)
-      const work = () => createOrReplay(deps, caller, session, key)
+      const work = () => createOrReplay({ ...deps, requireFolder }, caller, session, key)
       return key === undefined ? work() : flights.run(`${caller.owner} ${key}`, work)
     },
     get: (owner, id) => find(deps, owner, id),
@@ -109,8 +111,12 @@ async function find(deps: SessionsDeps, owner: string, id: string): Promise<Sess
   return session
 }
 
+interface CreateDeps extends SessionsDeps {
+  readonly requireFolder: FolderCheck
+}
+
 async function createOrReplay(
-  deps: SessionsDeps,
+  deps: CreateDeps,
   caller: Caller,
   session: NewSession,
   key: string | undefined,
@@ -141,14 +147,15 @@ async function replay(deps: SessionsDeps, caller: Caller, holder: KeyHolder, bod
 
 /** Writes all of a session in one transaction; undefined when somebody else has taken the key. */
 async function insert(
-  deps: SessionsDeps,
+  deps: CreateDeps,
   caller: Caller,
   session: NewSession,
   idempotency: { readonly key: string; readonly bodyHmac: Buffer } | undefined,
 ): Promise<Created | undefined> {
   const { pool, settings } = deps
   const { owner } = caller
-  const { order, kind, image, shownCodeUrl, timeoutSeconds } = session
+  const { order, kind, image, shownCodeUrl, codeFolder, timeoutSeconds } = session
+  if (codeFolder !== null) await deps.requireFolder(codeFolder)
   const [id, createdAt] = [randomUUID(), deps.now()]
   // Signed and sealed before a connection is taken: it is held for statements only.
   const token = await mintToken(deps.signer, { owner, sessionId: id, mode: 'rw', now: createdAt })
