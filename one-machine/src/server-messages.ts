@@ -33,4 +33,9 @@ export interface ServerAlive {
   readonly type: 'alive'
 }
 
-export type FromServer = ServerListening | ServerFailed | ServerAlive
+/** It has heard that it is to stop, and does. */
+export interface ServerStopping {
+  readonly type: 'stopping'
+}
+
+export type FromServer = ServerListening | ServerFailed | ServerAlive | ServerStopping

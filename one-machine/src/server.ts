@@ -45,9 +45,12 @@ async function start(message: ServerStart): Promise<Composition | undefined> {
 }
 
 async function stop(): Promise<void> {
+  tell({ type: 'stopping' })
   try {
-    await (await running)?.stop()
-    process.exit(0)
+    const composition = await running
+    await composition?.stop()
+    // Who has started nothing has ended no session either.
+    process.exit(composition === undefined ? 1 : 0)
   } catch (error) {
     process.stderr.write(`${(error as Error).stack}\n`)
     process.exit(1)

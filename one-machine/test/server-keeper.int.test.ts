@@ -25,14 +25,14 @@ afterEach(async () => {
   await removeFolder(root)
 })
 
-function keep(): Promise<ServerKeeper> {
+function keep(hungAfterMs = 3_000): Promise<ServerKeeper> {
   return keepServer({
     program: path.join(import.meta.dirname, 'programs/small-server.mjs'),
     start: { env: {}, dataDir: paths.root, runDir: paths.run, internalSocket: paths.internalSocket },
     paths,
     printer: createPrinter({ write: (text: string) => (printed += text) }),
     environment: { PATH: process.env['PATH'] },
-    hungAfterMs: 3_000,
+    hungAfterMs,
   })
 }
 
@@ -66,6 +66,27 @@ test('a server that hangs for less than the limit is left alone', async () => {
   await sleep(3_000)
   expect([await serverOf(), printed]).toEqual([first, ''])
   await keeper.stop(5_000)
+})
+
+test('a server that hangs when it is told to stop is killed after 3 s, and another ends what it left', async () => {
+  const keeper = await keep(60_000)
+  const [first, began] = [await serverOf(), Date.now()]
+  process.kill(first, 'SIGSTOP')
+  await keeper.stop(60_000)
+  expect(Date.now() - began).toBeLessThan(25_000)
+  expect(readFileSync(paths.serverLog, 'utf8')).toBe('ending\n')
+  expect(await processesOf(paths.root)).toEqual([])
+})
+
+test('when no other can be started either, stopping ends all the same', async () => {
+  const node = path.join(root, 'node')
+  await symlink(process.execPath, node)
+  const { child, said } = supervise(node)
+  await eventually(async () => (said().includes('ready') ? true : undefined))
+  await rm(node)
+  process.kill(await serverOf(), 'SIGSTOP')
+  child.stdin!.end()
+  expect(await once(child, 'close')).toEqual([0, null])
 })
 
 /** A supervisor as a process of its own, whose Node is at `node`: it gives what it prints, and ends with its input. */

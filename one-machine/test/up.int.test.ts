@@ -181,6 +181,20 @@ test('a signal during the start ends it and leaves nothing behind', async () => 
   expect(up.output).not.toContain('ready at')
 })
 
+test('Ctrl-C while the server hangs ends everything, and sessions end as stopped', async () => {
+  await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
+  const api = await apiOf(await up.ready(), dataDir)
+  const { body } = await api.call('POST', '/api/sessions', { command: 'sleep 1000' })
+  const session = `/api/sessions/${String(body['sessionId'])}`
+  await eventually(async () => ((await api.call('GET', session)).body['status'] === 'running' ? true : undefined))
+  process.kill(await serverPid(dataDir), 'SIGSTOP')
+  expect(await up.stop()).toBe(0)
+  expect(await processesOf(root)).toEqual([])
+  await using next = new Up({ CLISCALE_DATA_DIR: dataDir })
+  const again = await apiOf(await next.ready(), dataDir)
+  expect((await again.call('GET', session)).body).toMatchObject({ status: 'stopped', reason: 'server_stopped' })
+})
+
 test('a second Ctrl-C kills everything at once, sessions included, exits with 130, and the next start works', async () => {
   await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
   const api = await apiOf(await up.ready(), dataDir)

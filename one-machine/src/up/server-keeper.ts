@@ -15,13 +15,18 @@ const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 5_000
 /** A server that ran this long was well: its next restart waits no longer than the first. */
 const WELL_MS = 30_000
+/** How long a server that is told to stop may take to say that it does, in milliseconds: one that hangs never will. */
+const CONFIRM_MS = 3_000
 /** How often a server is looked at, in milliseconds, and how much longer its first sign of life may take. */
 const LOOK_MS = 1_000
 const START_GRACE_MS = 45_000
 
 export interface ServerKeeper {
   readonly port: number
-  /** Ends sessions and server in order, within `limitMs`; what does not end is killed. */
+  /**
+   * Ends sessions and server in order, within `limitMs`. A server that hangs, or dies on the way, is replaced by one that
+   * ends the sessions; what does not end in time is killed.
+   */
   stop(limitMs: number): Promise<void>
   /** Kills server and sessions. */
   kill(): Promise<void>
@@ -51,9 +56,8 @@ export async function keepServer(options: {
 class Keeper implements ServerKeeper {
   readonly #options: Parameters<typeof keepServer>[0]
   #child: ChildProcess | undefined
-  /** The server that was told to end in order. */
-  #told: ChildProcess | undefined
   #isStopping = false
+  #isKilling = false
   /** The server that was killed because it hung. */
   #hung: ChildProcess | undefined
   readonly #log: { stop(): void }
@@ -73,26 +77,37 @@ class Keeper implements ServerKeeper {
 
   async stop(limitMs: number): Promise<void> {
     this.#isStopping = true
-    const child = this.#child
-    let endedInOrder = false
-    if (child?.pid !== undefined && child.exitCode === null && child.signalCode === null) {
-      this.#told = child
-      const gone = once(child, 'exit')
-      send(child, { type: 'stop' })
-      const timer = setTimeout(() => child.kill('SIGKILL'), limitMs)
-      await gone
-      clearTimeout(timer)
-      endedInOrder = child.exitCode === 0
-    }
+    const until = Date.now() + limitMs
+    let endedInOrder = await endInOrder(this.#child, until)
     await this.#kept
-    // A server that failed on its way out, or was not there at that moment, left its sessions running.
-    if (!endedInOrder) await killSessions(this.#options.paths)
+    // A server that hung, failed on its way out, or was not there at that moment, left its sessions running.
+    if (!endedInOrder) endedInOrder = await this.#startToEnd(until)
+    if (!endedInOrder && !this.#isKilling) await killSessions(this.#options.paths)
     this.#log.stop()
     await rm(this.#options.paths.serverMark, { force: true })
   }
 
+  /** Starts a server whose one task is to end the sessions in order. Returns whether it did. */
+  async #startToEnd(until: number): Promise<boolean> {
+    const limitMs = until - Date.now()
+    if (this.#isKilling || limitMs <= 0) return false
+    const timer = setTimeout(() => this.#child?.kill('SIGKILL'), limitMs)
+    try {
+      const child = await this.#spawn()
+      if (this.#isKilling) child.kill('SIGKILL')
+      await untilListening(child)
+      return await endInOrder(child, until)
+    } catch {
+      this.#child?.kill('SIGKILL')
+      return false
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
   async kill(): Promise<void> {
     this.#isStopping = true
+    this.#isKilling = true
     this.#child?.kill('SIGKILL')
     await this.#kept
     await killSessions(this.#options.paths)
@@ -118,7 +133,7 @@ class Keeper implements ServerKeeper {
       if (next === undefined) continue
       child = next
       // A stop that came while it was being started knew of its predecessor only.
-      if (this.#isStopping && this.#told !== child) child.kill('SIGKILL')
+      if (this.#isStopping) child.kill('SIGKILL')
       const back = await untilListening(child).then(
         () => undefined,
         (error: Error) => error.message,
@@ -179,6 +194,22 @@ class Keeper implements ServerKeeper {
   }
 }
 
+/** Tells a server to end its sessions and itself. Returns whether it did; one that does not say so soon is killed. */
+async function endInOrder(child: ChildProcess | undefined, until: number): Promise<boolean> {
+  if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return false
+  const gone = once(child, 'exit')
+  const limit = setTimeout(() => child.kill('SIGKILL'), until - Date.now())
+  const confirm = setTimeout(() => child.kill('SIGKILL'), CONFIRM_MS)
+  child.on('message', (message: FromServer) => {
+    if (message.type === 'stopping') clearTimeout(confirm)
+  })
+  send(child, { type: 'stop' })
+  await gone
+  clearTimeout(limit)
+  clearTimeout(confirm)
+  return child.exitCode === 0
+}
+
 function send(child: ChildProcess, message: ToServer): void {
   if (child.connected) child.send(message, () => {})
 }
@@ -192,7 +223,7 @@ function untilListening(child: ChildProcess): Promise<number> {
     child.once('exit', onExit)
     child.once('error', reject)
     child.on('message', (message: FromServer) => {
-      if (message.type === 'alive') return
+      if (message.type !== 'listening' && message.type !== 'failed') return
       child.off('exit', onExit)
       if (message.type === 'listening') resolve(message.port)
       else reject(new UserError(message.sentence, message.exitCode))

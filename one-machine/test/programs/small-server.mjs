@@ -5,7 +5,10 @@ import path from 'node:path'
 const hang = path.join(process.argv[2], 'hang')
 process.on('disconnect', () => process.exit(0))
 process.on('message', ({ type }) => {
-  if (type === 'stop') process.exit(0)
+  if (type === 'stop') {
+    console.log('ending')
+    process.exit(0)
+  }
   process.send({ type: 'listening', port: 7 })
 })
 setInterval(() => process.send({ type: 'alive' }), 100)

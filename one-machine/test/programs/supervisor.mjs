@@ -18,7 +18,7 @@ try {
   })
   console.log('ready')
   await once(process.stdin.resume(), 'end')
-  await keeper.stop(5_000)
+  await keeper.stop(10_000)
 } catch (error) {
   console.log(error.message)
   process.exit(1)
