@@ -16,11 +16,33 @@ export class Unready extends Error {}
 /** Installs and builds what is missing or stale. Two that start at once in one clone wait for each other. */
 export async function prepare() {
   requireNode()
-  await oneAtATime(async () => {
-    const why = whyInstall()
-    if (why) await step(`Installing packages (${why})`, install)
-    await step('Building', build)
-  })
+  await sayingWhatEndsIt(() =>
+    oneAtATime(async () => {
+      const why = whyInstall()
+      if (why) await step(`Installing packages (${why})`, install)
+      await step('Building', build)
+    }),
+  )
+}
+
+/** The program that runs just now for us. */
+let running
+
+/** A signal ends Node, and a step in the middle of its line, without a word. Here it is named first, and passed on. */
+export async function sayingWhatEndsIt(run) {
+  const signals = ['SIGHUP', 'SIGINT', 'SIGTERM']
+  const onSignal = (signal) => {
+    console.error(`\nEnded by ${signal}, before it was ready.`)
+    running?.kill(signal)
+    for (const one of signals) process.off(one, onSignal)
+    process.kill(process.pid, signal)
+  }
+  for (const one of signals) process.on(one, onSignal)
+  try {
+    await run()
+  } finally {
+    for (const one of signals) process.off(one, onSignal)
+  }
 }
 
 /** @throws Unready when this Node is older than package.json allows. */
@@ -99,14 +121,14 @@ function newest(file) {
 }
 
 /** Runs a program and shows what it printed only when it fails. */
-async function quietly(command, args) {
-  const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })
+export async function quietly(command, args) {
+  const child = (running = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] }))
   const printed = []
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => printed.push(chunk))
   const code = await new Promise((resolve, reject) => {
     child.once('error', reject)
     child.once('close', (status, signal) => resolve(status ?? signal))
-  })
+  }).finally(() => (running = undefined))
   if (code === 0) return
   const text = Buffer.concat(printed).toString().trim()
   throw new Unready(
@@ -164,12 +186,21 @@ function readJson(file) {
   return JSON.parse(readFileSync(file, 'utf8'))
 }
 
-/** Runs a script's main function: an Unready is one message without a stack. */
+/** Runs a script's main function: an Unready is one message without a stack, and no end goes unsaid. */
 export function runScript(main) {
-  main().catch((error) => {
-    console.error(error instanceof Unready ? error.message : (refusal(error) ?? error))
+  let isDone = false
+  // Node ends with 0 and without a word when nothing is left that a promise could wait for.
+  process.once('beforeExit', () => {
+    if (isDone) return
+    console.error('\nEnded in the middle: what it waited for can no longer happen. Run it again.')
     process.exitCode = 1
   })
+  main()
+    .catch((error) => {
+      console.error(error instanceof Unready ? error.message : (refusal(error) ?? error))
+      process.exitCode = 1
+    })
+    .finally(() => (isDone = true))
 }
 
 /** Loading our own files is the first thing for which a system's limit is too low: there is no product yet to say it. */

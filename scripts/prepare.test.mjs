@@ -1,3 +1,9 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from '@jest/globals'
 import { compareVersions, lockMismatch, oneAtATime, requireNode } from './prepare.mjs'
@@ -46,3 +52,48 @@ test('refuses a clone that cannot be written to, in one sentence', async () => {
     /^This clone cannot be written to \(EEXIST.*\)\. Start it as/,
   )
 })
+
+const MODULE = new URL('prepare.mjs', import.meta.url).href
+
+test('a script whose promise can no longer be kept says so, and has failed', () => {
+  const code = `import { runScript } from '${MODULE}'; runScript(() => new Promise(() => {}))`
+  const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', code], { encoding: 'utf8' })
+  expect([status, stderr]).toEqual([1, expect.stringContaining('Ended in the middle: ')])
+})
+
+test('a script that ends well, or by its own exit, says nothing more', () => {
+  for (const main of ['async () => {}', 'async () => process.exit(0)']) {
+    const code = `import { runScript } from '${MODULE}'; runScript(${main})`
+    const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', code], { encoding: 'utf8' })
+    expect([status, stderr]).toEqual([0, ''])
+  }
+})
+
+test.each(['SIGHUP', 'SIGTERM', 'SIGINT'])(
+  '%s in the middle of a step is named, and ends the step too',
+  async (signal) => {
+    const folder = mkdtempSync(path.join(os.tmpdir(), 'cs-prepare-'))
+    const file = path.join(folder, 'pid')
+    const step = `require('fs').writeFileSync('${file}', String(process.pid)), setInterval(() => {}, 1000)`
+    const code = `import { quietly, runScript, sayingWhatEndsIt } from '${MODULE}'
+    runScript(() => sayingWhatEndsIt(() => quietly(process.execPath, ['-e', ${JSON.stringify(step)}])))`
+    const child = spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: ['ignore', 'ignore', 'pipe'] })
+    let said = ''
+    child.stderr.on('data', (chunk) => (said += chunk))
+    while (!existsSync(file) || readFileSync(file, 'utf8') === '') await sleep(20)
+    const pid = Number(readFileSync(file, 'utf8'))
+    child.kill(signal)
+    expect(await once(child, 'close')).toEqual([null, signal])
+    expect(said).toBe(`\nEnded by ${signal}, before it was ready.\n`)
+    while (isThere(pid)) await sleep(20)
+    rmSync(folder, { recursive: true })
+  },
+)
+
+function isThere(pid) {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}

@@ -84,10 +84,13 @@ async function jest(summaryFile, args) {
     { cwd: root, stdio: 'inherit', env: { ...process.env, NODE_OPTIONS: nodeOptions, TEST_SUMMARY_FILE: summaryFile } },
   )
   // Ctrl-C reaches Jest by itself, and Jest stops its PostgreSQL; we wait for that.
-  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal))
+  for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal))
   return new Promise((resolve, reject) => {
     child.once('error', reject)
-    child.once('close', (status) => resolve(status ?? 1))
+    child.once('close', (status, signal) => {
+      if (signal) console.log(`Jest was ended by ${signal}.`)
+      resolve(status ?? 1)
+    })
   })
 }
 
