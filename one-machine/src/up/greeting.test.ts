@@ -47,6 +47,25 @@ describe('the command to paste', () => {
   )
 })
 
+describe('the line that sets address and key', () => {
+  const exportOf = (text: string): string => /^ {2}(export .*)$/m.exec(text)?.[1] ?? ''
+  const SHOW = 'printf "%s\\n" "$URL" "$CLISCALE_API_KEY"'
+
+  test.each(["it's", 'a b', '$(touch x)', '`id`', 'back\\slash', '"quoted"', 'ü', 'Application Support'])(
+    'is read by a shell as intended with %j in the path of the key',
+    (name) => {
+      const line = exportOf(greeting({ ...FACTS, key: { file: `/keys/${name}/api-key` } }))
+      const said = execFileSync('sh', ['-c', `cat() { printf '<%s> x' "$1"; }; ${line}; ${SHOW}`]).toString()
+      expect(said).toBe(`http://127.0.0.1:7080\n</keys/${name}/api-key> x\n`)
+    },
+  )
+
+  test('leaves a key alone that the environment already has', () => {
+    const line = exportOf(greeting({ ...FACTS, key: { variable: 'CLISCALE_API_KEY' } }))
+    expect(line).toBe('export URL=http://127.0.0.1:7080')
+  })
+})
+
 test('quote makes one shell word of any text', () => {
   expect(quote(`a'b`)).toBe(`'a'\\''b'`)
 })

@@ -1,4 +1,4 @@
-/** What a person needs once everything runs: address, key, and a line to paste. */
+/** What a person needs once everything runs: address, key, and lines to paste. */
 export function greeting(facts: {
   address: string
   /** How a shell writes the key: a file's content or a variable. */
@@ -16,6 +16,8 @@ export function greeting(facts: {
   const env = facts.extraCaCerts ? { env: { NODE_EXTRA_CA_CERTS: facts.extraCaCerts } } : {}
   const body = JSON.stringify({ code_url: facts.sampleDir, command: 'node index.js run', ...env })
   const bearer = 'file' in key ? `$(cat ${quoteInside(key.file)})` : `$${key.variable}`
+  // Quotes inside `$(…)` start anew: the outer ones are for shells that split what it gives.
+  const keySetting = 'file' in key ? ` CLISCALE_API_KEY="$(cat ${quoteInside(key.file)})"` : ''
   const curl = [
     `curl -sS ${address}/api/sessions`,
     `-H "Authorization: Bearer ${bearer}"`,
@@ -32,6 +34,10 @@ export function greeting(facts: {
     'Paste this in another terminal, then open the terminalUrl of its answer:',
     '',
     `  ${curl}`,
+    '',
+    'For the other calls (README.md, "Use it"), this sets the address and the key:',
+    '',
+    `  export URL=${address}${keySetting}`,
     '',
     'Sessions run as you: they can read and change what your shell can. Start only programs that you trust.',
     'Ctrl-C ends everything, running sessions too.',
