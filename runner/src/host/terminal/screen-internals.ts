@@ -9,7 +9,7 @@ interface Internals {
   readonly _core: {
     writeSync(data: Uint8Array | string): void
     readonly _inputHandler: {
-      readonly _parser: { readonly currentState: number }
+      readonly _parser: { readonly currentState: number; readonly precedingJoinState: number }
       readonly _utf8Decoder: { readonly interim: Uint8Array }
       readonly _windowTitle: string
       readonly _curAttrData: FullCell
@@ -23,12 +23,11 @@ interface Internals {
       readonly isCursorHidden: boolean
       readonly decPrivateModes: { readonly cursorStyle?: string; readonly cursorBlink?: boolean }
     }
-    readonly buffer: CursorState
   }
 }
 
 /** Of one buffer; rows count from the top of the scrollback where they are saved. */
-interface CursorState {
+export interface CursorState {
   readonly scrollTop: number
   readonly scrollBottom: number
   readonly ybase: number
@@ -41,7 +40,7 @@ interface CursorState {
 interface RawLine {
   readonly _extendedAttrs: Readonly<Record<number, { readonly urlId: number } | undefined>>
 }
-interface RawBuffer {
+interface RawBuffer extends CursorState {
   readonly lines: { readonly length: number; get(row: number): RawLine | undefined }
 }
 interface Link {
@@ -67,8 +66,14 @@ export function extendedLines(terminal: Terminal, type: 'normal' | 'alternate'):
   return (type === 'normal' ? normal : alt).lines
 }
 
-export function cursorOf(terminal: Terminal): CursorState {
-  return internals(terminal).buffer
+export function cursorOf(terminal: Terminal, type: 'normal' | 'alternate'): CursorState {
+  const { normal, alt } = internals(terminal).buffers
+  return type === 'normal' ? normal : alt
+}
+
+/** Whether a character was the last thing of all: what follows may join it, as an accent or an emoji's next part does. */
+export function endsInCharacter(terminal: Terminal): boolean {
+  return internals(terminal)._inputHandler._parser.precedingJoinState !== 0
 }
 
 /** The attributes of what is printed next. */

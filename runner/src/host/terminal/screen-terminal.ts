@@ -7,8 +7,8 @@ import { useUnicode16 } from '@cliscale/contract/terminal-widths'
 import { addAnswers } from './screen-answers.ts'
 import { droppedAttributes, withWholeCells } from './screen-cells.ts'
 import { ScreenColours } from './screen-colours.ts'
-import { cursorState } from './screen-cursor.ts'
-import { modesOf, pendingInput, reenter, unwrittenModes, writeSync } from './screen-internals.ts'
+import { cursorState, withNormalState } from './screen-cursor.ts'
+import { endsInCharacter, modesOf, pendingInput, reenter, unwrittenModes, writeSync } from './screen-internals.ts'
 import type { ScreenAnswer, ScreenRequest } from './screen-messages.ts'
 
 const SCROLLBACK_LINES = 5_000
@@ -18,6 +18,8 @@ const SLICE_BYTES = 1_024
 const MAX_ANSWER_UNITS = 4_096
 /** A string that is longer is of no effect, so a viewer may start in the middle of it. */
 const LONG_STRING_BYTES = 256 * 1024
+/** So much of the output is kept to recognize its last character: one cell holds up to 32 code points. */
+const LAST_BYTES = 160
 /** Lines that are tried first, to learn how long a line is. */
 const SAMPLE_LINES = 200
 const MAX_GROWTH = 4
@@ -32,6 +34,8 @@ export class ScreenTerminal {
   #offset = 0
   /** Up to here nothing hangs in the middle of an escape sequence or a character. */
   #safe = 0
+  /** The end of what was parsed. */
+  #last: Uint8Array = new Uint8Array(0)
 
   /** @param cpuNow processor time of this thread in milliseconds. */
   constructor(cpuNow: () => number) {
@@ -73,6 +77,7 @@ export class ScreenTerminal {
         return this.#parse(request)
       case 'skip':
         writeSync(this.#terminal, '\x18')
+        this.#last = new Uint8Array(0)
         this.#offset = this.#safe = request.offset
         return
       case 'resize':
@@ -88,7 +93,10 @@ export class ScreenTerminal {
   }
 
   #resize({ columns, rows }: TerminalSize): void {
-    if (columns !== this.#terminal.cols || rows !== this.#terminal.rows) this.#terminal.resize(columns, rows)
+    if (columns === this.#terminal.cols && rows === this.#terminal.rows) return
+    this.#terminal.resize(columns, rows)
+    // It was laid out for the size before.
+    this.#last = new Uint8Array(0)
   }
 
   #parse({ offset, bytes, budgetMs }: ScreenRequest & { type: 'parse' }): undefined {
@@ -97,6 +105,7 @@ export class ScreenTerminal {
       const slice = bytes.subarray(at, at + SLICE_BYTES)
       writeSync(this.#terminal, slice)
       this.#offset = offset + at + slice.length
+      this.#last = slice.length < LAST_BYTES ? Buffer.concat([this.#last, slice]).subarray(-LAST_BYTES) : slice
       this.#trackSafe(slice)
       // The clock of the wall costs less to read.
       if (performance.now() - start.wall >= budgetMs && this.#cpuNow() - start.cpu >= budgetMs) return
@@ -123,10 +132,29 @@ export class ScreenTerminal {
       if (tail !== '') seq = this.#offset - pendingInput(this.#terminal).utf8Bytes
     }
     const size = { columns: this.#terminal.cols, rows: this.#terminal.rows }
-    const cursor = cursorState(this.#terminal, text)
+    const open = this.#openCharacter()
+    if (open !== undefined) seq -= open.bytes
+    const cursor = cursorState(this.#terminal, text, open?.x)
     const pen = droppedAttributes(this.#terminal, cursor !== '')
     const state = cursor + pen + unwrittenModes(this.#terminal) + this.#colours.sequences
     return { seq, size, bytes: new TextEncoder().encode(text + state + tail) }
+  }
+
+  /**
+   * The last character, when what follows may join it: no sequence leaves a terminal in that state, so a viewer draws it
+   * once more from the output, on the cell where it stands.
+   */
+  #openCharacter(): { readonly x: number; readonly bytes: number } | undefined {
+    const { inSequence, utf8Bytes } = pendingInput(this.#terminal)
+    if (inSequence || !endsInCharacter(this.#terminal) || this.#terminal.modes.insertMode) return undefined
+    const { active } = this.#terminal.buffer
+    const line = active.getLine(active.baseY + active.cursorY)
+    const before = Math.min(active.cursorX, this.#terminal.cols) - 1
+    const x = line?.getCell(before)?.getWidth() === 0 ? before - 1 : before
+    const character = Buffer.from(line?.getCell(x)?.getChars() ?? '')
+    const parsed = this.#last.subarray(0, this.#last.length - utf8Bytes)
+    const isIt = character.length > 0 && character.equals(parsed.subarray(-character.length))
+    return isIt ? { x, bytes: character.length } : undefined
   }
 
   /** The screen with about as much of its scrollback as fits; undefined where not even the screen does. */
@@ -135,7 +163,7 @@ export class ScreenTerminal {
     const all = this.#terminal.buffer.normal.length - rows
     let scrollback = Math.min(all, SAMPLE_LINES)
     for (;;) {
-      const text = this.#serializer.serialize({ scrollback })
+      const text = withNormalState(this.#terminal, this.#serializer.serialize({ scrollback }))
       const fitting = Math.floor(maxBytes / (text.length / (scrollback + rows))) - rows
       if (text.length > maxBytes) {
         if (scrollback === 0) return text.length <= maxBytes * MAX_GROWTH ? text : undefined
