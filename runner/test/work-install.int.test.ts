@@ -3,8 +3,16 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync }
 import os from 'node:os'
 import path from 'node:path'
 import { afterAll, describe, expect, test } from '@jest/globals'
+import { DEFAULT_SIZE } from '@cliscale/contract'
 import type { PreparedOrder } from '../src/relay/messages.ts'
+import { TERMINAL_RESET } from '../src/relay/stage-lines.ts'
 import { order, type Result, runOrder, startWork } from './relay-peer.ts'
+import { TestEmulator } from './terminal-emulator.ts'
+
+interface Picture {
+  readonly lines: readonly string[]
+  readonly [what: string]: unknown
+}
 
 /** Runs a command in a folder with these files, after what they ask to install. */
 async function installAndRun(
@@ -103,6 +111,36 @@ test('by an install command of the order is quiet and without input too, and no 
   })
   expect(text).toMatch(/^CI=1\n0\n\x1b\[2m── installed in \S+ s\x1b\[0m\n\[\]\n$/)
   expect(exit.ran).toBeUndefined()
+})
+
+const STATE = {
+  'colours, flags and a link': '\x1b[1;31;44m\x1b]8;;http://a/\x07red',
+  'the alternate screen': 'before\x1b[?1049hmenu',
+  'no cursor, and the mouse': '\x1b[?25l\x1b[?1002h\x1b[?1006h\x1b[?1004h',
+  'a scroll region, origin mode and no wrap': '\x1b[2;5r\x1b[?6h\x1b[?7l',
+  'lines for letters, application keys, bracketed paste': '\x1b(0\x0e\x1b[?1h\x1b=\x1b[?2004h',
+  'a bar for a cursor, and insertion': '\x1b[5 q\x1b[4h',
+  'a sequence without an end': '\x1b]0;title',
+}
+test.each(Object.entries(STATE))('of what an install leaves, the command does not find %s', async (_what, state) => {
+  const installCmd = `printf '%b' ${JSON.stringify(state)}`
+  const { output } = await installAndRun({}, 'echo the command', { installCmd })
+  using emulator = new TestEmulator(DEFAULT_SIZE)
+  emulator.write(output)
+  using clean = new TestEmulator(DEFAULT_SIZE)
+  clean.write('the command\r\n')
+  await Promise.all([emulator.settled(), clean.settled()])
+  const left = emulator.picture() as Picture
+  const { lines, type, modes, hidden, mouse, style, margins } = clean.picture() as Picture
+  expect(left).toMatchObject({ type, modes, hidden, mouse, style, margins })
+  expect(left.lines.filter((line) => line.startsWith('the command'))).toEqual([lines[0]])
+  expect(left.lines.join('')).toContain('── installed in ')
+})
+
+test('an install that fails leaves a terminal in which the reason can be read', async () => {
+  const { text } = await installAndRun({}, 'true', { installCmd: 'printf "\\033[?1049h\\033[?25l"; exit 4' })
+  expect(text.indexOf(TERMINAL_RESET)).toBeGreaterThan(0)
+  expect(text.indexOf(TERMINAL_RESET)).toBeLessThan(text.indexOf('── the install command failed'))
 })
 
 const hasVenv = spawnSync('python3', ['-c', 'import venv, ensurepip'], { stdio: 'ignore' }).status === 0

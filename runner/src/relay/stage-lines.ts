@@ -7,6 +7,20 @@ const NAMES = {
 } as const
 export type LineStage = keyof typeof NAMES
 
+/**
+ * Brings back a terminal that a program left in its own state, for what is written next: out of a sequence that has no
+ * end, to the normal screen, the default colours and flags, a visible cursor, the whole scroll region, and no reports of
+ * mouse, focus or pastes. On the normal screen, leaving the alternate one moves the cursor to where it was saved: ESC 7
+ * saves it where it is.
+ */
+export const TERMINAL_RESET =
+  '\x18\x1b7\x1b[?1049l\x1b[!p\x1b[0 q\x1b[?7h\x1b[?9;1000;1002;1003;1004;1006;1016;2004;2026;2031l'
+
+/** Whether a program's output may change more than the text of the terminal. C2 begins the controls that are not ASCII. */
+export function mayLeaveState(output: Buffer): boolean {
+  return [0x0e, 0x1b, 0xc2].some((byte) => output.includes(byte))
+}
+
 function seconds(ms: number): string {
   return `${(Math.max(0, ms) / 1000).toFixed(1)} s`
 }

@@ -6,7 +6,7 @@ import { DEFAULT_SIZE, type TerminalSize } from '@cliscale/contract'
 import type { Logger } from '@cliscale/service-kit'
 import { FlightWindow } from '../relay/flight-window.ts'
 import type { EndCause, HostMessage, PreparedOrder, WorkExit, WorkStage, WorkState } from '../relay/messages.ts'
-import { doneLine, failedLine, noteLine, plain } from '../relay/stage-lines.ts'
+import { doneLine, failedLine, mayLeaveState, noteLine, plain, TERMINAL_RESET } from '../relay/stage-lines.ts'
 import { commandEnvironment } from './environment.ts'
 import { HostConnection } from './host-connection.ts'
 import { installEnvironment, planInstall, withPlan } from './install/plan.ts'
@@ -205,6 +205,12 @@ export class Work {
     this.emit(Buffer.from(this.atLineStart ? line : `\r\n${line}`))
   }
 
+  private resetTerminal(): void {
+    const { atLineStart } = this
+    this.emit(Buffer.from(TERMINAL_RESET))
+    this.atLineStart = atLineStart
+  }
+
   private pump(): void {
     const connection = this.connection
     if (connection?.sendOutput(this.output) && this.exit !== undefined && !this.exitSent) {
@@ -301,6 +307,7 @@ export class Work {
   ): Promise<Ended> {
     const oomBefore = await countOomKills()
     const { sessionId } = this.order!
+    let leavesState = false
     this.run = PtyRun.start({
       command,
       cwd: this.options.workspaceDir,
@@ -310,7 +317,10 @@ export class Work {
       session: { sessionId, spareWorkSocket: this.options.socketPath },
       isWithoutInput: phase === 'install',
       sweepTermMs: this.options.sweepTermMs,
-      onOutput: (bytes) => this.emit(bytes),
+      onOutput: (bytes) => {
+        leavesState ||= phase === 'install' && mayLeaveState(bytes)
+        this.emit(bytes)
+      },
     })
     if (this.paused) this.run.pause()
     if (this.stopped !== undefined) this.run.stop(this.stopped.graceMs)
@@ -318,6 +328,7 @@ export class Work {
     const exit: RunExit = await this.run.exit
     this.typed.disconnect()
     this.run = undefined
+    if (leavesState) this.resetTerminal()
     const oomKilled = (await countOomKills()) > oomBefore
     if ('error' in exit) return this.notStarted(phase, exit.error)
     const isFailedInstall = phase === 'install' && exit.exitCode !== 0 && this.stopped?.cause !== 'user'
