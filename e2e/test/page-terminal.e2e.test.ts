@@ -115,6 +115,22 @@ describePage('an attached page', (t) => {
     expect(t.input).toBe('a')
   })
 
+  test('shows what the session runs beside its state, above its stages and in the tab', async () => {
+    const command = 'npm run build -- --mode <b>production</b>'
+    t.session.setStatus({ status: 'running', stage: 'running', command })
+    await t.openLive('ro')
+    expect(await t.page.locator('#command').innerText()).toBe(command)
+    expect(await t.page.title()).toBe(`▶ ${t.session.id.slice(0, 8)} · ${command} · CLI Scale`)
+    // A host that was started again does not know it any more; the page does.
+    t.session.setStatus({ status: 'running', stage: 'running' })
+    t.session.title('vim')
+    await until('the program’s own title', async () => (await t.page.title()).includes('· vim ·'))
+    await t.page.setViewportSize({ width: 360, height: 640 })
+    expect(await t.page.locator('#command').isVisible()).toBe(false)
+    await t.page.locator('#pill').click()
+    await t.page.locator('#details-command', { hasText: command }).waitFor()
+  })
+
   test('cleans a title and puts it between the session and our name', async () => {
     await t.openLive()
     t.session.print('\x1b]0;bank\u202e.com <b>\x07')

@@ -24,7 +24,7 @@ import { byId, setText } from './ui/dom.ts'
 import { Details } from './ui/details.ts'
 import { hideEndPanel, showEndPanel, showStopPanel } from './ui/end-panel.ts'
 import { setFavicon, tabLook } from './ui/favicon.ts'
-import { showClock, showMode, showPlain, showSessionId, showStatus } from './ui/header.ts'
+import { showClock, showCommand, showMode, showPlain, showSessionId, showStatus } from './ui/header.ts'
 import { setUpLogMenu } from './ui/log-menu.ts'
 import { Overlay, stopCard } from './ui/overlay.ts'
 import { takeProgramClipboard } from './ui/program-clipboard.ts'
@@ -42,7 +42,7 @@ export interface PageOptions {
   readonly base: string
   /** `/ws/<id>`, under which everything of this session lies. */
   readonly sessionPath: string
-  /** The curl line for a new link. */
+  /** The curl command for a new link. */
   readonly newLink: string
 }
 
@@ -75,6 +75,8 @@ export class Page {
   #drives: boolean | undefined
   #misfit: TerminalSize | undefined
   #title = ''
+  /** The first line of the command; '' until the session's host tells it. */
+  #command = ''
   #hasOutput = false
   #attachedAt = 0
   #caughtUp = false
@@ -266,8 +268,15 @@ export class Page {
     this.#stages = addStatus(this.#stages, status, offsetMs)
     this.#show()
   }
+    if (status.command !== undefined) this.#showCommand(status.command)
 
-  /** The session's image has its own terminal: nobody else answers its questions, and it can do less. */
+  #showCommand(command: string): void {
+    this.#command = command
+    showCommand(command)
+    this.#setTitle(this.#title)
+  }
+
+  /** The session's image has its own terminal: only the page answers its queries, and it can do less. */
   #onPlain(): void {
     this.#view.answerQueries()
     showPlain()
@@ -328,7 +337,7 @@ export class Page {
 
   #setTitle(title: string): void {
     this.#title = title
-    document.title = documentTitle(tabLook(this.#state).sign, this.#options.sessionId, title)
+    document.title = documentTitle(tabLook(this.#state).sign, this.#options.sessionId, title || this.#command)
   }
 
   #copySelection(): boolean {

@@ -101,7 +101,7 @@ async function runClaimed(deps: HostDeps, claimed: Claimed): Promise<void> {
   const shared = { client, sessionId, credential: () => credential.current, logger, signal }
   const renewCredential = (): Promise<boolean> => credential.renew()
   const reporter = new Reporter({ ...shared, renewCredential, terminal, events: state.events })
-  const timeline = new Timeline(state, terminal, () => reporter.wake())
+  const timeline = new Timeline(state, terminal, () => reporter.wake(), claim.order?.command)
   const control = followControl({
     ...shared,
     renewCredential,

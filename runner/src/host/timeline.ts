@@ -1,4 +1,5 @@
 import type { SessionEvent, Stage, StatusMessage } from '@cliscale/contract'
+import { shownCommand } from './shown-command.ts'
 import type { HostState } from './host-state.ts'
 import { exitMessage, type EndedEvent } from './outcome.ts'
 import type { SessionTerminal } from './terminal-types.ts'
@@ -8,11 +9,14 @@ export class Timeline {
   private readonly state: HostState
   private readonly terminal: SessionTerminal
   private readonly changed: () => void
+  private readonly command: Pick<StatusMessage, 'command'>
 
-  constructor(state: HostState, terminal: SessionTerminal, changed: () => void) {
+  /** @param command undefined in a life that began after `started`: the order is deleted by then. */
+  constructor(state: HostState, terminal: SessionTerminal, changed: () => void, command: string | undefined) {
     this.state = state
     this.terminal = terminal
     this.changed = changed
+    this.command = command === undefined ? {} : { command: shownCommand(command) }
   }
 
   /** When the command began, if it did. */
@@ -57,7 +61,7 @@ export class Timeline {
   }
 
   private show(status: Pick<StatusMessage, 'status' | 'stage' | 'since'>): void {
-    this.terminal.setStatus({ ...status, reason: null, hint: null })
+    this.terminal.setStatus({ ...status, reason: null, hint: null, ...this.command })
   }
 }
 

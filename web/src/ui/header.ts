@@ -17,7 +17,16 @@ export function showSessionId(sessionId: string): void {
   })
 }
 
-/** Says the state. What a screen reader is told changes only with the state, not with each second. */
+/** Shows what the session runs: beside the state, and above the stages. */
+export function showCommand(command: string): void {
+  for (const id of ['command', 'details-command']) {
+    setText(byId(id), command)
+    byId(id).hidden = command === ''
+  }
+  byId('command').title = command
+}
+
+/** Shows the state. What a screen reader announces changes with the state only, not every second. */
 export function showStatus(words: StatusWords, state: ConnectionState): void {
   byId('pill').dataset['tone'] = words.tone
   setText(byId('pill-text'), words.text)
@@ -30,7 +39,7 @@ export function showMode(mode: Mode): void {
   byId('view-only').hidden = mode !== 'ro'
 }
 
-/** The time since the command started, or how long it ran. */
+/** Shows the time since the command started, or how long it ran. */
 export function showClock(state: ConnectionState, runningSince: number | undefined, now: number): void {
   const clock = byId('clock')
   const ran = state.kind === 'ended' ? state.exit.durationMs : null
