@@ -103,6 +103,23 @@ describePage('a page whose connection drops', (t) => {
     expect(t.faults).toEqual([])
   })
 
+  test('a pixel ratio that the browser only claims falls back too, and text is drawn; a true one does not', async () => {
+    for (const [deviceScaleFactor, renderer] of [
+      [2, 'dom'],
+      [1, 'webgl'],
+    ] as const) {
+      const context = await t.browser.newContext({ deviceScaleFactor })
+      const page = await context.newPage()
+      await page.goto(t.session.newLink(t.server.origin))
+      await page.waitForSelector('body[data-state="live"]')
+      t.session.print('is drawn ')
+      await page.waitForTimeout(500)
+      expect(await page.locator('#terminal').getAttribute('data-renderer')).toBe(renderer)
+      if (renderer === 'dom') expect(await page.locator('.xterm-rows').innerText()).toContain('is drawn')
+      await context.close()
+    }
+  })
+
   test('survives a flood of 10 s: memory stays bounded, acknowledgements go on, and keys arrive', async () => {
     t.session.flood = Buffer.from('y\r\n'.repeat(40_000))
     await t.openLive()

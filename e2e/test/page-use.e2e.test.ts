@@ -41,11 +41,24 @@ describePage('using the page', (t) => {
     const dialog = t.page.locator('dialog')
     await dialog.waitFor()
     expect(await dialog.innerText()).toMatch(
-      /evil\.example[^]*Its text says something else: “https:\/\/bank\.example\/”/,
+      /evil\.example[^]*Its text names another address: “https:\/\/bank\.example\/”/,
     )
     const open = dialog.getByRole('link', { name: 'Open' })
     expect(await open.getAttribute('rel')).toBe('noopener noreferrer')
     expect(await open.getAttribute('href')).toBe('https://evil.example/x')
+  })
+
+  test.each([
+    ['MacIntel', '⌘-click opens https://example.com/', 'Search (⌘F)'],
+    ['Win32', 'Ctrl-click opens https://example.com/', 'Search (Ctrl-F)'],
+  ])('on %s the page names the keys that are there', async (platform, note, title) => {
+    await t.page.addInitScript((name) => Object.defineProperty(navigator, 'platform', { get: () => name }), platform)
+    await t.openLive()
+    await t.drawn('https://example.com/')
+    await t.page.mouse.move(60, 62)
+    await t.page.mouse.move(64, 62)
+    await t.page.locator('#link-note', { hasText: note }).waitFor()
+    expect(await t.page.locator('#open-search').getAttribute('title')).toBe(title)
   })
 
   test('the search box keeps clear of the match, and supports case and regular expressions', async () => {
@@ -63,7 +76,7 @@ describePage('using the page', (t) => {
     await t.page.locator('#search-case').click()
     await t.page.locator('#search-text').fill('need(le')
     await t.page.locator('#search-regex').click()
-    expect(await count.innerText()).toBe('not a valid expression')
+    expect(await count.innerText()).toBe('invalid expression')
     expect(await t.page.locator('#search-text').getAttribute('aria-invalid')).toBe('true')
     await t.page.locator('#search-text').fill('n[aeiou]+dle (h|t)')
     await until('two', async () => (await count.innerText()) === '1 of 2')
@@ -165,6 +178,21 @@ describePage('using the page', (t) => {
         const dialog = page.locator('dialog')
         await dialog.getByRole('button', { name: 'Copy' }).waitFor()
         expect(await dialog.getByRole('link', { name: 'Open' }).getAttribute('href')).toBe('https://example.com/path')
+        expect(await page.locator('#link-note').isVisible()).toBe(false)
+        expect(await page.locator('#keys').textContent()).toMatch(/Open a linkTap/)
+      })
+    })
+
+    test('a button that was tapped does not stay lit', async () => {
+      await onPhone(async (page) => {
+        const button = page.locator('#open-search')
+        const colour = () => button.evaluate((element) => getComputedStyle(element).backgroundColor)
+        const before = await colour()
+        await button.tap()
+        await page.locator('#search-close').tap()
+        await page.locator('#search').waitFor({ state: 'hidden' })
+        expect(await button.evaluate((element) => element.matches(':hover'))).toBe(false)
+        expect(await colour()).toBe(before)
       })
     })
   })

@@ -198,7 +198,8 @@ export class Page {
       allowed: () => this.#mode === 'rw',
       replaying: () => !this.#caughtUp,
     })
-    setUpSettings(this.#settings, this.#isMac, (settings) => this.#apply(settings))
+    const device = { isMac: this.#isMac, isTouch: this.#touchScreen.matches }
+    setUpSettings(this.#settings, device, (settings) => this.#apply(settings))
     this.#darkScheme.addEventListener('change', () => this.#apply(this.#settings))
     byId('open-search').addEventListener('click', () => this.#search.open())
     byId('take-size').addEventListener('click', () => {
@@ -226,7 +227,8 @@ export class Page {
   /** The terminal's room is the terminal: a click beside its cells means it too. */
   #setUpPointer(): void {
     const stage = byId('stage')
-    window.addEventListener('pointerdown', ({ pointerType }) => (this.#isTouch = pointerType !== 'mouse'), true)
+    const follow = ({ pointerType }: PointerEvent): void => void (this.#isTouch = pointerType !== 'mouse')
+    for (const type of ['pointerdown', 'pointermove'] as const) window.addEventListener(type, follow, true)
     stage.addEventListener('click', ({ target }) => {
       if (target === stage || target === byId('terminal') || target === byId('overlay')) this.#view.terminal.focus()
     })

@@ -29,6 +29,9 @@ describe('statusWords', () => {
     ['reconnecting in 3 s', { kind: 'reconnecting', at: 12_900, cause: 'network' }],
     ['ended · exit code 0', { kind: 'ended', exit: exit({ status: 'succeeded', exitCode: 0 }) }],
     ['ended · exit code 3', { kind: 'ended', exit: exit({ exitCode: 3 }) }],
+    ['install failed, exit code 9', { kind: 'ended', exit: exit({ reason: 'install_failed', exitCode: 9 }) }],
+    ['install failed, SIGINT', { kind: 'ended', exit: exit({ reason: 'install_failed', signal: 'SIGINT' }) }],
+    ['install failed', { kind: 'ended', exit: exit({ reason: 'install_failed' }) }],
     ['ended · SIGKILL', { kind: 'ended', exit: exit({ signal: 'SIGKILL' }) }],
     ['ended · stopped', { kind: 'ended', exit: exit({ status: 'stopped', signal: 'SIGTERM' }) }],
     ['link already used', { kind: 'stopped', why: 'link_used' }],
@@ -60,7 +63,7 @@ describe('endWords', () => {
     [{ reason: 'killed_by_signal', signal: 'SIGSEGV', detail: 'By SIGSEGV.' }, 'Failed | signal SIGSEGV'],
     [
       { reason: 'install_failed', exitCode: 1, detail: 'The install command ended with exit code 1.', hint: 'Above.' },
-      'Failed | The install command ended with exit code 1.',
+      'Install failed | The install command ended with exit code 1.',
     ],
     [
       { reason: 'oom_killed', signal: 'SIGKILL', detail: 'Out of memory; it was ended by the signal SIGKILL.' },

@@ -54,7 +54,9 @@ export function statusWords(state: ConnectionState, now: number, stageSince: num
 
 function endedWords(exit: Exit): StatusWords {
   const outcome = exitWords(exit)
-  return { tone: TONES[endingOf(exit)], text: `ended · ${outcome}`, spoken: `ended: ${outcome}` }
+  // Says that it ended, and is long for a phone.
+  const text = exit.reason === 'install_failed' ? outcome : `ended · ${outcome}`
+  return { tone: TONES[endingOf(exit)], text, spoken: `ended: ${outcome}` }
 }
 
 /** How an end is to be taken: a stop is neither a success nor a failure. */
@@ -71,9 +73,9 @@ export function exitWords(exit: Exit): string {
   if (exit.status === 'succeeded') return exit.exitCode === null ? 'finished' : 'exit code 0'
   if (exit.status === 'stopped') return 'stopped'
   if (exit.status === 'expired') return 'time limit'
-  if (exit.signal !== null) return exit.signal
-  if (exit.exitCode !== null) return `exit code ${exit.exitCode}`
-  return exit.status === 'lost' ? 'lost' : 'failed'
+  const how = exit.signal ?? (exit.exitCode === null ? undefined : `exit code ${exit.exitCode}`)
+  if (exit.reason === 'install_failed') return how === undefined ? 'install failed' : `install failed, ${how}`
+  return how ?? (exit.status === 'lost' ? 'lost' : 'failed')
 }
 
 /** What the panel under an ended session says. */
@@ -114,6 +116,7 @@ export function endWords(exit: Exit): EndWords {
 
 function headlineOf({ status, reason }: Exit): string {
   if (reason === 'stopped_by_user') return 'Stopped on request'
+  if (reason === 'install_failed') return 'Install failed'
   return HEADLINES[status] ?? 'Ended'
 }
 

@@ -7,7 +7,7 @@ const COLOURS = {
   light: { match: '#ffe9a8', active: '#ffc83d', ruler: '#c98f00' },
 } as const
 
-/** The search bar: matches are counted and marked over the whole scrollback. It stands where the match is not. */
+/** The search bar: it counts and marks matches in the whole scrollback, and keeps out of the way of the current one. */
 export class SearchBar {
   readonly #view: TerminalView
   readonly #isDark: () => boolean
@@ -23,7 +23,7 @@ export class SearchBar {
     for (const toggle of Object.values(this.#toggles)) {
       toggle.addEventListener('click', () => {
         toggle.setAttribute('aria-pressed', String(!isOn(toggle)))
-        // Else @xterm/addon-search 0.16.0 keeps the count of the other choice.
+        // Otherwise @xterm/addon-search 0.16.0 keeps the count of the previous choice.
         this.#view.search.clearDecorations()
         this.#find('next', true)
       })
@@ -79,11 +79,11 @@ export class SearchBar {
   #checkRegex({ regex }: ISearchOptions): boolean {
     const isValid = regex !== true || isRegex(this.#text.value)
     this.#text.setAttribute('aria-invalid', String(!isValid))
-    if (!isValid) setText(byId('search-count'), 'not a valid expression')
+    if (!isValid) setText(byId('search-count'), 'invalid expression')
     return isValid
   }
 
-  /** Moves the bar to the other edge when the match lies under it. */
+  /** Moves the bar to the other edge when it covers the match. */
   #makeWay(): void {
     const { terminal } = this.#view
     const match = terminal.getSelectionPosition()

@@ -1,8 +1,13 @@
 import { clampFontSize, type Settings, type ThemeChoice } from '../settings-store.ts'
 import { byId, make, setText } from './dom.ts'
 
-/** The settings popover. `onChange` gets the whole of what holds now. */
-export function setUpSettings(initial: Settings, isMac: boolean, onChange: (settings: Settings) => void): void {
+interface Device {
+  readonly isMac: boolean
+  readonly isTouch: boolean
+}
+
+/** Sets up the settings popover. `onChange` gets all settings. */
+export function setUpSettings(initial: Settings, device: Device, onChange: (settings: Settings) => void): void {
   let settings = initial
   const change = (part: Partial<Settings>): void => {
     settings = { ...settings, ...part }
@@ -23,18 +28,19 @@ export function setUpSettings(initial: Settings, isMac: boolean, onChange: (sett
     input.checked = settings[name]
     input.addEventListener('change', () => change({ [name]: input.checked }))
   }
-  byId('find-key-row').hidden = isMac
-  byId('option-key-row').hidden = !isMac
-  showKeys(isMac)
+  byId('find-key-row').hidden = device.isMac
+  byId('option-key-row').hidden = !device.isMac
+  byId('open-search').title = `Search (${device.isMac ? '⌘F' : 'Ctrl-F'})`
+  showKeys(device)
 }
 
-function showKeys(isMac: boolean): void {
+function showKeys({ isMac, isTouch }: Device): void {
   const keys: [string, string][] = [
     ['Leave the terminal', 'Esc, then Tab'],
     ['Search', isMac ? '⌘F' : 'Ctrl-F or Ctrl-Shift-F'],
     ['Copy', isMac ? '⌘C' : 'Ctrl-Shift-C'],
     ['Paste', isMac ? '⌘V' : 'Ctrl-Shift-V'],
-    ['Open a link', isMac ? '⌘-click' : 'Ctrl-click'],
+    ['Open a link', isTouch ? 'Tap' : isMac ? '⌘-click' : 'Ctrl-click'],
   ]
   byId('keys').replaceChildren(...keys.flatMap(([what, key]) => [make('dt', {}, what), make('dd', {}, key)]))
 }
