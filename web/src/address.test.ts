@@ -3,7 +3,7 @@ import { baseOf, readAddress } from './address.ts'
 
 const ID = '0b9f6a1e-3c56-4d1f-9a53-2f6a6a5f3a10'
 
-test('takes id and token, and leaves the token out of the address', () => {
+test('reads id and token, and removes the token from the address', () => {
   expect(readAddress({ pathname: `/ws/${ID}`, search: '?token=a.b-c_d&x=1' })).toEqual({
     sessionId: ID,
     base: '',
@@ -12,7 +12,7 @@ test('takes id and token, and leaves the token out of the address', () => {
   })
 })
 
-test('an empty token is none', () => {
+test('an empty token counts as none', () => {
   expect(readAddress({ pathname: `/ws/${ID}`, search: '?token=' }).token).toBeUndefined()
 })
 
@@ -20,7 +20,7 @@ test.each(['/ws/', '/ws/$(reboot)', `/ws/${ID}/x`, `/ws/${ID};id`, '/'])('%s is 
   expect(readAddress({ pathname, search: '' }).sessionId).toBeUndefined()
 })
 
-test('a proxy may serve us under a path of its own', () => {
+test('a proxy may add a path prefix', () => {
   const address = readAddress({ pathname: `/tools/cli-1/ws/${ID}`, search: '' })
   expect([address.sessionId, address.base]).toEqual([ID, '/tools/cli-1'])
   expect(['/', '/tools/', '/tools/cli', '//evil.example/'].map(baseOf)).toEqual(['', '/tools', '/tools/cli', ''])

@@ -1,8 +1,8 @@
 /**
- * Lets xterm.js 6.0.0 live under `style-src 'self'`, without 'unsafe-inline' and without a nonce (the page is static).
+ * Makes xterm.js 6.0.0 work under `style-src 'self'`, without 'unsafe-inline' and without a nonce (the page is static).
  * It writes three <style> elements (Viewport, DomRenderer: xtermjs/xterm.js#4445) and style attributes
- * (DomRendererRowFactory), which the policy refuses. Constructed style sheets and CSSOM are not inline code: both are
- * turned into those. Must run before the first Terminal is made.
+ * (DomRendererRowFactory), which the policy refuses. The policy allows constructed style sheets and CSSOM, so this turns
+ * both into those. Call it before the first Terminal is created.
  */
 export function allowTerminalStyles(document: Document): void {
   const create = document.createElement.bind(document)
@@ -16,7 +16,7 @@ export function allowTerminalStyles(document: Document): void {
   }
 }
 
-/** An element that stands for a <style>: its text is a constructed sheet, in force until it is removed. */
+/** An element in place of a <style>: its text becomes a constructed style sheet, which applies until it is removed. */
 function styleStandIn(document: Document, element: HTMLElement): HTMLElement {
   const sheet = new CSSStyleSheet()
   document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet]

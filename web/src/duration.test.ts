@@ -13,6 +13,6 @@ test('durations read naturally at every size', () => {
   expect(formatDuration(Number.NaN)).toBe('0 s')
 })
 
-test('the clock never runs backwards below zero', () => {
+test('the clock never goes below zero', () => {
   expect([-5, 7_000, 754_000, 3_723_000].map(formatClock)).toEqual(['0:00', '0:07', '12:34', '1:02:03'])
 })

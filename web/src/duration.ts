@@ -1,4 +1,4 @@
-/** A duration for a person: `0.4 s`, `12.3 s`, `3 min 05 s`, `1 h 02 min`. */
+/** A duration for people to read: `0.4 s`, `12.3 s`, `3 min 05 s`, `1 h 02 min`. */
 export function formatDuration(ms: number): string {
   if (!Number.isFinite(ms) || ms < 0) return '0 s'
   if (ms < 60_000) return `${(Math.floor(ms / 100) / 10).toFixed(1)} s`

@@ -2,17 +2,17 @@ import { ClientType, encodeBytes, MAX_CLIENT_MESSAGE_BYTES } from '@cliscale/con
 
 const encoder = new TextEncoder()
 
-/** What was typed or pasted, as UTF-8. Half of a surrogate pair becomes U+FFFD. */
+/** Typed or pasted text as UTF-8. Half a surrogate pair becomes U+FFFD. */
 export function encodeText(data: string): Uint8Array {
   return encoder.encode(data)
 }
 
-/** xterm.js's binary strings (mouse reports of old encodings): one byte for each UTF-16 unit. */
+/** A binary string of xterm.js (mouse reports in old encodings): one byte for each UTF-16 unit. */
 export function encodeBinary(data: string): Uint8Array {
   return Uint8Array.from(data, (char) => char.charCodeAt(0) & 0xff)
 }
 
-/** INPUT messages that carry the bytes in order, none larger than a server takes. */
+/** INPUT messages that carry the bytes in order, none larger than a server accepts. */
 export function inputMessages(
   bytes: Uint8Array,
   maxMessageBytes = MAX_CLIENT_MESSAGE_BYTES,

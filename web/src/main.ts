@@ -3,15 +3,15 @@ import { newLinkCommand, readAddress } from './address.ts'
 import { Page } from './page.ts'
 import { allowTerminalStyles } from './csp-shim.ts'
 
-// While gateways are replaced, one of another build may have been asked for our style sheet. Once, and with the token
-// still in the address.
+// During a rollout, a gateway of another build may have answered the request for our style sheet. The page then reloads,
+// once, with the token still in its address.
 const hasStyle = getComputedStyle(document.documentElement).getPropertyValue('--ground') !== ''
 const [navigation] = performance.getEntriesByType('navigation') as PerformanceNavigationTiming[]
 if (hasStyle || navigation?.type === 'reload') start()
 else setTimeout(() => location.reload(), 1_000)
 
 function start(): void {
-  // First of all, and before any request: the token leaves the address bar, the history and what a Referer could say.
+  // First, before any request: this takes the token out of the address bar, the history and any Referer.
   const address = readAddress(location)
   history.replaceState(null, '', address.cleanPath)
   allowTerminalStyles(document)

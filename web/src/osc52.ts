@@ -1,15 +1,15 @@
-/** The most bytes of base64 text that a program may put on the clipboard. */
+/** How much base64 text a program may put on the clipboard, in bytes. */
 export const MAX_OSC52_BYTES = 100 * 1024
 
-/** What OSC 52 asks for; `ignored` is a read (never answered), another selection, too large or broken. */
+/** What OSC 52 asks for; `ignored`: to read (never answered), another selection, or text that is too large or broken. */
 export type Osc52 = { readonly kind: 'copy'; readonly text: string } | { readonly kind: 'ignored' }
 
 const IGNORED: Osc52 = { kind: 'ignored' }
 const decoder = new TextDecoder('utf-8', { fatal: true })
 
 /**
- * Reads the body of OSC 52 (`c;<base64>`; an empty selection means the clipboard too). Reading the clipboard is
- * never allowed: the answer would hand it to the program.
+ * Parses the body of OSC 52 (`c;<base64>`; an empty selection means the clipboard too). A program may never read the
+ * clipboard.
  */
 export function parseOsc52(body: string): Osc52 {
   const at = body.indexOf(';')

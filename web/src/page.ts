@@ -38,20 +38,20 @@ import { createViewerApi } from './viewer-api.ts'
 export interface PageOptions {
   readonly sessionId: string | undefined
   readonly token: string | undefined
-  /** Our own address, such as `https://cliscale.example`. */
+  /** The server's address, such as `https://cliscale.example`. */
   readonly base: string
-  /** `/ws/<id>`, under which everything of this session lies. */
+  /** `/ws/<id>`: the path of everything that belongs to this session. */
   readonly sessionPath: string
   /** The curl command for a new link. */
   readonly newLink: string
 }
 
-/** How often counted seconds are looked at, in milliseconds. */
+/** How often the page updates what depends on the time, in milliseconds. */
 const TICK_MS = 250
-/** What comes in the first second after attaching, or without a pause for longer, was missed and is not new; in ms. */
+/** Output in the first second after attaching, or longer while it does not pause, is a replay of old output; in ms. */
 const CATCH_UP_MS = { least: 1_000, most: 5_000 } as const
 
-/** The terminal page: puts connection, terminal and what stands around it together. */
+/** The terminal page: connects the connection, the terminal and the controls around it. */
 export class Page {
   readonly #options: PageOptions
   readonly #isMac = /Mac|iPhone|iPad/.test(navigator.platform)
@@ -64,14 +64,14 @@ export class Page {
   readonly #touchBar: TouchBar
   readonly #touchScreen = matchMedia('(pointer: coarse)')
   readonly #connection: Connection
-  /** Since when the program has taken nothing of what waits, in ms since 1970. */
+  /** Since when the program has taken no waiting input, in ms since 1970. */
   #inputMovedAt = 0
   #typing: Typing = { total: 0, taken: 0, unsent: 0 }
   #settings = readSettings(localStorageOrNone())
   #state: ConnectionState = { kind: 'connecting' }
   #stages: SeenStage[] = []
   #mode: Mode = 'ro'
-  /** Whether this window decides the session's size; undefined: not told. */
+  /** Whether this window decides the session's size; undefined: the server has not said. */
   #drives: boolean | undefined
   #misfit: TerminalSize | undefined
   #title = ''
@@ -90,13 +90,13 @@ export class Page {
     this.#input = new InputStream({
       name: randomName(),
       onChange: (typing) => this.#onTyping(typing),
-      onDropped: (bytes) => toast(`Interrupted: ${bytes.toLocaleString('en')} bytes that waited were dropped`),
+      onDropped: (bytes) => toast(`Interrupted: ${bytes.toLocaleString('en')} waiting bytes were dropped`),
     })
     this.#touchBar = new TouchBar(this.#view)
     this.#connection = this.#createConnection()
   }
 
-  /** Connects, and starts to listen to the window. */
+  /** Connects, and starts to listen for the window's events. */
   start(): void {
     const { sessionId } = this.#options
     this.#view.open()
@@ -224,7 +224,7 @@ export class Page {
     followKeyboard()
   }
 
-  /** The terminal's room is the terminal: a click beside its cells means it too. */
+  /** A click beside the terminal's cells focuses the terminal too. */
   #setUpPointer(): void {
     const stage = byId('stage')
     const follow = ({ pointerType }: PointerEvent): void => void (this.#isTouch = pointerType !== 'mouse')
@@ -268,9 +268,9 @@ export class Page {
 
   #onStatus(status: StatusMessage, offsetMs: number): void {
     this.#stages = addStatus(this.#stages, status, offsetMs)
+    if (status.command !== undefined) this.#showCommand(status.command)
     this.#show()
   }
-    if (status.command !== undefined) this.#showCommand(status.command)
 
   #showCommand(command: string): void {
     this.#command = command
@@ -284,7 +284,7 @@ export class Page {
     showPlain()
   }
 
-  /** Brings everything that counts or depends on the state up to date. Cheap when nothing changed. */
+  /** Updates everything that depends on the state or the time. Cheap when nothing has changed. */
   #show(): void {
     const now = Date.now()
     const stage = this.#stages.at(-1)
@@ -301,9 +301,9 @@ export class Page {
 
   #onInput(bytes: Uint8Array): void {
     const answer = this.#connection.type(bytes)
-    if (answer === 'too_much') toast('Not sent: more than 16 MiB would wait for the program')
+    if (answer === 'too_much') toast('Not sent: at most 16 MiB may wait for the program to read')
     else if (answer === 'unreachable' && this.#mode === 'rw' && this.#state.kind !== 'ended')
-      toast('Not connected: what you type is not sent')
+      toast('Not sent: this page is not connected')
   }
 
   #onTyping(typing: Typing): void {
@@ -326,7 +326,7 @@ export class Page {
     this.#showSize()
   }
 
-  /** Says why the terminal does not fill the window, and offers to change it where that is this person's to do. */
+  /** Says why the terminal does not fill the window, and offers to change that where this viewer may. */
   #showSize(): void {
     const size = this.#misfit
     byId('size-note').hidden = size === undefined || this.#drives === true || this.#state.kind === 'waiting'
@@ -359,7 +359,7 @@ export class Page {
     this.#view.applySettings(settings, this.#isDark())
   }
 
-  /** Whether it is another one than before. */
+  /** Applies the theme. True when it has changed. */
   #showTheme(): boolean {
     const { dataset } = document.documentElement
     const before = dataset['theme']
@@ -379,7 +379,7 @@ export class Page {
   }
 }
 
-/** Chromium counts ws: and wss: of the same host as 'self' in connect-src; the address must be absolute. */
+/** In connect-src, 'self' covers ws: and wss: of the same host. The address must be absolute. */
 function openSocket(sessionPath: string, viewer: string): Socket {
   const url = new URL(sessionPath, location.href)
   url.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:'
@@ -389,7 +389,7 @@ function openSocket(sessionPath: string, viewer: string): Socket {
   return socket as unknown as Socket
 }
 
-/** Kept for the tab: two links of one session in two tabs stay two viewers. */
+/** Remembered per tab: two links of one session in two tabs stay two viewers. */
 function viewerMemory(sessionPath: string): { viewer: string | undefined } {
   const key = `cliscale.viewer:${sessionPath}`
   let held: string | undefined
@@ -406,13 +406,13 @@ function viewerMemory(sessionPath: string): { viewer: string | undefined } {
       try {
         if (viewer !== undefined) sessionStorage.setItem(key, viewer)
       } catch {
-        // It still holds until the page is reloaded.
+        // It is still known until the page is reloaded.
       }
     },
   }
 }
 
-/** A browser may refuse even to name its storage. */
+/** Some browsers refuse any access to their storage. */
 function localStorageOrNone(): Pick<Storage, 'getItem' | 'setItem'> {
   try {
     return localStorage
@@ -421,7 +421,7 @@ function localStorageOrNone(): Pick<Storage, 'getItem' | 'setItem'> {
   }
 }
 
-/** 128 random bits in hex. A page that came by plain http from another machine has no `crypto.randomUUID`. */
+/** 128 random bits in hex. A page that was loaded by plain http from another machine has no `crypto.randomUUID`. */
 function randomName(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
 }

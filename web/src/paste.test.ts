@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals'
 import { cleanPaste, needsConfirm, pasteLines } from './paste.ts'
 
 describe('cleanPaste', () => {
-  test('removes every ESC, so that no sequence can end the bracket', () => {
+  test('removes every ESC, so that no sequence can end the bracketed paste', () => {
     expect(cleanPaste('x \x1b[201~ \r touch pwned \r')).toBe('x [201~ \r touch pwned \r')
     expect(cleanPaste('\x1b\x1b[201~\x1b[20\x1b[201~1~')).not.toContain('\x1b')
   })
@@ -15,7 +15,7 @@ describe('cleanPaste', () => {
     expect(cleanPaste('a\x03\x04\x1a\x00\x7fb')).toBe('ab')
   })
 
-  test('keeps tabs, line ends and all other text', () => {
+  test('keeps tabs, line breaks and all other text', () => {
     const text = 'if x:\n\tprint("é 漢字 👩‍👩‍👧")\r\nend\r'
     expect(cleanPaste(text)).toBe(text)
   })
@@ -32,7 +32,7 @@ describe('needsConfirm', () => {
   })
 })
 
-test('pasteLines counts what would run', () => {
+test('pasteLines returns the lines that would run', () => {
   expect(pasteLines('a\nb\n')).toEqual(['a', 'b'])
   expect(pasteLines('a\r\n\r\nb')).toEqual(['a', '', 'b'])
   expect(pasteLines('a')).toEqual(['a'])

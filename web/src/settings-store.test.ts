@@ -10,12 +10,12 @@ test.each([null, 'x', '[]', '{"fontSize":"9","theme":"pink","screenReader":1}', 
   },
 )
 
-test('a font size out of range is brought into it', () => {
+test('a font size out of range becomes the nearest one in range', () => {
   expect(readSettings(holding('{"fontSize":9000}')).fontSize).toBe(28)
   expect(readSettings(holding('{"fontSize":-1}')).fontSize).toBe(9)
 })
 
-test('what is written is read again, and a browser that keeps nothing is no error', () => {
+test('saved settings are read again, and a browser that saves nothing is no error', () => {
   let kept = ''
   const settings: Settings = {
     fontSize: 18,

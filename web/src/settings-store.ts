@@ -4,11 +4,11 @@ export interface Settings {
   readonly fontSize: number
   readonly theme: ThemeChoice
   readonly screenReader: boolean
-  /** Ctrl-F opens the search instead of reaching the program. Not asked on a Mac, where ⌘F does. */
+  /** Ctrl-F opens the search instead of reaching the program. Not offered on a Mac, where ⌘F opens it. */
   readonly findKey: boolean
-  /** Esc and then Tab leaves the terminal. */
+  /** Esc, then Tab moves the focus out of the terminal. */
   readonly leaveKey: boolean
-  /** On a Mac, Option is Meta; else it types its characters. */
+  /** On a Mac, Option works as Meta; otherwise it types special characters. */
   readonly optionIsMeta: boolean
 }
 
@@ -41,12 +41,12 @@ export function readSettings(storage: Pick<Storage, 'getItem'>): Settings {
   }
 }
 
-/** Keeps settings; a browser that keeps nothing (private mode, full) is no error. */
+/** Saves settings; a browser that refuses (private mode, storage full) is no error. */
 export function writeSettings(storage: Pick<Storage, 'setItem'>, settings: Settings): void {
   try {
     storage.setItem(KEY, JSON.stringify(settings))
   } catch {
-    // They still hold for this page.
+    // They still apply to this page.
   }
 }
 

@@ -27,19 +27,19 @@ describe('addStatus', () => {
     ])
   })
 
-  test('a status repeated every 5 s is one stage with its first time', () => {
+  test('a status that is repeated every 5 s is one stage, which began the first time', () => {
     expect(add([status('queued', 'queued', 0), status('queued', 'queued', 5)])).toEqual([
       { name: 'queued', startedAt: T0, endedAt: undefined },
     ])
   })
 
-  test('a final status ends what lasts', () => {
+  test('a final status ends the stage in progress', () => {
     expect(add([status('starting', 'installing', 0), status('failed', null, 3)])).toEqual([
       { name: 'installing', startedAt: T0, endedAt: T0 + 3000 },
     ])
   })
 
-  test('a server whose clock is ahead does not make stages of the future', () => {
+  test('a server whose clock is ahead does not put stages into the future', () => {
     expect(add([status('queued', null, 60)], 60_000)[0]?.startedAt).toBe(T0)
   })
 })

@@ -1,7 +1,7 @@
 import { isFinal, type Stage } from '@cliscale/contract/session'
 import type { StatusMessage } from '@cliscale/contract/terminal'
 
-/** Words for a stage while it lasts. */
+/** What the page calls a stage that is in progress. */
 export const STAGE_WORDS: Readonly<Record<Stage, string>> = {
   queued: 'waiting in the queue',
   scheduling: 'scheduling',
@@ -12,14 +12,14 @@ export const STAGE_WORDS: Readonly<Record<Stage, string>> = {
   running: 'running',
 }
 
-/** A stage as the page saw it; times in ms since 1970 by this page's clock. `endedAt` is undefined while it lasts. */
+/** A stage as this page saw it; times in ms since 1970 by this page's clock; in progress while `endedAt` is undefined. */
 export interface SeenStage {
   readonly name: Stage
   readonly startedAt: number
   readonly endedAt: number | undefined
 }
 
-/** What a status is about: its stage, or for a server that names none, the status itself. */
+/** The stage of a status; for a server that names none, the status itself. */
 export function stageOf(status: StatusMessage): Stage | undefined {
   if (status.stage !== null) return status.stage
   if (status.status === 'queued' || status.status === 'scheduling' || status.status === 'running') return status.status

@@ -42,7 +42,7 @@ describe('statusWords', () => {
     expect(statusWords(state, 10_000, 3_000).text).toBe(text)
   })
 
-  test('what is spoken does not change each second', () => {
+  test('what is spoken does not change every second', () => {
     const state: ConnectionState = { kind: 'reconnecting', at: 30_000, cause: 'network' }
     expect(statusWords(state, 0, undefined).spoken).toBe(statusWords(state, 9_000, undefined).spoken)
   })
@@ -97,12 +97,12 @@ describe('endWords', () => {
     expect(statusWords(stopped, 0, undefined).tone).toBe('off')
   })
 
-  test('a reason of a later server breaks nothing', () => {
+  test('a reason of a newer server breaks nothing', () => {
     expect(endWords(exit({ reason: 'of_tomorrow' as never })).help).toContain('does not know the reason')
   })
 })
 
-test('wherever a new link helps, the text leads to it', () => {
+test('wherever a new link helps, the text introduces it', () => {
   const withLink: Stop[] = ['link_used', 'expired', 'no_access', 'revoked']
   for (const why of withLink)
     expect(stopHelp(why)).toMatchObject({ offersLink: true, body: expect.stringMatching(/:$/) })

@@ -11,7 +11,7 @@ export interface StatusWords {
   readonly tone: Tone
   /** What the pill shows. */
   readonly text: string
-  /** What a screen reader is told; without counting seconds, so that it is told once. */
+  /** What a screen reader announces: without seconds, so that it announces it once. */
   readonly spoken: string
 }
 
@@ -21,7 +21,7 @@ const STOP_WORDS: Readonly<Record<Stop, string>> = {
   no_access: 'no access',
   revoked: 'no access',
   not_found: 'no such session',
-  gone: 'session gone',
+  gone: 'session removed',
   protocol: 'cannot be shown',
   program_over: 'program ended',
 }
@@ -59,7 +59,7 @@ function endedWords(exit: Exit): StatusWords {
   return { tone: TONES[endingOf(exit)], text, spoken: `ended: ${outcome}` }
 }
 
-/** How an end is to be taken: a stop is neither a success nor a failure. */
+/** How to present an end: a stop is neither a success nor a failure. */
 export type Ending = 'good' | 'neutral' | 'bad'
 const TONES: Readonly<Record<Ending, Tone>> = { good: 'good', neutral: 'off', bad: 'bad' }
 
@@ -68,7 +68,7 @@ export function endingOf(exit: Exit): Ending {
   return exit.status === 'stopped' ? 'neutral' : 'bad'
 }
 
-/** How it ended, in two or three words. */
+/** How it ended, in a few words. */
 export function exitWords(exit: Exit): string {
   if (exit.status === 'succeeded') return exit.exitCode === null ? 'finished' : 'exit code 0'
   if (exit.status === 'stopped') return 'stopped'
@@ -82,9 +82,9 @@ export function exitWords(exit: Exit): string {
 export interface EndWords {
   readonly ending: Ending
   readonly headline: string
-  /** Exit code, signal, duration: what is known and not said by the sentence. */
+  /** Exit code, signal, duration: those that are known and that the sentence does not mention. */
   readonly facts: readonly string[]
-  /** One sentence: what went wrong and what to do; undefined where headline and facts have said it. */
+  /** One sentence: what went wrong and what to do; undefined where headline and facts already say it. */
   readonly help: string | undefined
 }
 
@@ -96,16 +96,16 @@ const HEADLINES: Readonly<Record<string, string>> = {
   lost: 'Lost',
 }
 
-/** Reasons that headline and facts tell in full. */
+/** Reasons that need no sentence beside headline and facts. */
 const SAID_BY_FACTS: ReadonlySet<Reason> = new Set<Reason>(['exit_nonzero', 'killed_by_signal', 'stopped_by_user'])
 
-/** The words of the panel. The server's own sentence wins over the catalogue's: it knows more of this end. */
+/** The words of the panel. The server's own sentence takes precedence: it is more specific than the catalogue's. */
 export function endWords(exit: Exit): EndWords {
   const { reason } = exit
   const sentence = exit.detail || exit.hint || (reason === null ? undefined : factsOf(reason).hint)
   const help = reason !== null && SAID_BY_FACTS.has(reason) ? undefined : sentence
   const facts: string[] = []
-  // After a stop or a time limit, how the program took it is no news.
+  // After a stop or a time limit, the program's own exit does not matter.
   const isOwn = exit.status !== 'stopped' && exit.status !== 'expired'
   if (isOwn && exit.exitCode !== null) facts.push(`exit code ${exit.exitCode}`)
   if (isOwn && exit.signal !== null) facts.push(`signal ${exit.signal}`)
@@ -120,11 +120,11 @@ function headlineOf({ status, reason }: Exit): string {
   return HEADLINES[status] ?? 'Ended'
 }
 
-/** What the page says where it cannot go on by itself. */
+/** What the page says when it cannot continue by itself. */
 export interface StopHelp {
   readonly headline: string
   readonly body: string
-  /** Whether the curl line for a new link helps. */
+  /** Whether the curl command for a new link helps. */
   readonly offersLink: boolean
   /** Whether a button that connects again helps. */
   readonly offersResume: boolean
@@ -149,27 +149,27 @@ const STOP_HELP: Readonly<Record<Stop, Omit<StopHelp, 'offersResume'>>> = {
   },
   revoked: {
     headline: 'Your access to this session has ended',
-    body: `It expired or was taken back. ${NEW_LINK}`,
+    body: `It expired or was revoked. ${NEW_LINK}`,
     offersLink: true,
   },
   not_found: {
     headline: 'There is no such session',
-    body: 'Check the address. A session’s record is removed some time after it ends.',
+    body: 'Check the address. The server removes a session’s record some time after the session ends.',
     offersLink: false,
   },
   gone: {
-    headline: 'This session is gone',
-    body: 'Its record and its output are no longer kept.',
+    headline: 'This session has been removed',
+    body: 'The server no longer keeps its record and its output.',
     offersLink: false,
   },
   protocol: {
-    headline: 'The server sent something this page cannot read',
+    headline: 'This page cannot read what the server sent',
     body: 'The page may be older than the server. Reload it, or connect again.',
     offersLink: false,
   },
   program_over: {
-    headline: 'The program has ended, or the connection to it',
-    body: 'The image of this session brings its own terminal: a program ends with its connection, and its exit code is not told. Connecting again starts it anew.',
+    headline: 'The program has ended, or its connection was lost',
+    body: 'The image of this session has its own terminal, in which a program ends together with its connection and reports no exit code. If you connect again, the program starts anew.',
     offersLink: false,
   },
 }

@@ -13,12 +13,12 @@ describe('cleanTitle', () => {
     expect(Array.from(cut)).toHaveLength(MAX_TITLE_CHARS)
     expect(cut.isWellFormed()).toBe(true)
   })
-  test('mends half a surrogate pair', () => {
+  test('replaces half a surrogate pair', () => {
     expect(cleanTitle('a\ud800b').isWellFormed()).toBe(true)
   })
 })
 
-test('the tab says the state and which session it is before what a program says', () => {
+test('the tab’s title begins with the state and the session, before the program’s own title', () => {
   const id = '0a1b2c3d-0000-4000-8000-000000000000'
   expect(documentTitle('✓', id, 'npm test')).toBe('✓ 0a1b2c3d · npm test · CLI Scale')
   expect(documentTitle('▶', id, '\u202e')).toBe('▶ 0a1b2c3d · CLI Scale')

@@ -1,11 +1,11 @@
 import type { Typing } from './protocol/input-stream.ts'
 
-/** A paste that is larger shows how far it came, in bytes. */
+/** The page shows the progress of a paste that is larger than this, in bytes. */
 const LARGE_BYTES = 64 * 1024
-/** What the program does not read for so long is told, in milliseconds. */
+/** The page says that the program does not read its input after this long, in milliseconds. */
 const PATIENCE_MS = 1_000
 
-/** What the page says about input that waits; undefined when there is nothing to say. */
+/** What the page says about input that is waiting; undefined when there is nothing to say. */
 export function typingWords({ total, taken }: Typing, isConnected: boolean, waitsForMs: number): string | undefined {
   const waiting = total - taken
   if (waiting === 0) return undefined

@@ -24,7 +24,7 @@ function setUp() {
 }
 
 describe('the input of a page', () => {
-  test('waits for the first connection and goes out in order', () => {
+  test('waits for the first connection and is sent in order', () => {
     const { stream, sent, send } = setUp()
     stream.type(bytes('first '))
     stream.type(bytes('second'))
@@ -36,7 +36,7 @@ describe('the input of a page', () => {
     ])
   })
 
-  test('goes on after a drop where the session is: what arrived is not sent again, what did not is', () => {
+  test('continues after a drop where the session is: only what did not arrive is sent again', () => {
     const { stream, sent, send } = setUp()
     stream.connect(send, { received: 0, taken: 0 })
     stream.type(bytes('one two three'))
@@ -50,7 +50,7 @@ describe('the input of a page', () => {
     ])
   })
 
-  test('has a window on the way, whatever is pasted, and never parts a character', () => {
+  test('has at most a window in flight, whatever is pasted, and never splits a character', () => {
     const { stream, sent, send, typing } = setUp()
     const all = '漢字'.repeat(100_000)
     stream.connect(send, { received: 0, taken: 0 })
@@ -67,7 +67,7 @@ describe('the input of a page', () => {
     expect(typing()).toEqual({ total: 600_000, taken: 600_000, unsent: 0 })
   })
 
-  test('refuses what would fill the memory, and keeps what it has', () => {
+  test('refuses what would use too much memory, and keeps what it has', () => {
     const { stream, typing } = setUp()
     expect(stream.type(new Uint8Array(MAX_WAITING_BYTES))).toBe(true)
     expect(stream.type(bytes('x'))).toBe(false)
@@ -78,7 +78,7 @@ describe('the input of a page', () => {
 describe('a key that may interrupt', () => {
   const paste = 'x'.repeat(INPUT_WINDOW_BYTES * 3)
 
-  test('goes ahead of what was not sent; where the program is interrupted, the paste is dropped and told', () => {
+  test('goes ahead of what was not sent; if it interrupts the program, the paste is dropped and the page says so', () => {
     const { stream, sent, send, dropped, typing } = setUp()
     stream.connect(send, { received: 0, taken: 0 })
     stream.type(bytes(paste))
@@ -92,7 +92,7 @@ describe('a key that may interrupt', () => {
     expect(sent).toEqual([{ at: paste.length + 1, ahead: false, text: 'y' }])
   })
 
-  test('comes in its place where the program takes it as a byte', () => {
+  test('keeps its place where the program reads it as a byte', () => {
     const { stream, sent, send, dropped } = setUp()
     stream.connect(send, { received: 0, taken: 0 })
     stream.type(bytes(paste))
@@ -115,7 +115,7 @@ describe('a key that may interrupt', () => {
 })
 
 describe('a paste that is cancelled', () => {
-  test('keeps what was sent, and ends the bracket that the program saw begin', () => {
+  test('keeps what was sent, and ends the bracketed paste that has begun', () => {
     const { stream, sent, send } = setUp()
     stream.connect(send, { received: 0, taken: 0 })
     stream.type(bytes(`\u001b[200~${'x'.repeat(200_000)}\u001b[201~`))

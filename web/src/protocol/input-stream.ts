@@ -1,26 +1,26 @@
 import { encodeTyped, INPUT_WINDOW_BYTES, type InputProgress, mayInterrupt } from '@cliscale/contract/terminal'
 
-/** The largest piece that is sent at once, in bytes: small enough for progress to be seen. */
+/** The largest piece that is sent at once, in bytes: small enough to show progress. */
 const PIECE_BYTES = 16 * 1024
-/** What may wait in this page, in bytes. */
+/** How much may wait in this page, in bytes. */
 export const MAX_WAITING_BYTES = 16 * 1024 * 1024
-/** Ends the text of a bracketed paste; without it the program takes all that follows as pasted. */
+/** Around the text of a bracketed paste. Without the end, the program treats everything that follows as pasted. */
 const PASTE_BEGIN = '\u001b[200~'
 const PASTE_END = '\u001b[201~'
 
-/** What is on its way since there was nothing, in bytes. */
+/** The input since nothing was waiting, in bytes. */
 export interface Typing {
   readonly total: number
   /** Taken by the program. */
   readonly taken: number
-  /** Still here, so that it can be taken back. */
+  /** Still in this page, so that it can be cancelled. */
   readonly unsent: number
 }
 
 export interface InputStreamDeps {
   readonly name: string
   readonly onChange: (typing: Typing) => void
-  /** So many bytes were dropped, because a key interrupted the program. */
+  /** This many bytes were dropped because a key interrupted the program. */
   readonly onDropped: (bytes: number) => void
 }
 
@@ -30,8 +30,8 @@ interface Piece {
 }
 
 /**
- * What is typed on this page, over all its connections: kept until the program has taken it, with a window of it on the
- * way. On a new connection it goes on where the session is, so that nothing is lost and nothing comes twice.
+ * What is typed on this page, across all its connections: kept until the program has taken it, with at most a window of
+ * it in flight. A new connection continues where the session is, so that nothing is lost or sent twice.
  */
 export class InputStream {
   readonly name: string
@@ -52,7 +52,7 @@ export class InputStream {
     return { total: this.#end - this.#begin, taken: this.#taken - this.#begin, unsent: this.#end - this.#sent }
   }
 
-  /** Takes what was typed. False when too much waits already; then nothing of it is taken. */
+  /** Takes what was typed. False, and nothing of it is taken, when too much is waiting already. */
   type(bytes: Uint8Array): boolean {
     if (this.#end - this.#taken + bytes.length > MAX_WAITING_BYTES) return false
     if (this.#taken === this.#end) this.#begin = this.#end
@@ -62,14 +62,14 @@ export class InputStream {
       this.#end += piece.length
     }
     this.#pump()
-    // It has its place behind all that waits as well, for a program that takes it as a key like others.
+    // It also keeps its place behind everything that waits, for a program that treats it as a key like any other.
     const isKey = bytes.length === 1 && mayInterrupt(bytes[0]!)
     if (isKey && this.#sent <= at) this.#send?.(encodeTyped({ at, ahead: true }, bytes))
     this.#changed()
     return true
   }
 
-  /** A connection's first PROGRESS came: goes on from there. */
+  /** A connection's first PROGRESS came: continues from there. */
   connect(send: (message: Uint8Array<ArrayBuffer>) => void, progress: InputProgress): void {
     this.#send = send
     this.#sent = Math.max(this.#taken, Math.min(progress.received, this.#end))
@@ -86,7 +86,7 @@ export class InputStream {
   }
 
   progress({ received, taken, dropped = 0 }: InputProgress): void {
-    // A key that went ahead took what was not sent with it.
+    // A key that went ahead dropped what was not sent yet.
     const skipped = Math.max(0, received - this.#sent - 1)
     this.#sent = Math.max(this.#sent, received)
     this.#taken = Math.max(this.#taken, Math.min(taken, this.#sent))
@@ -97,7 +97,7 @@ export class InputStream {
     this.#changed()
   }
 
-  /** Takes back what was not sent. The end of a bracketed paste whose begin was sent still goes out. */
+  /** Drops what was not sent. The end of a bracketed paste whose beginning was sent is still sent. */
   cancel(): void {
     const unsent = concat(this.#unsent())
     this.#pieces = this.#pieces.flatMap(({ at, bytes }) =>
@@ -109,14 +109,14 @@ export class InputStream {
     this.#changed()
   }
 
-  /** All that the program has not taken, for a host that knows no offsets; nothing waits after that. */
+  /** Everything that was not sent, for a host that knows no offsets; nothing waits afterwards. */
   takeAll(): Uint8Array[] {
     const unsent = this.#unsent()
     this.clear()
     return unsent
   }
 
-  /** Nothing reads any more. */
+  /** No program reads any more. */
   clear(): void {
     this.#pieces = []
     this.#begin = this.#taken = this.#sent = this.#end
@@ -146,7 +146,7 @@ export class InputStream {
   }
 }
 
-/** In pieces that do not part a character. */
+/** Cuts bytes into pieces without splitting a character. */
 function cut(bytes: Uint8Array): Uint8Array[] {
   const pieces: Uint8Array[] = []
   for (let at = 0; at < bytes.length;) {

@@ -24,14 +24,14 @@ function start() {
 }
 
 describe('PlainLink', () => {
-  test('greets as ttyd wants it', () => {
+  test('greets as ttyd expects', () => {
     const { link, sent } = start()
     link.greet({ columns: 80, rows: 24 })
     link.resize({ columns: 81, rows: 25 })
     expect(sent).toEqual(['{"AuthToken":"","columns":80,"rows":24}', '1{"columns":81,"rows":25}'])
   })
 
-  test('what comes before ttyd’s first word is the gateway’s and is not drawn', () => {
+  test('what comes before ttyd’s first message is from the gateway and is not drawn', () => {
     const { link, written, attached } = start()
     link.receive(data('[cliscale] scheduling, 3 s'))
     expect([written, link.isAttached]).toEqual([[], false])
@@ -41,7 +41,7 @@ describe('PlainLink', () => {
     expect([written, attached()]).toEqual([['title bash', '$ '], 1])
   })
 
-  test('ttyd is asked to pause while much is not drawn yet, once, and to go on', () => {
+  test('asks ttyd once to pause while much is not drawn yet, and then to resume', () => {
     const { link, sent, parsed } = start()
     link.receive(encodeBytes(ServerType.preferences, new Uint8Array(0)))
     for (let i = 0; i < 6; i++) link.receive(data(new Uint8Array(64 * 1024)))

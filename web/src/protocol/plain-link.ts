@@ -7,7 +7,7 @@ import {
   type TerminalSize,
 } from '@cliscale/contract/terminal'
 
-/** Output that is not worked off yet: beyond the first, ttyd is asked to wait; below the second, to go on; in bytes. */
+/** Unprocessed output above which ttyd is asked to pause, and below which to resume, in bytes. */
 const PAUSE_ABOVE = 256 * 1024
 const RESUME_BELOW = 64 * 1024
 const NOTHING = new Uint8Array(0)
@@ -16,14 +16,14 @@ export interface PlainLinkDeps {
   readonly send: (message: Uint8Array<ArrayBuffer>) => void
   readonly write: (bytes: Uint8Array, parsed: () => void) => void
   readonly title: (text: string) => void
-  /** The terminal's own first word came: its program runs. */
+  /** ttyd's first message came: its program runs. */
   readonly onAttached: () => void
 }
 
 /**
- * One connection that speaks `tty`: to an image that brings its own ttyd. It has no offsets, no sizes of its own and no
- * exit. What comes before ttyd's own title or preferences are the gateway's lines about the wait, which the page shows in
- * its own way. xterm.js is kept from drowning with ttyd's pause and resume.
+ * One connection that speaks `tty`, to an image that has its own ttyd. It has no offsets, no sizes and no exit. What
+ * comes before ttyd's title or preferences are the gateway's lines about the wait, which the page shows in its own way.
+ * ttyd's pause and resume keep xterm.js from being flooded.
  */
 export class PlainLink {
   readonly #deps: PlainLinkDeps
@@ -48,7 +48,7 @@ export class PlainLink {
     this.#deps.send(encodeJson(ClientType.resize, size))
   }
 
-  /** @throws SyntaxError when it is no message. */
+  /** @throws SyntaxError when it is not a message. */
   receive(bytes: Uint8Array): void {
     const message = decodeServerMessage(bytes)
     if (message.type === 'title' || message.type === 'preferences') this.#attach()

@@ -12,7 +12,7 @@ describe('Position', () => {
     expect(new Position().hello({ epoch: 'a', seq: 5 })).toBe(true)
   })
 
-  test('goes on where it stood when epoch and offset are the same', () => {
+  test('continues where it was when epoch and offset are the same', () => {
     const position = new Position()
     position.hello({ epoch: 'a', seq: 0 })
     position.received(10)
@@ -33,7 +33,7 @@ describe('Position', () => {
     expect(position.resume).toEqual({ epoch: hello.epoch, have: hello.seq })
   })
 
-  test('acknowledges what was worked off, never what only arrived', () => {
+  test('acknowledges what was processed, never what only arrived', () => {
     const position = new Position()
     position.hello({ epoch: 'a', seq: 0 })
     const first = position.received(100)
@@ -46,7 +46,7 @@ describe('Position', () => {
     expect(position.takeAck()).toBe(100 + ACK_EVERY_BYTES)
   })
 
-  test('a late callback from before a jump moves nothing', () => {
+  test('a late callback from before a jump changes nothing', () => {
     const position = new Position()
     position.hello({ epoch: 'a', seq: 0 })
     const old = position.received(1000)
@@ -55,7 +55,7 @@ describe('Position', () => {
     expect(position.takeAck()).toBeUndefined()
   })
 
-  test('a snapshot sets the offset, and bytes after it count on', () => {
+  test('a snapshot sets the offset, and counting continues from there', () => {
     const position = new Position()
     position.hello({ epoch: 'a', seq: 0 })
     position.snapshot(5000)

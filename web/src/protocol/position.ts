@@ -1,9 +1,9 @@
 import { ACK_EVERY_BYTES, type Hello } from '@cliscale/contract/terminal'
 
 /**
- * Where this viewer stands in the session's output, in bytes from 0: what it has received (asked for again with
- * `have` after a drop) and what its terminal has worked off (acknowledged). A new epoch or a jump starts a new
- * generation, so that a late callback of bytes from before cannot move the new count.
+ * Where this viewer is in the session's output, in bytes from 0: what it has received (sent as `have` after a drop) and
+ * what its terminal has processed (acknowledged). A new epoch or a jump starts a new generation, so that a late callback
+ * for earlier bytes cannot change the new count.
  */
 export class Position {
   #epoch: string | undefined
@@ -12,12 +12,12 @@ export class Position {
   #acked = 0
   #generation = 0
 
-  /** What ClientHello asks with; undefined before the first HELLO. */
+  /** What ClientHello asks for; undefined before the first HELLO. */
   get resume(): { readonly epoch: string; readonly have: number } | undefined {
     return this.#epoch === undefined ? undefined : { epoch: this.#epoch, have: this.#received }
   }
 
-  /** Takes the server's position. True when the terminal must be reset, because what it shows is not what precedes `seq`. */
+  /** Adopts the server's position. True when the terminal must be reset: it does not show the output before `seq`. */
   hello({ epoch, seq }: Pick<Hello, 'epoch' | 'seq'>): boolean {
     const fresh = this.#epoch === undefined && seq === 0
     const goesOn = this.#epoch === epoch && this.#received === seq
@@ -27,7 +27,7 @@ export class Position {
     return !fresh
   }
 
-  /** Counts output bytes in; the result says, when given to `parsed`, that they were worked off. */
+  /** Counts received bytes. Pass the result to `parsed` once they are processed. */
   received(length: number): Mark {
     this.#received += length
     return { generation: this.#generation, end: this.#received }
@@ -36,18 +36,18 @@ export class Position {
   /** A snapshot stands for everything up to `seq`. */
   snapshot(seq: number): Mark {
     this.#jump(seq)
-    // Not parsed until its bytes are drawn; nothing is owed for them, so acked stands at the same place.
+    // It needs no acknowledgement of its own, so all three counts start there.
     return { generation: this.#generation, end: seq }
   }
 
-  /** Marks bytes as worked off. True when enough is open that it must be acknowledged now. */
+  /** Marks bytes as processed. True when so much is unacknowledged that it must be acknowledged now. */
   parsed(mark: Mark): boolean {
     if (mark.generation !== this.#generation) return false
     this.#parsed = Math.max(this.#parsed, mark.end)
     return this.#parsed - this.#acked >= ACK_EVERY_BYTES
   }
 
-  /** The offset to acknowledge, or undefined when there is nothing new to say. */
+  /** The offset to acknowledge, or undefined when there is nothing new. */
   takeAck(): number | undefined {
     if (this.#parsed <= this.#acked) return undefined
     this.#acked = this.#parsed

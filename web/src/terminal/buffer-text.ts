@@ -1,6 +1,6 @@
 import type { Terminal } from '@xterm/xterm'
 
-/** Everything the normal screen and its scrollback hold, as text; lines that only the width broke are joined. */
+/** The text of the normal screen and its scrollback; wrapped lines are joined. */
 export function bufferText(terminal: Terminal): string {
   const buffer = terminal.buffer.normal
   const lines: string[] = []

@@ -56,7 +56,7 @@ describe('keys', () => {
     expect(log).toEqual([])
   })
 
-  test('Ctrl-F searches; on a Mac Cmd-F does and Ctrl-F stays the program’s', () => {
+  test('Ctrl-F searches; on a Mac, Cmd-F searches and Ctrl-F reaches the program', () => {
     expect(press()(key('Ctrl-f'))).toBe(false)
     expect(press(true)(key('Cmd-f'))).toBe(false)
     expect(press(true)(key('Ctrl-f'))).toBe(true)
@@ -92,14 +92,14 @@ describe('keys', () => {
     expect(log).toEqual(['copy', 'prevented', 'prevented', 'search', 'prevented', 'copy'])
   })
 
-  test('a Latin layout is taken by its letters, not by where they lie', () => {
+  test('on a Latin layout the letter counts, not the position of its key', () => {
     selected = true
     expect(press()(key('Ctrl-c', 'KeyI'))).toBe(false)
     expect(press()(key('Ctrl-j', 'KeyC'))).toBe(true)
     expect(press()(key('Ctrl-;', 'KeyC'))).toBe(true)
   })
 
-  test('Ctrl-F and Esc, Tab are the program’s where that was chosen; Ctrl-Shift-F still searches', () => {
+  test('with the settings off, Ctrl-F and Esc, Tab reach the program; Ctrl-Shift-F still searches', () => {
     const handle = press(false, { findKey: false, leaveKey: false })
     expect(handle(key('Ctrl-f'))).toBe(true)
     expect(handle(key('Escape'))).toBe(true)
@@ -109,14 +109,14 @@ describe('keys', () => {
     expect(log).toEqual(['prevented', 'search'])
   })
 
-  test('where nothing can be typed, Tab is the browser’s', () => {
+  test('where nothing can be typed, Tab is left to the browser', () => {
     const handle = press(false, { isReadOnly: true, leaveKey: false })
     expect(handle(key('Tab'))).toBe(false)
     expect(handle(key('Shift-Tab'))).toBe(false)
     expect(log).toEqual([])
   })
 
-  test('Tab alone, after another key, or too late stays in the terminal', () => {
+  test('Tab alone, after another key, or too late does not leave the terminal', () => {
     const handle = press()
     expect(handle(key('Tab'))).toBe(true)
     handle(key('Escape'))

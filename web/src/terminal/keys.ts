@@ -1,4 +1,4 @@
-/** Esc and then Tab within this time leaves the terminal, in milliseconds. */
+/** Tab within this time after Esc leaves the terminal, in milliseconds. */
 const LEAVE_MS = 2_000
 
 export interface KeyActions {
@@ -9,12 +9,12 @@ export interface KeyActions {
   leave(backwards: boolean): void
 }
 
-/** What a person chose, and what the terminal is for now. */
+/** The user's settings, and what the terminal accepts now. */
 export interface KeyRules {
   readonly isMac: boolean
   readonly findKey: boolean
   readonly leaveKey: boolean
-  /** Nothing that is typed reaches a program: the session has ended, or may only be watched. */
+  /** No key reaches a program: the session has ended, or this viewer may only watch. */
   readonly isReadOnly: boolean
 }
 
@@ -24,8 +24,8 @@ type Key = Pick<
 >
 
 /**
- * Decides which keys are the page's. Returns what xterm.js's custom handler wants: false when the terminal must not
- * see the key. `now` in milliseconds.
+ * Decides which keys the page handles. Returns what xterm.js's custom key handler has to return: false when the terminal
+ * must not see the key. `now` is in milliseconds.
  */
 export function createKeyHandler(
   actions: KeyActions,
@@ -36,7 +36,7 @@ export function createKeyHandler(
   return (event) => {
     if (event.type !== 'keydown') return true
     const { leaveKey, isReadOnly } = rules()
-    // The browser moves the focus, as everywhere on a page.
+    // The browser moves the focus, as on any page.
     if (event.key === 'Tab' && isReadOnly) return false
     const justEscaped = escapedAt !== undefined && now() - escapedAt <= LEAVE_MS
     if (leaveKey && justEscaped && event.key === 'Tab' && !event.ctrlKey) {
@@ -65,7 +65,7 @@ function act(event: Key, what: Shortcut | undefined, actions: KeyActions): boole
       actions.copySelection()
       return false
     case 'browser':
-      // Not handled by the terminal, not prevented: the browser pastes, and the paste event is ours.
+      // Neither handled nor prevented: the browser pastes, and the page handles its paste event.
       return false
     default:
       return true
@@ -78,7 +78,7 @@ function isPlain(event: Key): boolean {
   return !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey
 }
 
-/** The Latin letter on a key: as it is typed, else (on a Cyrillic, Greek or Hebrew layout, say) where it lies. */
+/** The Latin letter of a key: what it types, or where it types no Latin (Cyrillic, Greek), what a US layout has there. */
 function letterOf({ key, code }: Key): string {
   if (/^[a-z]$/i.test(key)) return key.toLowerCase()
   return key.length === 1 && key.charCodeAt(0) > 0x7f ? (/^Key([A-Z])$/.exec(code)?.[1]?.toLowerCase() ?? '') : ''

@@ -5,12 +5,12 @@ test('a session that fits keeps the text size', () => {
   expect(shrunkFontSize({ columns: 80, rows: 24 }, { columns: 120, rows: 40 }, 14)).toBe(14)
 })
 
-test('a larger session shrinks by the tighter side, in half pixels', () => {
+test('a larger session shrinks until both sides fit, in half pixels', () => {
   expect(shrunkFontSize({ columns: 120, rows: 40 }, { columns: 100, rows: 40 }, 14)).toBe(11.5)
   expect(shrunkFontSize({ columns: 120, rows: 80 }, { columns: 120, rows: 68 }, 14)).toBe(11.5)
 })
 
-test('nothing becomes too small to read, and nothing larger than was chosen', () => {
+test('text never becomes too small to read, nor larger than the chosen size', () => {
   expect(shrunkFontSize({ columns: 1000, rows: 500 }, { columns: 40, rows: 20 }, 14)).toBe(MIN_SHRUNK_FONT)
   expect(shrunkFontSize({ columns: 1000, rows: 500 }, { columns: 40, rows: 20 }, 9)).toBe(9)
 })

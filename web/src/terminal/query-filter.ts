@@ -1,14 +1,14 @@
 import type { IDisposable, Terminal } from '@xterm/xterm'
 
-/** Modes whose switching on makes xterm.js report the focus at once, as if typed. */
+/** When a program turns this mode on, xterm.js reports the focus at once, as if typed. */
 const FOCUS_MODE = 1004
 const FOCUS_REPORTS: ReadonlySet<string> = new Set(['\u001b[I', '\u001b[O'])
 
 /**
- * Keeps xterm.js from answering a program's questions: the session host answers each once, and an answer of every
- * viewer, or to a replayed question, would reach the program as typed junk (xterm.js sends them through `onData`).
- * `allows` says whether a piece of `onData` is a person's; the rest is handled before it is made. While `isOn` says no,
- * everything is as xterm.js has it.
+ * Keeps xterm.js from answering a program's queries: the session's host answers each once, and further answers, from
+ * every viewer and to replayed queries, would reach the program as typed junk (xterm.js sends them through `onData`).
+ * `allows` says whether a piece of `onData` comes from a person; other answers are suppressed before they are made. While
+ * `isOn` returns false, xterm.js answers as usual.
  */
 export function swallowQueries(
   terminal: Terminal,
@@ -33,11 +33,11 @@ export function swallowQueries(
     // DECRQSS and XTGETTCAP.
     parser.registerDcsHandler({ intermediates: '$', final: 'q' }, swallow),
     parser.registerDcsHandler({ intermediates: '+', final: 'q' }, swallow),
-    // Colour questions; setting a colour is passed on.
+    // Colour queries; xterm.js still sets colours.
     ...[4, 10, 11, 12].map((code) => parser.registerOscHandler(code, (body) => isOn() && asksColour(body))),
     parser.registerCsiHandler({ prefix: '?', final: 'h' }, (params) => {
       focusReportDue = isOn() && params.includes(FOCUS_MODE)
-      // The report, if any, is made while this sequence is handled; a later one is a person's.
+      // xterm.js reports while it handles this sequence; a later report is a person's.
       if (focusReportDue) queueMicrotask(() => (focusReportDue = false))
       return false
     }),
@@ -54,13 +54,13 @@ export function swallowQueries(
   }
 }
 
-/** XTWINOPS that ask: 11 and 13 to 21. The others (title stack, resizing) stay as xterm.js has them. */
+/** XTWINOPS that query: 11 and 13 to 21. xterm.js handles the others (title stack, resizing). */
 function isWindowReport(params: (number | number[])[]): boolean {
   const operation = params[0]
   return typeof operation === 'number' && (operation === 11 || (operation >= 13 && operation <= 21))
 }
 
-/** Whether an OSC 4, 10, 11 or 12 asks for a colour: one of its parts is a lone question mark. */
+/** Whether an OSC 4, 10, 11 or 12 queries a colour: one of its parts is a lone question mark. */
 export function asksColour(body: string): boolean {
   return body.split(';').includes('?')
 }

@@ -33,7 +33,7 @@ describe('ScreenQueue', () => {
     queue = new ScreenQueue(port, (callback) => deferred.push(callback))
   })
 
-  test('a size waits until the bytes before it are parsed, and the bytes after it wait for the size', () => {
+  test('a size waits until the bytes before it are parsed, and the bytes after it wait for that size', () => {
     queue.write(bytes('a'), nothing)
     queue.resize({ columns: 40, rows: 10 })
     queue.write(bytes('b'), nothing)
@@ -43,14 +43,14 @@ describe('ScreenQueue', () => {
     expect(log).toEqual(['write a', 'resize 40x10', 'write b', 'write c'])
   })
 
-  test('a size that is already there stops nothing', () => {
+  test('a size that the terminal already has holds nothing up', () => {
     queue.write(bytes('a'), nothing)
     queue.resize({ columns: 80, rows: 24 })
     queue.write(bytes('b'), nothing)
     expect(log).toEqual(['write a', 'write b'])
   })
 
-  test('of two sizes with nothing between only the last counts', () => {
+  test('of two sizes without output between them, only the last counts', () => {
     queue.resize({ columns: 1, rows: 1 })
     queue.resize({ columns: 50, rows: 20 })
     queue.write(bytes('x'), nothing)
@@ -72,7 +72,7 @@ describe('ScreenQueue', () => {
     expect(log).toEqual(['write \x1bc\x1b[?2026hS\x1b[?2026l'])
   })
 
-  test('a reset and a size that nothing follows are carried out soon', () => {
+  test('a reset and a size without output after them take effect soon', () => {
     queue.reset()
     queue.resize({ columns: 10, rows: 5 })
     expect(deferred).toHaveLength(1)
@@ -80,7 +80,7 @@ describe('ScreenQueue', () => {
     expect(log).toEqual(['resize 10x5', 'write \x1bc'])
   })
 
-  test('tells each piece when it was parsed', () => {
+  test('reports each piece once it is parsed', () => {
     const done: string[] = []
     queue.write(bytes('a'), () => done.push('a'))
     queue.write(bytes('b'), () => done.push('b'))

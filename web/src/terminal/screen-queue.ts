@@ -8,11 +8,11 @@ export interface TerminalPort {
   resize(size: TerminalSize): void
 }
 
-/** A reset or size that no output follows is carried out after this, in milliseconds. */
+/** A reset or size without output after it takes effect after this time, in milliseconds. */
 const SETTLE_MS = 50
-/** RIS as a part of the output: the old screen stays until the new one is parsed, so nothing flashes. */
+/** RIS as part of the output: the old screen stays until the new one is parsed, so nothing flashes. */
 const RESET = '\u001bc'
-/** Synchronized output: what a snapshot draws appears at once. */
+/** Synchronized output: a snapshot appears all at once. */
 const SYNC_BEGIN = '\u001b[?2026h'
 const SYNC_END = '\u001b[?2026l'
 
@@ -23,8 +23,8 @@ interface Step {
 }
 
 /**
- * Puts writes, resets and sizes into a terminal in the order they came. xterm.js parses later than it is told to
- * write but resizes at once; a size must not overtake the bytes that were laid out for the one before.
+ * Passes writes, resets and sizes to a terminal in order. xterm.js parses some time after a write but resizes at once; a
+ * size must not overtake bytes that were laid out for the previous one.
  */
 export class ScreenQueue implements Pick<Screen, 'reset' | 'write' | 'snapshot' | 'resize'> {
   readonly #port: TerminalPort
@@ -41,7 +41,7 @@ export class ScreenQueue implements Pick<Screen, 'reset' | 'write' | 'snapshot' 
     this.#defer = defer
   }
 
-  /** Whether everything that was put in has been parsed. */
+  /** Whether the terminal has parsed everything. */
   get idle(): boolean {
     return this.#unparsed === 0 && this.#steps.length === 0
   }

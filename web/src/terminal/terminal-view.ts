@@ -15,11 +15,11 @@ import { ScreenQueue } from './screen-queue.ts'
 import { DARK, LIGHT } from './themes.ts'
 
 export const SCROLLBACK_LINES = 10_000
-/** A window that is being dragged tells the session its size after this pause, in milliseconds. */
+/** While a window is dragged, it tells the session its size after this pause, in milliseconds. */
 const RESIZE_PAUSE_MS = 100
-/** A session of another size than the window is shrunk or framed when no new size came for this long, in ms. */
+/** A session of another size than the window is shrunk or framed when no new size comes for this long, in ms. */
 const SETTLE_PAUSE_MS = 500
-/** How long the terminal may parse in one go before the browser may draw, in milliseconds. */
+/** How long the terminal parses before it lets the browser draw, in milliseconds. */
 const YIELD_MS = 12
 const FONTS =
   'ui-monospace, "SF Mono", "Cascadia Mono", "JetBrains Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace'
@@ -30,16 +30,16 @@ export interface TerminalViewOptions {
   readonly dark: boolean
   readonly reducedMotion: boolean
   readonly links: LinkPlaces
-  /** What a person typed or pasted, or did with the mouse. */
+  /** What a person typed, pasted or did with the mouse. */
   readonly onInput: (bytes: Uint8Array) => void
-  /** The window has room for another size; called once after a drag. */
+  /** The window now has room for another size; called once after a drag. */
   readonly onRoom: (room: TerminalSize) => void
-  /** The session's size and the window's room differ, or agree again. */
+  /** The session's size and the window's room differ; undefined: they agree again. */
   readonly onMisfit: (session: TerminalSize | undefined) => void
-  /** Asks whether a paste of several lines may go on. */
+  /** Asks whether to paste text that has line breaks. */
   readonly confirmPaste: (text: string, bracketed: boolean) => Promise<boolean>
   readonly onTitle: (title: string) => void
-  /** What was typed may be meant otherwise: see TouchBar. */
+  /** What typed text means: see TouchBar. */
   readonly retype: (data: string) => string
 }
 
@@ -82,14 +82,14 @@ export class TerminalView {
     return this.#room
   }
 
-  /** The size that the session's further output is laid out for. Until the first one the window's own size stands. */
+  /** The size for which the session's further output is laid out. Until the first one, the terminal has the window's size. */
   resize(size: TerminalSize): void {
     this.#hasSize = true
     this.queue.resize(size)
     this.#arrange()
   }
 
-  /** From now on xterm.js answers what a program asks its terminal: nobody else does. */
+  /** From now on xterm.js answers a program's queries, because nobody else does. */
   answerQueries(): void {
     this.#answersQueries = true
   }
@@ -100,11 +100,11 @@ export class TerminalView {
     this.terminal.options.cursorInactiveStyle = this.#readOnly ? 'none' : 'outline'
   }
 
-  /** After the end nothing lays itself out for this screen any more: it takes the rows there are. */
+  /** After the end, no program lays out this screen any more: it takes the size of the window. */
   setEnded(): void {
     this.terminal.options.disableStdin = true
     this.terminal.options.cursorBlink = false
-    // What is still to be drawn was laid out for the size there is.
+    // The output that is still to be drawn was laid out for the present size.
     this.queue.write(encodeText('\u001b[?25l'), () => {
       this.#ended = true
       this.#measure()
@@ -121,7 +121,7 @@ export class TerminalView {
     this.#onWindow()
   }
 
-  /** Pastes text as if it came from the clipboard by the keyboard. */
+  /** Pastes text as the keyboard shortcut does. */
   async paste(raw: string): Promise<void> {
     if (this.#readOnly || this.#ended) return
     const text = cleanPaste(raw)
@@ -129,12 +129,12 @@ export class TerminalView {
     if (await this.#options.confirmPaste(text, this.terminal.modes.bracketedPasteMode)) this.terminal.paste(text)
   }
 
-  /** Puts the terminal into the page. From here on the callbacks of the options are called. */
+  /** Puts the terminal into the page. From now on it calls the callbacks of the options. */
   open(): void {
     const { parent } = this.#options
     this.terminal.open(parent)
     useFastRenderer(this.terminal, (renderer) => (parent.dataset['renderer'] = renderer))
-    // Before xterm.js: it would send the clipboard unread.
+    // Before xterm.js, which would send the clipboard unchecked.
     parent.addEventListener('paste', (event) => this.#takeText(event, event.clipboardData), { capture: true })
     parent.addEventListener('drop', (event) => this.#takeText(event, event.dataTransfer), { capture: true })
     new ResizeObserver(() => this.#onWindow()).observe(parent)
@@ -142,7 +142,7 @@ export class TerminalView {
     this.#measure()
   }
 
-  /** A session larger than the window scrolls in it, and follows the cursor until a person scrolls away from it. */
+  /** A session larger than the window scrolls in it. The window follows the cursor until the user scrolls away from it. */
   #keepCursorInView(parent: HTMLElement): void {
     const { terminal } = this
     let follows = true
@@ -193,7 +193,7 @@ export class TerminalView {
     this.#roomTimer = setTimeout(() => this.#measure(), RESIZE_PAUSE_MS)
   }
 
-  /** Learns what the window has room for at the chosen text size, and tells when that changed. */
+  /** Measures what the window has room for at the chosen text size, and reports a change. */
   #measure(): void {
     this.#setFont(this.#fontSize)
     const proposed = this.#fit.proposeDimensions()
@@ -207,15 +207,15 @@ export class TerminalView {
     this.#arrange()
   }
 
-  /** Lines are wrapped anew; a full-screen program's last screen is laid out for its columns. */
+  /** Wraps lines anew, except on a full-screen program's last screen, which is laid out for its columns. */
   #fillWith({ columns, rows }: TerminalSize): void {
     const { terminal } = this
     terminal.resize(terminal.buffer.active.type === 'normal' ? columns : terminal.cols, rows)
-    // xterm.js leaves it where the cursor was, and the window would still scroll there.
+    // xterm.js leaves its text area where the cursor was; the window could still scroll there.
     if (terminal.textarea !== undefined) terminal.textarea.style.left = terminal.textarea.style.top = '0'
   }
 
-  /** Places the session's screen in the window: a margin when it is smaller, smaller text when it is larger. */
+  /** Fits the session's screen into the window: with a margin when it is smaller, with smaller text when it is larger. */
   #arrange(): void {
     clearTimeout(this.#settleTimer)
     const room = this.#room
@@ -244,7 +244,7 @@ export class TerminalView {
     if (this.terminal.options.fontSize !== size) this.terminal.options.fontSize = size
   }
 
-  /** Gives the terminal's element the size of its cells, or lets it fill the window. */
+  /** Makes the terminal's element as large as its cells, or lets it fill the window. */
   #hold(exact: boolean): void {
     const { element } = this.terminal
     const screen = element?.querySelector<HTMLElement>('.xterm-screen')

@@ -13,7 +13,7 @@ const BRIGHT_NAMES = [
   'brightWhite',
 ] as const
 
-/** Two quiet palettes; xterm.js lifts any text that stands out too little (minimumContrastRatio). */
+/** Two quiet palettes; xterm.js raises the contrast of text that is too faint (minimumContrastRatio). */
 export const DARK = themeOf(DARK_COLOURS, {
   selectionBackground: '#34507c',
   selectionInactiveBackground: '#3d5f96',

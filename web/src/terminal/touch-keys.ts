@@ -1,9 +1,9 @@
-/** Keys that a touch screen's keyboard has not. */
+/** Keys that an on-screen keyboard lacks. */
 export type TouchKey = 'Escape' | 'Tab' | 'ArrowLeft' | 'ArrowUp' | 'ArrowDown' | 'ArrowRight'
 
 const ARROWS: Partial<Record<TouchKey, string>> = { ArrowUp: 'A', ArrowDown: 'B', ArrowRight: 'C', ArrowLeft: 'D' }
 
-/** What a terminal sends for a key; `applicationCursor` is the program's choice (DECCKM). */
+/** What a terminal sends for a key; the program chooses `applicationCursor` (DECCKM). */
 export function touchKeyData(key: TouchKey, held: { ctrl: boolean; applicationCursor: boolean }): string {
   const arrow = ARROWS[key]
   if (arrow === undefined) return key === 'Escape' ? '\u001b' : '\t'
@@ -11,7 +11,7 @@ export function touchKeyData(key: TouchKey, held: { ctrl: boolean; applicationCu
   return `\u001b${held.applicationCursor ? 'O' : '['}${arrow}`
 }
 
-/** A character typed while Ctrl is held: its control character; undefined when it has none. */
+/** The control character of a character that is typed with Ctrl; undefined when there is none. */
 export function controlOf(data: string): string | undefined {
   if (data === ' ') return '\0'
   if (data === '?') return '\u007f'

@@ -1,6 +1,6 @@
 /**
- * Puts text on the clipboard; false when the browser refuses. A page that came by plain http has no
- * `navigator.clipboard`, so the old way is the fall-back.
+ * Copies text to the clipboard; false when the browser refuses. A page that was loaded by plain http has no
+ * `navigator.clipboard`, so it falls back to `execCommand`.
  */
 export async function copyText(text: string): Promise<boolean> {
   try {

@@ -6,7 +6,7 @@ export function commandLine(command: string): HTMLElement {
   const button = make('button', { type: 'button', class: 'text-button' }, 'Copy')
   button.addEventListener('click', () => {
     void copyText(command).then((copied) => {
-      button.textContent = copied ? 'Copied' : 'Select it and copy'
+      button.textContent = copied ? 'Copied' : 'Select and copy it'
     })
   })
   return make('div', { class: 'command' }, make('code', { tabindex: '0' }, command), button)

@@ -3,8 +3,8 @@ import { byId } from './dom.ts'
 import { type StageList, stageList } from './stage-list.ts'
 
 /**
- * The stages once there is output: folded behind the state in the header, and in a corner of the terminal for as long
- * as the session still gets ready.
+ * The stages once there is output: in the popover of the status in the header, and in a corner of the terminal while the
+ * session is still starting.
  */
 export class Details {
   #key = ''

@@ -4,13 +4,13 @@ export interface Question {
   readonly title: string
   readonly body: readonly (Node | string)[]
   readonly confirm: string
-  /** With an address the confirming button is a link that opens it in a tab without ties to this one. */
+  /** With an address, the confirm button is a link that opens it in a new tab, which cannot reach this one. */
   readonly href?: string
-  /** A further button that does something and leaves the dialog open. */
+  /** Another button, which does something and leaves the dialog open. */
   readonly extra?: { readonly label: string; readonly run: (button: HTMLButtonElement) => void }
 }
 
-/** Asks in a modal dialog; Escape and "Cancel" say no. Only one is open at a time: a second question gets false. */
+/** Asks in a modal dialog; Escape and "Cancel" mean no. Only one is open at a time: a second question resolves to false. */
 export function ask(question: Question): Promise<boolean> {
   if (document.querySelector('dialog[open]') !== null) return Promise.resolve(false)
   const before = document.activeElement
@@ -29,7 +29,7 @@ export function ask(question: Question): Promise<boolean> {
     let answer = false
     confirm.addEventListener('click', () => {
       answer = true
-      // Later, so that a link's own click is done first.
+      // Later, so that the browser follows the link first.
       setTimeout(() => dialog.close())
     })
     cancel.addEventListener('click', () => dialog.close())

@@ -1,11 +1,11 @@
-/** The element with an id that terminal.html has. Throws TypeError when it has not: page and script do not match. */
+/** The element of terminal.html with this id. Throws TypeError when there is none: page and script do not match. */
 export function byId<T extends HTMLElement = HTMLElement>(id: string): T {
   const element = document.getElementById(id)
   if (element === null) throw new TypeError(`terminal.html has no element #${id}`)
   return element as T
 }
 
-/** Makes an element. Text only ever becomes text: nothing a server or program says is read as HTML. */
+/** Creates an element. Text stays text: nothing that a server or a program says is parsed as HTML. */
 export function make<K extends keyof HTMLElementTagNameMap>(
   name: K,
   attributes: Readonly<Record<string, string>> = {},
@@ -17,7 +17,7 @@ export function make<K extends keyof HTMLElementTagNameMap>(
   return element
 }
 
-/** Sets text only when it differs, so that a live region and the layout are left alone. */
+/** Sets text only when it differs, so that nothing is announced or laid out again. */
 export function setText(element: HTMLElement, text: string): void {
   if (element.textContent !== text) element.textContent = text
 }

@@ -4,7 +4,7 @@ import { byId, make } from './dom.ts'
 
 const MARKS: Readonly<Record<Ending, string>> = { good: '✓', neutral: '■', bad: '✗' }
 
-/** The strip under the output once the session has ended. It takes room of its own and covers nothing. */
+/** The strip under the output of an ended session. It covers nothing. */
 export function showEndPanel(exit: Exit): void {
   const words = endWords(exit)
   const mark = make('span', { class: `mark ${words.ending}`, 'aria-hidden': 'true' }, MARKS[words.ending])
@@ -15,7 +15,7 @@ export function showEndPanel(exit: Exit): void {
   show(mark, text)
 }
 
-/** The same strip for a page that has output but can't go on. */
+/** The same strip, for a page that has output but cannot continue. */
 export function showStopPanel(card: HTMLElement): void {
   show(card)
 }

@@ -8,7 +8,7 @@ import { type Ending, endingOf } from '../status-words.ts'
 
 interface TabLook {
   readonly icon: string
-  /** Stands before our name in the tab's title. */
+  /** Comes first in the tab's title. */
   readonly sign: string
 }
 
@@ -18,7 +18,7 @@ const ENDED: Readonly<Record<Ending, TabLook>> = {
   bad: { icon: failed, sign: '✗' },
 }
 
-/** What the tab shows for a state: the icon and the sign say the same, for those who see only one. */
+/** What the tab shows for a state. Icon and sign mean the same, because some browsers show only one. */
 export function tabLook(state: ConnectionState): TabLook {
   switch (state.kind) {
     case 'live':

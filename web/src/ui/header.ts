@@ -6,7 +6,7 @@ import { copyText } from './clipboard.ts'
 import { byId, setText } from './dom.ts'
 import { toast } from './toast.ts'
 
-/** The session's id as it is shown: its first block. A click copies the whole. */
+/** Shows the first block of the session's id. A click copies all of it. */
 export function showSessionId(sessionId: string): void {
   const button = byId('session-id')
   setText(button.firstElementChild as HTMLElement, sessionId.slice(0, 8))
@@ -48,7 +48,7 @@ export function showClock(state: ConnectionState, runningSince: number | undefin
   clock.hidden = clock.textContent === ''
 }
 
-/** Says that the image brings its own terminal, and offers what that means. The page cannot read its whole log. */
+/** Says that the image has its own terminal, and offers an explanation. The server has no log of it. */
 export function showPlain(): void {
   byId('own-terminal').hidden = false
   byId('log-menu').dataset['plain'] = ''

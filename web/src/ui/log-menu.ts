@@ -5,13 +5,13 @@ import { commandLine } from './command-line.ts'
 import { byId, make } from './dom.ts'
 import { toast } from './toast.ts'
 
-/** The menu that copies or saves what the page holds; `command` reads the whole log. */
+/** Sets up the menu that copies or saves the output on this page; `command` reads the whole log. */
 export function setUpLogMenu(terminal: Terminal, sessionId: string, command: string): void {
   byId('log-command').replaceWith(commandLine(command))
   byId('copy-output').addEventListener('click', () => {
     byId('log-menu').hidePopover()
     void copyText(bufferText(terminal)).then((copied) => {
-      toast(copied ? 'Output copied' : 'The browser does not let this page copy')
+      toast(copied ? 'Output copied' : 'The browser does not allow this page to copy')
     })
   })
   byId('download-output').addEventListener('click', () => {

@@ -5,7 +5,7 @@ import { commandLine } from './command-line.ts'
 import { byId, make } from './dom.ts'
 import { sentence, stageList } from './stage-list.ts'
 
-/** The card in the middle of an empty terminal: the stages with their seconds, or why there is nothing to see. */
+/** The card in the middle of an empty terminal: the stages with their durations, or why there is nothing to see. */
 export class Overlay {
   readonly #element = byId('overlay')
   #key = ''
@@ -15,7 +15,7 @@ export class Overlay {
     this.#element.hidden = true
   }
 
-  /** Shows a state. The card is built anew only when its content changes; seconds are counted in place. */
+  /** Shows a state. The card is rebuilt only when its content changes; seconds are updated in place. */
   show(
     state: ConnectionState,
     stages: readonly SeenStage[],
@@ -24,7 +24,7 @@ export class Overlay {
     resume: () => void,
   ): void {
     this.#element.hidden = false
-    // What it waits for may come to be known long after the stage began.
+    // The hint may come long after the stage began.
     const hint = state.kind === 'waiting' ? state.status.hint : null
     const key = JSON.stringify([state.kind, state.kind === 'stopped' ? state.why : stages, hint])
     if (key !== this.#key) {
@@ -45,13 +45,13 @@ export class Overlay {
       list.append(make('li', { class: 'stage now' }, make('i', { 'aria-hidden': 'true' }), sentence(words.spoken)))
     }
     const isRunning = stages.at(-1)?.name === 'running'
-    const title = isRunning ? 'Running, nothing printed yet' : 'Getting the session ready'
+    const title = isRunning ? 'Running, no output yet' : 'Starting the session'
     const hint = state.kind === 'waiting' && state.status.hint !== null ? [make('p', {}, state.status.hint)] : []
     return make('div', { class: 'card' }, make('h1', {}, title), list, ...hint)
   }
 }
 
-/** The card of a page that can't go on by itself. */
+/** The card of a page that cannot continue by itself. */
 export function stopCard(why: Parameters<typeof stopHelp>[0], newLink: string, resume: () => void): HTMLElement {
   const help = stopHelp(why)
   const card = make('div', { class: 'card stop' }, make('h1', {}, help.headline), make('p', {}, help.body))

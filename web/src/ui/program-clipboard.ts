@@ -6,13 +6,13 @@ import { toast } from './toast.ts'
 export interface ClipboardRules {
   /** A read-only viewer's clipboard is never touched. */
   readonly allowed: () => boolean
-  /** Output from before this page was attached says what was, not what is: it copies nothing. */
+  /** Whether the output is older than this page: then it copies nothing. */
   readonly replaying: () => boolean
 }
 
 /**
- * OSC 52: a program may put text on the clipboard, never read it. Right after a person did something here the text
- * is copied and said so; otherwise the person is asked, because a program could hide a command in a later paste.
+ * OSC 52: a program may put text on the clipboard, never read it. Right after a click or a key on this page, the text is
+ * copied and the page says so; otherwise the page asks first, because the program could slip a command into a later paste.
  */
 export function takeProgramClipboard(terminal: Terminal, rules: ClipboardRules): void {
   terminal.parser.registerOscHandler(52, (body) => {
@@ -26,7 +26,7 @@ function offer(text: string, allowed: boolean): void {
   if (!allowed) return
   const count = `${text.length} character${text.length === 1 ? '' : 's'}`
   const copy = (done: string): void => {
-    void copyText(text).then((copied) => toast(copied ? done : 'The browser does not let this page copy'))
+    void copyText(text).then((copied) => toast(copied ? done : 'The browser does not allow this page to copy'))
   }
   if (navigator.userActivation?.isActive === true && document.hasFocus()) copy(`The program copied ${count}`)
   else toast(`The program wants to copy ${count}`, { label: 'Copy', run: () => copy('Copied') })

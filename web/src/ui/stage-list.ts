@@ -4,11 +4,11 @@ import { make, setText } from './dom.ts'
 
 export interface StageList {
   readonly element: HTMLOListElement
-  /** Counts the seconds of what lasts. */
+  /** Updates the seconds of the stage in progress. */
   readonly tick: () => void
 }
 
-/** The stages of a session with their seconds, each on a line. */
+/** The stages of a session with their durations, one per line. */
 export function stageList(stages: readonly SeenStage[], now: () => number): StageList {
   const ticking: (() => void)[] = []
   const items = stages.map((stage) => stageItem(stage, now, ticking))
@@ -30,7 +30,7 @@ function stageItem(stage: SeenStage, now: () => number, ticking: (() => void)[])
   return make('li', { class: done ? 'stage done' : 'stage now' }, mark, word, seconds)
 }
 
-/** Words as a sentence begins. */
+/** The words with a capital letter at the beginning. */
 export function sentence(words: string): string {
   return words.charAt(0).toUpperCase() + words.slice(1)
 }

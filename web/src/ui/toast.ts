@@ -2,10 +2,10 @@ import { byId, make } from './dom.ts'
 
 const SHOWN_MS = 5_000
 
-/** Shows a sentence for a few seconds; `action` adds a button and keeps it a little longer. */
+/** Shows a sentence for a few seconds; with `action`, a button too, and for a little longer. */
 export function toast(text: string, action?: { readonly label: string; readonly run: () => void }): void {
   const list = byId('toasts')
-  // One of a kind is enough: a program that repeats itself does not fill the page.
+  // A repeated toast replaces the earlier one, so that a program cannot fill the page.
   for (const other of list.children) if (other.getAttribute('data-text') === text) other.remove()
   const box = make('div', { class: 'toast', 'data-text': text }, make('span', {}, text))
   if (action !== undefined) {

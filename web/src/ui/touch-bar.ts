@@ -3,7 +3,7 @@ import { controlOf, type TouchKey, touchKeyData } from '../terminal/touch-keys.t
 import { byId } from './dom.ts'
 import { toast } from './toast.ts'
 
-/** The row of keys under the terminal on touch screens. Ctrl holds for the next key, here or on the keyboard. */
+/** The row of keys under the terminal on touch screens. Ctrl applies to the next key, here or on the keyboard. */
 export class TouchBar {
   readonly #view: TerminalView
   readonly #bar = byId('touch-bar')
@@ -11,7 +11,7 @@ export class TouchBar {
 
   constructor(view: TerminalView) {
     this.#view = view
-    // The terminal keeps the focus, or the keyboard would go.
+    // The terminal keeps the focus; without it the on-screen keyboard would close.
     this.#bar.addEventListener('pointerdown', (event) => event.preventDefault())
     for (const button of this.#bar.querySelectorAll<HTMLElement>('[data-key]')) {
       button.addEventListener('click', () => this.#press(button.dataset['key'] as TouchKey))
@@ -24,7 +24,7 @@ export class TouchBar {
     this.#bar.hidden = !isUsable
   }
 
-  /** What was typed, as it is with Ctrl when that is held. */
+  /** What was typed, combined with Ctrl when that is on. */
   apply(data: string): string {
     if (!this.#isHeld) return data
     const control = controlOf(data)
@@ -53,7 +53,7 @@ export class TouchBar {
     try {
       text = await navigator.clipboard.readText()
     } catch {
-      toast('The browser does not let this page read the clipboard')
+      toast('The browser does not allow this page to read the clipboard')
       return
     }
     await this.#view.paste(text)

@@ -1,9 +1,9 @@
-/** A keyboard on the screen takes less than this of its height only by accident (a browser's own bars), in pixels. */
+/** Whatever hides less of the page's height than this is no keyboard but a bar of the browser, in pixels. */
 const LEAST_KEYBOARD_PX = 120
 
 /**
- * Gives the page the height that a keyboard on the screen leaves: iOS lays it over the page instead of making the page
- * smaller, so that the line that is typed would be hidden.
+ * Gives the page the height that an on-screen keyboard leaves: iOS puts the keyboard over the page instead of shrinking
+ * the page, which would hide the line being typed.
  */
 export function followKeyboard(): void {
   const { visualViewport } = window
