@@ -9,6 +9,8 @@ export const STOP_LIMITS = {
   silenceMs: 500,
   /** Beyond the grace: how long a host waits for a work that still sends output. */
   drainMs: 15_000,
+  /** How much later than its host work ends by itself what has run for as long as it may: the host hangs, or is gone. */
+  backstopMs: 2_000,
   /** From the request to the end by force on one machine, whatever hangs. */
   machineMs: 11_000,
   /** The same on a cluster, where a host may wait for its controller, and its controller for the API server. */

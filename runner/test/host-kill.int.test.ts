@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from '@jest/globals'
 import { type ControllerDouble, createControllerDouble } from './controller-double.ts'
 import { HostUnderTest } from './host-process.ts'
+import { startOf } from '../src/worker/process-list.ts'
 
 const sha = (bytes: Buffer | string): string => createHash('sha256').update(bytes).digest('hex')
 const LINES = 20_000
@@ -85,6 +86,29 @@ describe('a host that is killed', () => {
     expect(tookMs).toBeGreaterThanOrEqual(3900)
     expect(tookMs).toBeLessThan(6500)
   })
+
+  test.each([
+    ['stands still', 'SIGSTOP'],
+    ['is gone', 'SIGKILL'],
+  ] as const)(
+    'or %s does not keep a command beyond its timeout: work ends it, and the next life tells why',
+    async (_, signal) => {
+      const command = `trap 'echo bye; exit 5' TERM; echo $$ >../pid; echo up; while :; do sleep 0.1; done`
+      await using controller = await createControllerDouble({ command })
+      controller.timeoutSeconds = 2
+      await using session = new HostUnderTest(controller).start()
+      await controller.outputHas('up')
+      session.host!.kill(signal)
+      const pid = Number(readFileSync(path.join(session.dir, 'pid'), 'utf8'))
+      for (const until = Date.now() + 8000; startOf(pid) !== undefined && Date.now() < until;) await sleep(50)
+      expect(startOf(pid)).toBeUndefined()
+      if (signal === 'SIGSTOP') session.host!.kill('SIGCONT')
+      else session.startHost()
+      expect(await controller.ended()).toMatchObject({ status: 'expired', reason: 'deadline', exitCode: 5 })
+      expect(controller.output.toString()).toBe('up\r\nbye\r\n')
+      expect(await session.hostExit()).toBe(0)
+    },
+  )
 
   test('for good makes the command block without loss: 20 MB wait for the next host', async () => {
     await using controller = await createControllerDouble({

@@ -248,14 +248,16 @@ export class Session {
 
   /** Brings the code into the workspace and hands over the order; it stays in memory, here and there. */
   private async prepare(link: WorkLink, order: WorkOrder): Promise<EndedEvent | undefined> {
-    const { claim } = this.options
+    const { claim, installLimitMs } = this.options
     if (!this.fetched) {
       const failure = await bringCode(this.options, order)
       if (failure !== undefined) return failure
       this.fetched = true
     }
     const { command, prompt, installCmd, env } = order
-    link.send({ type: 'prepare', order: { sessionId: claim.sessionId, command, prompt, installCmd, env } })
+    const limitsMs = { installing: installLimitMs, running: claim.timeoutSeconds * 1000 }
+    const { sessionId } = claim
+    link.send({ type: 'prepare', order: { sessionId, command, prompt, installCmd, env, limitsMs } })
     return undefined
   }
 

@@ -19,6 +19,8 @@ export type EndCause = z.infer<typeof endCause>
 /** What work needs of a work order, and the session it belongs to. */
 export const PreparedOrder = WorkOrder.pick({ command: true, prompt: true, installCmd: true, env: true }).extend({
   sessionId: z.uuid(),
+  /** How long each stage may take. The host keeps it, and work when the host does not; an earlier host leaves it out. */
+  limitsMs: z.object({ installing: z.int().min(0), running: z.int().min(0) }).optional(),
 })
 export type PreparedOrder = z.infer<typeof PreparedOrder>
 

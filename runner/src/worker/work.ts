@@ -2,7 +2,7 @@ import { timingSafeEqual } from 'node:crypto'
 import { mkdir, stat } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import path from 'node:path'
-import { DEFAULT_SIZE, type TerminalSize } from '@cliscale/contract'
+import { DEFAULT_SIZE, STOP_LIMITS, type TerminalSize } from '@cliscale/contract'
 import type { Logger } from '@cliscale/service-kit'
 import { FlightWindow } from '../relay/flight-window.ts'
 import type { EndCause, HostMessage, PreparedOrder, WorkExit, WorkStage, WorkState } from '../relay/messages.ts'
@@ -22,6 +22,8 @@ import { TypedInput } from './typed-input.ts'
 const MAX_UNACKNOWLEDGED_BYTES = 8 * 1024 * 1024
 /** While a host is there: what keeps it busy for about so long. More would be in front of what Ctrl-C ends. */
 const FLIGHT = { targetMs: 50, minBytes: 64 * 1024, startBytes: 64 * 1024, maxBytes: 4 * 1024 * 1024 } as const
+/** Why a stage that has taken too long is ended. */
+const OVERDUE = { installing: 'install_limit', running: 'deadline' } as const
 /** As the message may have of it. */
 const MAX_RAN_CHARS = 200
 
@@ -71,6 +73,7 @@ export class Work {
   private flushing = false
   private stopped: { cause: EndCause | null; graceMs: number } | undefined
   private readonly stopping = new AbortController()
+  private deadline: NodeJS.Timeout | undefined
   private codeTaken = false
   private exit: WorkExit | undefined
   private exitSent = false
@@ -231,6 +234,7 @@ export class Work {
       .then((exit) => {
         this.exit = { ...exit, stopped: this.stopped?.cause ?? null, at: now(), offset: this.output.head }
         this.state = 'ended'
+        clearTimeout(this.deadline)
         this.typed[Symbol.dispose]()
         logger.info({ phase: exit.phase, exitCode: exit.exitCode, signal: exit.signal }, 'the command ended')
         this.pump()
@@ -346,6 +350,16 @@ export class Work {
     const stage = { name, at: now() }
     this.stages.push(stage)
     this.connection?.send({ type: 'stage', stage })
+    this.keepLimit(name)
+  }
+
+  /** Where the host does not: it hangs, or nobody starts it again. A timer's clock does not follow that of the day. */
+  private keepLimit(name: WorkStage['name']): void {
+    clearTimeout(this.deadline)
+    const limitMs = this.order!.limitsMs?.[name]
+    if (limitMs === undefined) return
+    const end = (): void => this.stop(OVERDUE[name], STOP_LIMITS.graceMs)
+    this.deadline = setTimeout(end, limitMs + STOP_LIMITS.backstopMs)
   }
 }
 
