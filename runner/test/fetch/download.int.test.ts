@@ -482,6 +482,28 @@ describe('a download that breaks', () => {
     (_request, response) =>
       void response.writeHead(status).end(body)
 
+  const later =
+    (status: number, after: string): http.RequestListener =>
+    (_request, response) =>
+      void response.writeHead(status, { 'retry-after': after }).end()
+
+  test.each([
+    ['status 500', send(Buffer.alloc(0), 500), 500],
+    ['status 502', send(Buffer.alloc(0), 502), 502],
+    ['status 503, with a moment that it wants', later(503, '2'), 503],
+    ['status 504', send(Buffer.alloc(0), 504), 504],
+    ['status 429, with a moment that it wants', later(429, '1'), 429],
+  ])('that is answered by %s is tried once more', async (_case, troubled, status) => {
+    const good = await inTurn([troubled, whole])
+    expect(good.failure).toBeUndefined()
+    expect(good).toMatchObject({ tree: { a: '1' }, count: 2, stages: ['fetching_code', 'verifying'] })
+    expect(good.notes).toContain(`the server answered ${status}; the second attempt succeeded`)
+    const bad = await inTurn([troubled])
+    expect(bad.failure?.reason).toBe('download_failed')
+    expect(bad.failure?.detail).toContain(`answered ${status}`)
+    expect(bad).toMatchObject({ tree: {}, beside: ['workspace'], count: 2 })
+  })
+
   test.each([
     ['by a reset', reset],
     ['short of its length', short],
@@ -500,7 +522,10 @@ describe('a download that breaks', () => {
 
   test.each<[string, http.RequestListener, FetchTestOptions]>([
     ['status 404', send(Buffer.alloc(0), 404), {}],
-    ['status 500', send(Buffer.alloc(0), 500), {}],
+    ['status 501', send(Buffer.alloc(0), 501), {}],
+    ['status 429 without a word of when', send(Buffer.alloc(0), 429), {}],
+    ['a server that wants a minute', later(503, '60'), {}],
+    ['a server that names a day', later(503, 'Fri, 01 Jan 2100 00:00:00 GMT'), {}],
     ['a checksum that does not match', whole, { checksum: '0'.repeat(64) }],
     ['an archive that is refused by a rule', send(tarGz([{ name: '../x' }])), {}],
     [

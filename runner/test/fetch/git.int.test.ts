@@ -384,6 +384,19 @@ describe('a place in a repository', () => {
       expect(files(await runFetch(`${server.origin}/owner/repo${rest}`, unsafe(server)))).toMatchObject(both)
   })
 
+  test('a server in passing trouble is asked once more', async () => {
+    await using root = await createFolder()
+    await createRepository(root.path, { 'a.txt': '1' })
+    let troubled = 1
+    await using server = await startGitServer(root.path, (request, response) => {
+      if (request.method === 'POST' && troubled-- > 0) response.writeHead(503).end()
+    })
+    const outcome = await clone(server)
+    expect(outcome.failure).toBeUndefined()
+    expect(files(outcome)).toEqual({ '.git': '/', 'a.txt': '1' })
+    expect(outcome.notes).toContain('the server answered 503; the second attempt succeeded')
+  })
+
   test('is fetched once more when a connection breaks off', async () => {
     await using root = await createFolder()
     await createRepository(root.path, { 'a.txt': '1' })

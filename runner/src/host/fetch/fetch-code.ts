@@ -1,5 +1,6 @@
 /** Gets a session's code: download, checksum, rules, unpacked files. The one entry point of this folder. */
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type FetchPolicy, isAppError, type Stage } from '@cliscale/contract'
 import { checksumOf, type CodeUrl, parseCodeUrl } from '@cliscale/contract/code-url'
 import { isSessionFailure, SessionFailure } from '../failure.ts'
@@ -11,7 +12,7 @@ import { copyFolder } from './folder.ts'
 import { refNotFound } from './git-refs.ts'
 import { cloneRepository } from './git.ts'
 import { repositoryUrl, resolveTree, tarballUrl, treeRoot, type TreeUrl } from './github.ts'
-import { isBrokenDownload } from './http-errors.ts'
+import { secondTry } from './http-errors.ts'
 import { DEFAULT_LIMITS, type FetchLimits } from './limits.ts'
 import { printable } from './refusal.ts'
 import { openStaging, type Staging } from './staging.ts'
@@ -103,7 +104,7 @@ interface Fetched {
   readonly notes: readonly string[]
 }
 
-/** Tries once more when the download broke off or arrived damaged; the limits are those of both together. */
+/** Tries once more where that may go well (see secondTry); the limits are those of both together. */
 async function fetchTwice(
   staging: Staging,
   code: CodeUrl,
@@ -124,14 +125,12 @@ async function fetchTwice(
   } catch (error) {
     // Bytes that have the right checksum are as they should be, however damaged the archive is.
     const isVerified = stages.has('verifying') && expectedChecksum(code, options) !== undefined
-    if (!isBrokenDownload(error) || isVerified || code.kind === 'folder') throw error
-    context.signal.throwIfAborted()
+    const second = secondTry(error)
+    if (second === undefined || isVerified || code.kind === 'folder') throw error
+    await sleep(second.waitMs, undefined, { signal: context.signal })
     await staging.reset()
     const fetched = await fetchInto(staging, code, once, env, context)
-    return {
-      ...fetched,
-      notes: [`the download broke off or was damaged; the second attempt succeeded`, ...fetched.notes],
-    }
+    return { ...fetched, notes: [`${second.because}; the second attempt succeeded`, ...fetched.notes] }
   }
 }
 

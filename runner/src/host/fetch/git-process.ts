@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { isSessionFailure, SessionFailure } from '../failure.ts'
+import { askAgain } from './http-errors.ts'
 import { printable } from './refusal.ts'
 
 export interface GitRun {
@@ -107,6 +108,14 @@ export function explainGit(stderr: string, url: string): SessionFailure {
     return new SessionFailure('download_failed', `${where} closed the connection too early. Try again.`, {
       cause: { code: 'ECONNRESET' },
     })
+  const status = Number(/The requested URL returned error: (\d{3})/.exec(stderr)?.[1])
+  const cause = askAgain(status)
+  if (cause !== undefined)
+    return new SessionFailure(
+      'download_failed',
+      `${where} answered ${status}: the fault is on its side. Try again later.`,
+      { cause },
+    )
   const line = stderr.split('\n').find((text) => /^(fatal|error):/.test(text)) ?? stderr.trim().split('\n').at(-1) ?? ''
   return new SessionFailure('download_failed', `git could not fetch ${where}: ${printable(line).slice(1, -1)}`)
 }

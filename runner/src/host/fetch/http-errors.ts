@@ -11,6 +11,27 @@ const STATUS_HINTS: Partial<Record<number, string>> = {
   406: ': it gives the file only to other programs. Use another address.',
 }
 
+/** Of the server's own trouble, which may be over in a moment. */
+const OVERLOADED = [500, 502, 503, 504]
+/** Before a server that said so is asked again; what asks for more than the most is not. */
+const ASK_AGAIN_MS = { least: 1_000, most: 10_000 }
+
+/** The cause of a failure by an answer that may be another soon. */
+export interface AskAgain {
+  readonly code: 'ASK_AGAIN'
+  readonly status: number
+  readonly waitMs: number
+}
+
+/** Undefined for an answer that will be the same, and for a server that wants more time. */
+export function askAgain(status: number, retryAfter?: unknown): AskAgain | undefined {
+  const wantedMs = retryAfter === undefined ? undefined : Number(retryAfter) * 1000
+  // A date, or nonsense, or a rate limit without an end: not soon.
+  if (wantedMs === undefined ? status === 429 : !(wantedMs >= 0 && wantedMs <= ASK_AGAIN_MS.most)) return undefined
+  if (status !== 429 && !OVERLOADED.includes(status)) return undefined
+  return { code: 'ASK_AGAIN', status, waitMs: Math.max(wantedMs ?? 0, ASK_AGAIN_MS.least) }
+}
+
 /** What an HTTP status other than 200 means for a person; also says when GitHub's rate limit ends. */
 export function explainStatus(
   response: Dispatcher.ResponseData,
@@ -20,10 +41,12 @@ export function explainStatus(
   const host = bareHost(url)
   const status = response.statusCode
   const limited = rateLimitReset(response.headers)
+  const again = { cause: askAgain(status, response.headers['retry-after']) }
   if (status === 429 || (status === 403 && limited !== undefined))
     return new SessionFailure(
       'download_failed',
       `${host} answered ${status}: its rate limit is used up${limited === undefined ? '' : ` until ${limited}`}. Try again then.`,
+      again,
     )
   const special = onStatus(status)
   if (special) return special
@@ -40,7 +63,7 @@ export function explainStatus(
   const hint =
     STATUS_HINTS[status] ??
     (status >= 500 ? ': the fault is on its side. Try again later.' : ' instead of the code. Check code_url.')
-  return new SessionFailure('download_failed', `${host} answered ${status}${hint}`)
+  return new SessionFailure('download_failed', `${host} answered ${status}${hint}`, again)
 }
 
 function rateLimitReset(headers: Dispatcher.ResponseData['headers']): string | undefined {
@@ -65,12 +88,25 @@ const SENTENCES: Record<string, string> = {
 /** Of a connection that broke; another may not. */
 const BROKEN = ['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET', 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH']
 
-/** Whether a failure is of a connection that broke, or of bytes that arrived damaged: another try may go well. */
-export function isBrokenDownload(error: unknown): boolean {
-  if (!isSessionFailure(error)) return false
-  if (error.reason === 'archive_refused') return /^(broken|crc-mismatch):/.test(error.detail)
-  const { code } = (error.cause ?? {}) as NodeJS.ErrnoException
-  return error.reason === 'download_failed' && code !== undefined && BROKEN.includes(code)
+/** After a failure with which another try may go well. */
+export interface SecondTry {
+  readonly waitMs: number
+  /** What was wrong with the first. */
+  readonly because: string
+}
+
+/**
+ * Undefined unless a failure is of a connection that broke, of bytes that arrived damaged, or of a server in passing
+ * trouble.
+ */
+export function secondTry(error: unknown): SecondTry | undefined {
+  if (!isSessionFailure(error)) return undefined
+  const broken: SecondTry = { waitMs: 0, because: 'the download broke off or was damaged' }
+  if (error.reason === 'archive_refused') return /^(broken|crc-mismatch):/.test(error.detail) ? broken : undefined
+  const cause = (error.cause ?? {}) as AskAgain | { readonly code?: string }
+  if (error.reason !== 'download_failed' || cause.code === undefined) return undefined
+  if ('waitMs' in cause) return { waitMs: cause.waitMs, because: `the server answered ${cause.status}` }
+  return BROKEN.includes(cause.code) ? broken : undefined
 }
 
 const TIMEOUTS = new Set(['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'ETIMEDOUT'])
