@@ -21,6 +21,25 @@ writeFileSync(
   JSON.stringify({ name: 'x', version: '1.0.0', scripts: { start: 'node x.js', once: 'node once.js; echo after' } }),
 )
 
+// What is left is done by the worker, which a signal would end: as in a pool, or a queue that is drained.
+writeFileSync(
+  path.join(dir, 'master.py'),
+  `import signal, subprocess, sys, time
+worker = subprocess.Popen([sys.executable, '-c', 'for n in iter(input, ""): print("done", n, flush=True)'],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def do(task):
+    worker.stdin.write(task + '\\n'); worker.stdin.flush(); return worker.stdout.readline()
+def drain(*_):
+    time.sleep(1.5)
+    print('cleaned up' if do('last') == 'done last\\n' else 'failed', flush=True)
+    sys.exit(6)
+do('first')
+signal.signal(signal.SIGTERM, drain)
+print('up', flush=True)
+while True: time.sleep(100)
+`,
+)
+
 interface Ended {
   readonly exit: RunExit
   readonly output: string
@@ -92,6 +111,11 @@ describe('a stop', () => {
       'a trap that starts programs',
       `trap 'bash -c "sleep 0.3; echo cleaned up"; exit 4' TERM; echo up; sleep 100`,
       { exitCode: 4, signal: null },
+    ],
+    [
+      'a master whose workers do what is left, and handle no signal',
+      'python3 master.py',
+      { exitCode: 6, signal: null },
     ],
     [
       'a program that says a lot at its end',

@@ -31,6 +31,8 @@ export interface SessionProcess {
   readonly onTerm: OnTerm
   /** It ignores SIGTERM and the signals of job control, as interactive shells do. */
   readonly isShell: boolean
+  /** It does nothing but wait for a child to end, or may: a shell runs its trap only then. False for one at work. */
+  readonly waits: boolean
   /** The pipe that is its standard input, and those that are its standard output or error. */
   readonly reads: string | undefined
   readonly writes: readonly string[]
@@ -144,7 +146,13 @@ function withDescendants(all: readonly Stat[], members: readonly Stat[]): Set<nu
 
 function describe({ pid, parent, start }: Stat): SessionProcess {
   const writes = [pipeOf(pid, 1), pipeOf(pid, 2)].filter((pipe) => pipe !== undefined)
-  return { pid, parent, start, ...readSignals(readText(pid, 'status')), reads: pipeOf(pid, 0), writes }
+  const waits = waitsForChild(readText(pid, 'wchan'))
+  return { pid, parent, start, ...readSignals(readText(pid, 'status')), waits, reads: pipeOf(pid, 0), writes }
+}
+
+/** By the function of the kernel that it stands in: empty or 0 where that is not told, or where it stands in none. */
+function waitsForChild(where: string): boolean {
+  return ['', '0', 'do_wait'].includes(where)
 }
 
 const { SIGTERM, SIGTTOU } = constants.signals
@@ -201,6 +209,7 @@ function findByPs(target: SessionProcesses): Promise<SessionProcess[]> {
             start: 0,
             onTerm: 'ends',
             isShell: false,
+            waits: true,
             reads: undefined,
             writes: [],
           })),

@@ -20,8 +20,8 @@ export async function findSessionProcesses(target: SessionProcesses): Promise<nu
  */
 export async function endSessionProcesses(target: SessionProcesses, killAtMs: () => number): Promise<number> {
   const list = new ProcessList(target)
-  // A tenth of the grace, in ticks.
-  const order = new StopOrder(Math.max(0, killAtMs() - Date.now()) / 100)
+  const graceTicks = Math.max(0, killAtMs() - Date.now()) / 10
+  const order = new StopOrder({ headStartTicks: graceTicks / 10, patienceTicks: graceTicks / 2 })
   let left = await list.find(true)
   while (left.length > 0 && Date.now() < killAtMs()) {
     for (const { process: one, signals } of order.next(left, nowTicks())) signal(one, signals)

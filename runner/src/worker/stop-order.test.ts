@@ -2,10 +2,20 @@ import { describe, expect, test } from '@jest/globals'
 import type { SessionProcess } from './process-list.ts'
 import { StopOrder } from './stop-order.ts'
 
-const HEAD_START = 100
+const TIMES = { headStartTicks: 100, patienceTicks: 500 }
 
 function one(pid: number, rest: Partial<SessionProcess> = {}): SessionProcess {
-  return { pid, start: 0, parent: 1, onTerm: 'ends', isShell: false, reads: undefined, writes: [], ...rest }
+  return {
+    pid,
+    start: 0,
+    parent: 1,
+    onTerm: 'ends',
+    isShell: false,
+    waits: true,
+    reads: undefined,
+    writes: [],
+    ...rest,
+  }
 }
 
 function steps(order: StopOrder, alive: SessionProcess[], now = 10): string[] {
@@ -16,7 +26,7 @@ const ASKED = 'SIGTERM+SIGCONT'
 
 describe('the order of a stop', () => {
   test('stops the parents that SIGTERM would end, and asks their children first', () => {
-    const order = new StopOrder(HEAD_START)
+    const order = new StopOrder(TIMES)
     const [npm, shell, node] = [
       one(10, { onTerm: 'handles' }),
       one(11, { parent: 10 }),
@@ -28,15 +38,30 @@ describe('the order of a stop', () => {
   })
 
   test('gives a parent that handles SIGTERM a moment to pass it on', () => {
-    const order = new StopOrder(HEAD_START)
+    const order = new StopOrder(TIMES)
     const both = [one(10, { onTerm: 'handles' }), one(11, { parent: 10, onTerm: 'handles' })]
     expect(steps(order, both, 10)).toEqual([`10 ${ASKED}`])
     expect(steps(order, both, 109)).toEqual([])
     expect(steps(order, both, 110)).toEqual([`11 ${ASKED}`])
   })
 
+  test('leaves its workers to a master that still works, until it waits for them, is gone, or has had its time', () => {
+    const master = one(10, { onTerm: 'handles', waits: false })
+    const workers = [one(11, { parent: 10 }), one(12, { parent: 10, onTerm: 'handles' })]
+    const begun = (): StopOrder => {
+      const order = new StopOrder(TIMES)
+      expect(steps(order, [master, ...workers], 10)).toEqual([`10 ${ASKED}`])
+      expect(steps(order, [master, ...workers], 509)).toEqual([])
+      return order
+    }
+    const both = [`11 ${ASKED}`, `12 ${ASKED}`]
+    expect(steps(begun(), [{ ...master, waits: true }, ...workers], 509)).toEqual(both)
+    expect(steps(begun(), workers, 509)).toEqual(both)
+    expect(steps(begun(), [master, ...workers], 510)).toEqual(both)
+  })
+
   test('remembers a handler that a process has already used up', () => {
-    const order = new StopOrder(HEAD_START)
+    const order = new StopOrder(TIMES)
     const [trap, once] = [one(10, { onTerm: 'handles' }), one(11, { parent: 10, onTerm: 'handles' })]
     expect(steps(order, [trap, once], 10)).toEqual([`10 ${ASKED}`])
     expect(steps(order, [trap, { ...once, onTerm: 'ends' }], 12)).toEqual([])
@@ -44,14 +69,14 @@ describe('the order of a stop', () => {
   })
 
   test('signals a process at once when its parent has gone', () => {
-    const order = new StopOrder(HEAD_START)
+    const order = new StopOrder(TIMES)
     const [parent, child] = [one(10, { onTerm: 'handles' }), one(11, { parent: 10, onTerm: 'handles' })]
     steps(order, [parent, child])
     expect(steps(order, [{ ...child, parent: 1 }], 11)).toEqual([`11 ${ASKED}`])
   })
 
   test('spares what a clean-up starts, but not a process that was noticed late', () => {
-    const order = new StopOrder(HEAD_START)
+    const order = new StopOrder(TIMES)
     const trap = one(10, { onTerm: 'handles' })
     expect(steps(order, [trap], 50)).toEqual([`10 ${ASKED}`])
     const late = one(11, { parent: 10, start: 49 })
@@ -61,7 +86,7 @@ describe('the order of a stop', () => {
   })
 
   test('lets a reader end after the process that it reads from, and signals it when only readers are left', () => {
-    const order = new StopOrder(HEAD_START)
+    const order = new StopOrder(TIMES)
     const node = one(11, { parent: 10, onTerm: 'handles', writes: ['a'] })
     const tee = one(12, { parent: 10, reads: 'a', writes: ['b'] })
     const cat = one(13, { parent: 10, reads: 'b' })
@@ -71,20 +96,20 @@ describe('the order of a stop', () => {
   })
 
   test('hangs up on an interactive shell when its jobs are gone', () => {
-    const order = new StopOrder(HEAD_START)
+    const order = new StopOrder(TIMES)
     const shell = one(10, { onTerm: 'ignores', isShell: true })
     expect(steps(order, [shell, one(11, { parent: 10, onTerm: 'handles' })])).toEqual(['10 SIGSTOP', `11 ${ASKED}`])
     expect(steps(order, [shell])).toEqual(['10 SIGHUP+SIGCONT'])
   })
 
   test('never suspends a program that ignores SIGTERM', () => {
-    const order = new StopOrder(HEAD_START)
+    const order = new StopOrder(TIMES)
     const deaf = one(10, { onTerm: 'ignores' })
     expect(steps(order, [deaf, one(11, { parent: 10, onTerm: 'ignores' })])).toEqual([`10 ${ASKED}`, `11 ${ASKED}`])
   })
 
   test('treats a reused pid as a different process', () => {
-    const order = new StopOrder(HEAD_START)
+    const order = new StopOrder(TIMES)
     steps(order, [one(10)])
     expect(steps(order, [one(10, { start: 9 })])).toEqual([`10 ${ASKED}`])
   })

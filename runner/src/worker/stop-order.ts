@@ -12,8 +12,9 @@ export interface SignalTo {
  * - A process that SIGTERM would end, or an interactive shell, whose children live is **held** (SIGSTOP), with all above
  *   it: its end would hang up the terminal (a terminal's leader) or be taken for that of its children (`sh` under npm), and
  *   it must not go on to its next command. It is asked when its children are gone.
- * - A process that handles SIGTERM is asked at once, once. One below another that was asked comes a moment later: the one
- *   above may pass the signal on, and a program that is asked twice often ends at the second.
+ * - A process that handles SIGTERM is asked at once, once. One below another that was asked comes later: the one above may
+ *   pass the signal on, and a program that is asked twice often ends at the second; or it finishes what it does with the
+ *   help of those below. They come when it does nothing but wait for them, when it is gone, or after half of the grace.
  * - What reads the output of another (`node x | tee log`) ends by itself after it; it is asked when only such are left.
  * - What is started after its parent was asked is a part of the parent's clean-up, and left alone.
  * - Interactive shells ignore SIGTERM: they get SIGHUP, as from a window that closes. Other programs that ignore SIGTERM
@@ -21,6 +22,7 @@ export interface SignalTo {
  */
 export class StopOrder {
   readonly #headStartTicks: number
+  readonly #patienceTicks: number
   /** When each was asked, by pid and start; on the clock of processes' starts. */
   readonly #asked = new Map<string, number>()
   readonly #held = new Set<string>()
@@ -29,8 +31,10 @@ export class StopOrder {
   /** Whether each handled SIGTERM when it was seen first: `once` takes its handler away with the first signal. */
   readonly #known = new Map<string, boolean>()
 
-  constructor(headStartTicks: number) {
+  /** What one that was asked has to pass the signal on, and to finish with those below it. */
+  constructor({ headStartTicks, patienceTicks }: { headStartTicks: number; patienceTicks: number }) {
     this.#headStartTicks = headStartTicks
+    this.#patienceTicks = patienceTicks
   }
 
   /** What to send now, to be carried out in this order, given all that was found alive. */
@@ -65,9 +69,13 @@ export class StopOrder {
 
   #isDue(one: SessionProcess, family: Family, now: number): boolean {
     if (this.#asked.has(key(one))) return false
-    if (!this.#known.get(key(one))) return true
+    // One without a handler hears nothing twice.
+    const headStart = this.#known.get(key(one)) ? this.#headStartTicks : 0
     const handling = family.above(one).filter((above) => this.#known.get(key(above)))
-    return handling.every((above) => now - (this.#asked.get(key(above)) ?? -Infinity) >= this.#headStartTicks)
+    return handling.every((above) => {
+      const ago = now - (this.#asked.get(key(above)) ?? -Infinity)
+      return ago >= (above.waits ? headStart : this.#patienceTicks)
+    })
   }
 
   #ask(one: SessionProcess, family: Family, now: number): SignalTo[] {
