@@ -6,7 +6,7 @@ import { build } from 'esbuild'
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
 
 /**
- * Bundles the runner's programs into `runner/dist/programs/{host,work,screen-worker}.js`. Each session starts both, and most of
+ * Bundles the runner's programs into `runner/dist/programs/{host,work}.js` and its threads. Each session starts both, and most of
  * what a start costs is loading hundreds of small modules: bundled, the host starts in less than half the processor
  * time. Only the terminal's native binding stays outside.
  */
@@ -19,7 +19,8 @@ export async function buildRunner() {
     entryPoints: {
       host: 'runner/src/host/main.ts',
       work: 'runner/src/worker/main.ts',
-      // The host starts it as a thread, from the file beside its own.
+      // The host starts these as threads, from the files beside its own.
+      'loop-watch-thread': 'runner/src/host/loop-watch-thread.ts',
       'screen-worker': 'runner/src/host/terminal/screen-worker.ts',
     },
     outdir: draft,

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from '@jest/globals'
@@ -123,6 +123,38 @@ describe('a host that is killed', () => {
     expect(sha(controller.output)).toBe(sha('0123456789abcde\r\n'.repeat(1_250_000)))
   }, 90_000)
 })
+
+test('a host whose event loop stands still ends itself, and no later life falls into what did it', async () => {
+  const command = 'echo before; printf HANG; until [ -e ../go ]; do sleep 0.1; done; exit 7'
+  await using controller = await createControllerDouble({ command })
+  await using session = new HostUnderTest(controller)
+  const sign = path.join(session.dir, 'hung')
+  const preload = path.join(import.meta.dirname, 'host-programs/hang-at-text.mjs')
+  const hanging = { NODE_OPTIONS: `--import=${preload}`, HANG_SIGN: sign }
+  const hangs = async (): Promise<void> => {
+    for (const until = Date.now() + 20_000; !existsSync(sign); await sleep(20)) {
+      if (Date.now() > until) throw new Error('the host does not hang')
+    }
+    rmSync(sign)
+  }
+  session.startWork()
+  const first = session.startHost(hanging)
+  await hangs()
+  expect(await session.hostExit(60_000)).toBe(null)
+  expect(first.signalCode).toBe('SIGALRM')
+  expect(session.log('host')).toContain('the event loop stood still for 15 s')
+  // It may hang at once: there was no sign of life that the watch could miss, and so it is left to whoever started it.
+  session.startHost(hanging)
+  await hangs()
+  await session.killHost()
+  session.startHost(hanging)
+  await controller.outputHas('HANG')
+  writeFileSync(path.join(session.dir, 'go'), '')
+  expect(await controller.ended()).toMatchObject({ status: 'failed', exitCode: 7 })
+  expect(await session.hostExit()).toBe(0)
+  expect(controller.output.toString()).toBe('before\r\nHANG')
+  expect(existsSync(sign)).toBe(false)
+}, 120_000)
 
 describe('work that is killed', () => {
   test('while the command runs ends the session as lost, and leaves nothing of it', async () => {

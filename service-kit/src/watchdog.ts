@@ -1,5 +1,7 @@
 /** How long something may show no sign of life before it is ended and started again, in milliseconds. */
 export const HUNG_AFTER_MS = 15_000
+/** How much longer the first sign of a session's host may take: it reads its journal before it does anything else. */
+export const START_GRACE_MS = 45_000
 
 /**
  * Tells when something has shown no sign of life for too long. Time counts by `tick`, which the caller calls every
@@ -27,10 +29,13 @@ export class Watchdog {
     this.#silentMs = 0
   }
 
-  /** Returns whether it has been silent for too long. */
-  tick(): boolean {
+  /**
+   * Returns whether it has been silent for too long. `heldUpMs`: for how much of this tick what is watched could not have
+   * given a sign, however well it is.
+   */
+  tick(heldUpMs = 0): boolean {
     const now = this.#now()
-    this.#silentMs += Math.min(now - this.#lastTick, this.#longestTickMs)
+    this.#silentMs += Math.max(0, Math.min(now - this.#lastTick, this.#longestTickMs) - heldUpMs)
     this.#lastTick = now
     return this.#silentMs >= this.#limitMs
   }

@@ -3,6 +3,7 @@ import { ConfigError, createLogger, EXIT_CONFIG, installDrain } from '@cliscale/
 import { readHostConfig } from './config.ts'
 import { fetchCode } from './fetch/fetch-code.ts'
 import { runHost } from './host.ts'
+import { watchLoop } from './loop-watch.ts'
 import { leaveDoneSign } from './host-state.ts'
 import { openSessionTerminal } from './terminal/session-terminal.ts'
 
@@ -15,6 +16,7 @@ const logger = createLogger({ service: 'host' })
 
 async function main(): Promise<void> {
   const config = readHostConfig(process.env)
+  watchLoop()
   const asked = new AbortController()
   let isDone = false
   const deps = { config, openTerminal: openSessionTerminal, fetchCode, logger, signal: asked.signal }

@@ -1,9 +1,12 @@
 import { closeSync, openSync, readlinkSync, readSync } from 'node:fs'
 import path from 'node:path'
 
-/** Milliseconds of processor time of one thread. Close it. */
+/** The times of one thread, in milliseconds; Infinity when it has ended. Close it. */
 export interface ThreadClock {
+  /** On a processor. */
   readonly now: () => number
+  /** Ready to run, and waiting for a processor. */
+  readonly waited: () => number
   readonly close: () => void
 }
 
@@ -21,7 +24,7 @@ export function openThreadClock(thread: number | undefined): ThreadClock | undef
   if (thread === undefined) return undefined
   try {
     const fd = openSync(`/proc/self/task/${thread}/schedstat`, 'r')
-    const clock = { now: () => readMs(fd), close: () => closeSync(fd) }
+    const clock = { now: () => readMs(fd, 0), waited: () => readMs(fd, 1), close: () => closeSync(fd) }
     if (clock.now() > 0) return clock
     clock.close()
   } catch {
@@ -32,10 +35,11 @@ export function openThreadClock(thread: number | undefined): ThreadClock | undef
 
 const buffer = Buffer.alloc(64)
 
-/** The first number is the time on a processor in nanoseconds. */
-function readMs(fd: number): number {
+/** Two of its numbers are times, in nanoseconds. */
+function readMs(fd: number, field: 0 | 1): number {
   try {
-    return Number.parseInt(buffer.toString('latin1', 0, readSync(fd, buffer, 0, buffer.length, 0)), 10) / 1e6
+    const text = buffer.toString('latin1', 0, readSync(fd, buffer, 0, buffer.length, 0))
+    return Number(text.split(' ')[field]) / 1e6
   } catch {
     // The thread has ended.
     return Infinity
