@@ -231,6 +231,7 @@ export function countLaunches(launcher: Launcher, metrics: ControllerMetrics): L
     refresh: () => launcher.refresh(),
     identify: (token) => launcher.identify(token),
     remove: (sessionId, podUid) => launcher.remove(sessionId, podUid),
+    expectEnd: (sessionId) => launcher.expectEnd(sessionId),
     onChange: (listener) => launcher.onChange(listener),
     close: () => launcher.close(),
   }

@@ -23,6 +23,7 @@ const NOWHERE: Launcher = {
   refresh: () => Promise.resolve(),
   identify: () => Promise.resolve(undefined),
   remove: () => Promise.resolve(),
+  expectEnd: () => {},
   onChange: () => () => {},
   close: () => Promise.resolve(),
 }

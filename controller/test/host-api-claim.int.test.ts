@@ -34,6 +34,7 @@ function withSecondPod(sessionId: string, token: string, podUid: string): Launch
     list: async () => [...(await real.list()), twin],
     identify: async (text: string) => (text === token ? twin : await real.identify(text)),
     remove: real.remove.bind(real),
+    expectEnd: real.expectEnd.bind(real),
     onChange: real.onChange.bind(real),
   })
 }

@@ -83,6 +83,7 @@ export function overriding(launcher: Launcher, calls: Partial<Launcher>): Launch
     refresh: () => launcher.refresh(),
     identify: (token) => launcher.identify(token),
     remove: (id, podUid) => launcher.remove(id, podUid),
+    expectEnd: (id) => launcher.expectEnd(id),
     onChange: (listener) => launcher.onChange(listener),
     close: () => launcher.close(),
     ...calls,

@@ -61,6 +61,8 @@ export class ScriptedLauncher implements Launcher {
     return Promise.resolve()
   }
 
+  expectEnd(): void {}
+
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)

@@ -1,7 +1,13 @@
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals'
-import { decodeServerMessage, encodeClientHello, type ServerMessage, V1_PROTOCOL } from '@cliscale/contract'
+import {
+  decodeServerMessage,
+  encodeClientHello,
+  type ServerMessage,
+  STOP_LIMITS,
+  V1_PROTOCOL,
+} from '@cliscale/contract'
 import WebSocket from 'ws'
 import { type Api, apiOf, eventually, processesOf, removeFolder, serverPid, temporaryFolder, Up } from './support.ts'
 
@@ -158,7 +164,23 @@ test('Ctrl-C ends running sessions as stopped, tells their viewers, and leaves n
   expect(await again.text(`/api/sessions/${session.sessionId}/logs`)).toContain('begun')
 })
 
-/** A session inherits nothing from us, so npm must be told of the certificate of a proxy in front of it. */
+test('a stop while the host hangs lets the program finish, and tells how it ended, well before the end by force', async () => {
+  await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
+  const api = await apiOf(await up.ready(), dataDir)
+  const command = `trap 'sleep 1; echo bye; exit 5' TERM; echo up; while :; do sleep 0.1; done`
+  const { sessionId } = await create(api, { command })
+  const log = (): Promise<string> => api.text(`/api/sessions/${sessionId}/logs`)
+  await eventually(async () => ((await log()).includes('up') ? true : undefined))
+  const [host] = (await processesOf(sessionId)).filter(({ command: line }) => /host(\/main)?\.js/.test(line))
+  process.kill(host!.pid, 'SIGSTOP')
+  const since = performance.now()
+  await api.call('DELETE', `/api/sessions/${sessionId}`)
+  expect(await ended(api, sessionId)).toMatchObject({ status: 'stopped', reason: 'stopped_by_user', exitCode: 5 })
+  expect(performance.now() - since).toBeLessThan(STOP_LIMITS.machineMs)
+  expect(await log()).toBe('up\r\nbye\r\n')
+})
+
+/** A session sees nothing of our environment; behind a proxy with a certificate of its own npm has to be told of it. */
 function trust(): { env?: Record<string, string> } {
   const file = process.env['NODE_EXTRA_CA_CERTS']
   return file ? { env: { NODE_EXTRA_CA_CERTS: file } } : {}

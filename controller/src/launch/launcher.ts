@@ -107,6 +107,11 @@ export interface Launcher {
    * @throws Error when something of it may still run; call again.
    */
   remove(sessionId: string, podUid?: string): Promise<void>
+  /**
+   * The session is to stop, and its host was told so. A host that hangs is no longer waited for as long as usual, and its
+   * program is asked to end without it, where the launcher can do that. Returns at once, and may be repeated.
+   */
+  expectEnd(sessionId: string): void
   /** Calls `listener` soon after a launch came, went, moved or lost its host. Several changes may make one call. */
   onChange(listener: () => void): () => void
   /** Stops watching. What runs goes on running. */

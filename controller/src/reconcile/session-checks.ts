@@ -276,6 +276,7 @@ export class SessionChecks {
     const leftMs = this.#stopLeftMs(session)
     const isStopped = leftMs <= 0
     if (!isStopped) this.#dueAtMs = Math.min(this.#dueAtMs, Date.now() + leftMs)
+    if (!isStopped && leftMs < Infinity) this.#deps.launcher.expectEnd(session.id)
     const isOverdue = (session.claimAgeSeconds ?? 0) > session.timeoutSeconds + overdueSeconds
     if (!isStopped && !(isOverdue && Date.now() - this.#beganAt >= patienceMs)) return false
     if (!(await this.remove(session.id))) return true

@@ -26,14 +26,14 @@ async function main(): Promise<void> {
     void work.quit()
   }, 5000)
   let signalled = false
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.on(signal, () => {
-      if (signalled) process.exit(1)
-      signalled = true
-      setTimeout(() => void work.quit(), STOP_LIMITS.workMs)
-      void work.endWithin(STOP_LIMITS.graceMs)
-    })
-  }
+  process.on('SIGTERM', () => {
+    if (signalled) process.exit(1)
+    signalled = true
+    setTimeout(() => void work.quit(), STOP_LIMITS.workMs)
+    void work.endWithin(STOP_LIMITS.graceMs)
+  })
+  // Of a launcher whose session is to stop, and whose host does not answer.
+  process.on('SIGINT', () => work.stop('user', STOP_LIMITS.graceMs))
 }
 
 main().catch((err: unknown) => {

@@ -183,7 +183,8 @@ export class Work {
     else this.run?.resume()
   }
 
-  private stop(cause: EndCause, graceMs: number): void {
+  /** The command is to end: it gets `graceMs` from now on. The first cause counts. */
+  stop(cause: EndCause, graceMs: number): void {
     if (this.state === 'ended') return
     this.stopped ??= { cause, graceMs }
     this.stopping.abort()

@@ -140,6 +140,10 @@ class JobLauncher implements KubernetesLauncher {
     this.#changed()
   }
 
+  expectEnd(): void {
+    // The kubelet watches hosts, and a controller cannot reach a pod's processes.
+  }
+
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)

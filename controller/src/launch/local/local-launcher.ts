@@ -133,6 +133,10 @@ class LocalLauncher implements Launcher {
     await session.remove(podUid)
   }
 
+  expectEnd(sessionId: string): void {
+    this.#sessions.get(sessionId)?.expectEnd()
+  }
+
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)

@@ -15,6 +15,7 @@ import {
   writeAtomically,
 } from './session-folder.ts'
 import { type ProcessDeps, SessionProcesses } from './session-processes.ts'
+import { StopWatch } from './stop-watch.ts'
 
 /** What a session needs of its launcher. */
 export interface SessionDeps extends ProcessDeps {
@@ -64,8 +65,9 @@ export class LocalSession {
   #toldHost: number | undefined
   /** Our own host, and how it ended; undefined for one that an earlier launcher started. */
   #child: ChildProcess | undefined
-  #exit: { code: number | null } | undefined
+  #exit: { code: number | null; signal: NodeJS.Signals | null } | undefined
   #probed: { readonly pid: number; readonly probe: HostProbe } | undefined
+  #stopWatch: StopWatch | undefined
   #hostStartedAt = 0
   #failures = 0
   #restartAt: number | undefined
@@ -189,6 +191,22 @@ export class LocalSession {
     }
     if (!this.#probed!.probe.look(this.#address)) return
     this.#endProbe()
+    await this.#killHost()
+  }
+
+  /** The session is to stop, and its host was told. */
+  expectEnd(): void {
+    if (this.#stopWatch !== undefined || this.#isRemoving || this.gone) return
+    this.#stopWatch = new StopWatch({
+      address: () => this.#address,
+      askWork: () => void this.#processes.tellToStop(this.record?.work ?? null),
+      killHost: () => void this.#killHost().catch(() => undefined),
+    })
+  }
+
+  async #killHost(): Promise<void> {
+    const host = this.record?.host
+    if (host == null) return
     const { sessionId } = this
     this.#deps.options.logger.warn({ sessionId, pid: host.pid }, 'the host does not answer and is restarted')
     await signalProcess(this.#deps.processes, host, 'SIGKILL')
@@ -203,6 +221,7 @@ export class LocalSession {
   release(): Promise<void> {
     this.#child?.removeAllListeners('exit')
     this.#endProbe()
+    this.#stopWatch?.close()
     return this.#queue
   }
 
@@ -226,7 +245,7 @@ export class LocalSession {
       this.#failures++
       this.#address = undefined
       const { sessionId } = this
-      this.#deps.options.logger.warn({ sessionId, code: this.#exit?.code, failures: this.#failures }, 'host ended')
+      this.#deps.options.logger.warn({ sessionId, ...this.#exit, failures: this.#failures }, 'host ended')
       this.#deps.changed()
     }
     if (Date.now() < this.#restartAt) return
@@ -313,19 +332,20 @@ export class LocalSession {
   #watch(child: ChildProcess): void {
     this.#child = child
     this.#exit = undefined
-    const ended = (code: number | null): void => {
+    const ended = (code: number | null, signal: NodeJS.Signals | null): void => {
       if (this.#child !== child) return
-      this.#exit = { code }
+      this.#exit = { code, signal }
       this.#deps.wake()
     }
     child.once('exit', ended)
     // One that the system did not start never exits.
-    child.once('error', () => ended(null))
+    child.once('error', () => ended(null, null))
   }
 
   async #endProcesses(): Promise<void> {
     const { folder, record } = this
     this.#isRemoving = true
+    this.#stopWatch?.close()
     if (record !== undefined && !record.removing) await this.#noteRemoving(record)
     const group = this.#group
     // Seen before work ends: a child with another environment is known by its parents only.
@@ -357,6 +377,7 @@ export class LocalSession {
     this.#removeAt = 0
     this.#workLost = false
     this.#toldHost = undefined
+    this.#stopWatch = undefined
     this.#isRemoving = false
     this.gone = true
     this.#deps.changed()

@@ -78,6 +78,11 @@ export class SessionProcesses {
     await signalProcess(this.#deps.processes, mark, 'SIGTERM')
   }
 
+  /** What work takes as a stop on request, without its host. A fault is left to the end by force. */
+  async tellToStop(work: ProcessMark | null): Promise<void> {
+    if (work !== null) await signalProcess(this.#deps.processes, work, 'SIGINT').catch(() => false)
+  }
+
   /** SIGTERM, and time to end by themselves. */
   async terminate(marks: readonly ProcessMark[]): Promise<void> {
     const { processes, options } = this.#deps
