@@ -108,6 +108,8 @@ export interface InputProgress {
   readonly taken: number
   /** So many of the bytes before `taken` were dropped since the last PROGRESS, because a key interrupted the program. */
   readonly dropped?: number
+  /** Since the last PROGRESS the program's terminal cut a line that was longer than it holds; the program reads lines. */
+  readonly isLineCut?: boolean
 }
 
 export interface TypedHead {

@@ -85,6 +85,7 @@ export class Typist {
   link: WorkLink
   progress = { received: 0, taken: 0 }
   dropped = 0
+  lineCuts = 0
   private bytes = Buffer.alloc(0)
   private sent = 0
 
@@ -117,6 +118,7 @@ export class Typist {
     this.progress = event.progress
     this.sent = Math.max(this.sent, event.progress.received)
     this.dropped += event.progress.dropped
+    if (event.progress.isLineCut) this.lineCuts++
     this.fill()
   }
 

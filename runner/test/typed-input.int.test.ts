@@ -41,6 +41,28 @@ function once(text: string, act: (typist: Typist, work: WorkProcess) => void): N
 
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')
 
+describe('a line that is longer than a terminal holds', () => {
+  const paste = `${'x'.repeat(5000)}\n${'y'.repeat(4095)}\n`
+
+  test('is cut, and its sender is told once', async () => {
+    const { text, typist } = await runTyped({
+      given: order('stty -echo; echo ready; read -r a; read -r b; echo "<${#a} ${#b}>"; sleep 1'),
+      onText: once('ready', (one) => one.type(paste)),
+    })
+    expect(text).toContain('<4095 4095>')
+    expect(typist.lineCuts).toBe(1)
+  })
+
+  test('arrives whole at a program that does not read lines, and nobody is told', async () => {
+    const { text, typist } = await runTyped({
+      given: order(`stty raw -echo; echo ready; head -c ${paste.length} | wc -c; sleep 1`),
+      onText: once('ready', (one) => one.type(paste)),
+    })
+    expect(text).toContain(String(paste.length))
+    expect(typist.lineCuts).toBe(0)
+  })
+})
+
 describe('input before the command runs', () => {
   test('waits for the command, even through an install that reads its input', async () => {
     const { text } = await runTyped({

@@ -161,7 +161,7 @@ describe('Connection', () => {
         resize: ({ columns, rows }) => drawn.push(`size ${columns}x${rows}`),
         title: (text) => drawn.push(`title ${text}`),
       },
-      input: new InputStream({ name: 'page', onChange: () => {}, onDropped: () => {} }),
+      input: new InputStream({ name: 'page', onChange: () => {}, onDropped: () => {}, onLineCut: () => {} }),
       clock,
       windowSize: () => windowSize,
       colours: () => colours,

@@ -91,6 +91,7 @@ export class Page {
       name: randomName(),
       onChange: (typing) => this.#onTyping(typing),
       onDropped: (bytes) => toast(`Interrupted: ${bytes.toLocaleString('en')} waiting bytes were dropped`),
+      onLineCut: () => toast('A line was cut: the program reads whole lines, and a terminal holds 4,095 bytes of one'),
     })
     this.#touchBar = new TouchBar(this.#view)
     this.#connection = this.#createConnection()

@@ -100,7 +100,7 @@ export class Session {
         if (ahead) return
         link.answer(bytes)
         const end = at + bytes.length
-        typing.onProgress({ stream, received: end, taken: end, dropped: 0 })
+        typing.onProgress({ stream, received: end, taken: end, dropped: 0, isLineCut: false })
       },
     }
     typing.connect(receiver, [])

@@ -17,6 +17,7 @@ interface Stream {
   received: number
   taken: number
   dropped: number
+  isLineCut: boolean
   /** What work has not confirmed. */
   pieces: TypedPiece[]
 }
@@ -50,14 +51,15 @@ export class Typing {
     return this.known ? { received: 0, taken: 0 } : undefined
   }
 
-  /** As `progress`, with what was dropped since this was last asked. */
+  /** As `progress`, with what was dropped or cut since this was last asked. */
   takeProgress(stream: string): InputProgress | undefined {
     const progress = this.progress(stream)
     const found = this.streams.get(stream)
-    if (progress === undefined || !found?.dropped) return progress
-    const { dropped } = found
+    if (progress === undefined || found === undefined) return progress
+    const { dropped, isLineCut } = found
     found.dropped = 0
-    return { ...progress, dropped }
+    found.isLineCut = false
+    return { ...progress, ...(dropped > 0 && { dropped }), ...(isLineCut && { isLineCut }) }
   }
 
   /** Whether so much waits that nothing more should be read of any viewer. */
@@ -101,19 +103,20 @@ export class Typing {
     this.listener(progress.stream)
   }
 
-  private learn({ stream: id, received, taken, dropped }: TypedProgress): void {
+  private learn({ stream: id, received, taken, dropped, isLineCut }: TypedProgress): void {
     const stream = this.streamOf(id, taken)
     stream.pieces = stream.pieces.filter(({ at, bytes }) => at + bytes.length > received)
     this.change(stream, () => {
       stream.received = Math.max(stream.received, received)
       stream.taken = Math.min(Math.max(stream.taken, taken), stream.received)
       stream.dropped += dropped
+      stream.isLineCut ||= isLineCut
     })
   }
 
   /** The one of that name, as the latest. */
   private streamOf(id: string, at: number): Stream {
-    const stream = this.streams.get(id) ?? { received: at, taken: at, dropped: 0, pieces: [] }
+    const stream = this.streams.get(id) ?? { received: at, taken: at, dropped: 0, isLineCut: false, pieces: [] }
     this.streams.delete(id)
     for (const [name, old] of this.streams) {
       if (this.streams.size < MAX_STREAMS) break

@@ -73,6 +73,7 @@ export const TypedProgress = z.object({
   received: offset,
   taken: offset,
   dropped: z.int().min(0).default(0),
+  isLineCut: z.boolean().default(false),
 })
 export type TypedProgress = z.infer<typeof TypedProgress>
 

@@ -1,6 +1,7 @@
 import { mayInterrupt } from '@cliscale/contract'
 import type { TypedPiece } from '../relay/frames.ts'
 import type { TypedProgress } from '../relay/messages.ts'
+import { LineLength } from './line-length.ts'
 import { DEFAULT_SIGNALS, type TtyModes } from './tty-modes.ts'
 
 /** Answers of the terminal that wait for a program that does not read; more are dropped. */
@@ -25,6 +26,7 @@ interface Stream {
   received: number
   taken: number
   dropped: number
+  isLineCut: boolean
 }
 
 /** `stream` is undefined for an answer. */
@@ -56,6 +58,7 @@ export class TypedInput implements Disposable {
   private deciding = false
   private ahead: { readonly stream: Stream; readonly at: number; readonly bytes: Buffer } | undefined
   private unreadBytes = 0
+  private line = new LineLength()
 
   constructor(onProgress: (progress: TypedProgress) => void) {
     this.onProgress = onProgress
@@ -63,7 +66,9 @@ export class TypedInput implements Disposable {
 
   /** How far every stream came. */
   get progress(): TypedProgress[] {
-    return [...this.streams.values()].map(({ id, received, taken }) => ({ stream: id, received, taken, dropped: 0 }))
+    return [...this.streams.values()].map(({ id, received, taken }) => {
+      return { stream: id, received, taken, dropped: 0, isLineCut: false }
+    })
   }
 
   /** A program runs now; only the command takes what is typed. */
@@ -71,6 +76,7 @@ export class TypedInput implements Disposable {
     this.sink = sink
     this.sinkTakesTyped = phase === 'command'
     this.unreadBytes = 0
+    this.line = new LineLength()
     this.pump()
   }
 
@@ -118,7 +124,7 @@ export class TypedInput implements Disposable {
 
   /** The one of that name, as the latest. */
   private streamOf(id: string, at: number): Stream {
-    const stream = this.streams.get(id) ?? { id, received: at, taken: at, dropped: 0 }
+    const stream = this.streams.get(id) ?? { id, received: at, taken: at, dropped: 0, isLineCut: false }
     this.streams.delete(id)
     for (const old of this.streams.values()) {
       if (this.streams.size < MAX_STREAMS) break
@@ -209,10 +215,19 @@ export class TypedInput implements Disposable {
       if (written === 0) return this.retryLater()
       this.delayMs = RETRY_MS.min
       this.unreadBytes += written
+      if (this.line.add(entry.bytes.subarray(0, written))) void this.tellOfCut(this.sink, entry.stream)
       entry.bytes = entry.bytes.subarray(written)
       if (entry.bytes.length === 0) this.queue.splice(index, 1)
       this.count(entry, written)
     }
+  }
+
+  /** A line was longer than a terminal holds; in raw mode there are no lines. */
+  private async tellOfCut(sink: InputSink, stream: Stream | undefined): Promise<void> {
+    const { isByLine } = await sink.modes()
+    if (!isByLine || stream === undefined) return
+    stream.isLineCut = true
+    this.tell(stream)
   }
 
   private retryLater(): void {
@@ -229,9 +244,10 @@ export class TypedInput implements Disposable {
     this.told.add(stream)
     setImmediate(() => {
       this.told.delete(stream)
-      const { id, received, taken, dropped } = stream
+      const { id, received, taken, dropped, isLineCut } = stream
       stream.dropped = 0
-      this.onProgress({ stream: id, received, taken, dropped })
+      stream.isLineCut = false
+      this.onProgress({ stream: id, received, taken, dropped, isLineCut })
     })
   }
 }

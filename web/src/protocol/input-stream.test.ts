@@ -9,21 +9,32 @@ const bytes = (value: string): Uint8Array => new TextEncoder().encode(value)
 function setUp() {
   const sent: { at: number; ahead: boolean; text: string }[] = []
   const dropped: number[] = []
+  const cuts: true[] = []
   let typing: Typing | undefined
   const stream = new InputStream({
     name: 'page',
     onChange: (now) => (typing = now),
     onDropped: (count) => dropped.push(count),
+    onLineCut: () => cuts.push(true),
   })
   const send = (message: Uint8Array): void => {
     const lf = message.indexOf(0x0a)
     const { at, ahead = false } = JSON.parse(text(message.subarray(1, lf))) as { at: number; ahead?: boolean }
     sent.push({ at, ahead, text: text(message.subarray(lf + 1)) })
   }
-  return { stream, sent, send, dropped, typing: () => typing }
+  return { stream, sent, send, dropped, cuts, typing: () => typing }
 }
 
 describe('the input of a page', () => {
+  test('reports once that a line was cut', () => {
+    const { stream, send, cuts } = setUp()
+    stream.connect(send, { received: 0, taken: 0 })
+    stream.type(bytes('x'.repeat(5000)))
+    stream.progress({ received: 5000, taken: 5000, isLineCut: true })
+    stream.progress({ received: 5000, taken: 5000 })
+    expect(cuts).toEqual([true])
+  })
+
   test('waits for the first connection and is sent in order', () => {
     const { stream, sent, send } = setUp()
     stream.type(bytes('first '))

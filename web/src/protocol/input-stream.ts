@@ -22,6 +22,8 @@ export interface InputStreamDeps {
   readonly onChange: (typing: Typing) => void
   /** This many bytes were dropped because a key interrupted the program. */
   readonly onDropped: (bytes: number) => void
+  /** The program reads lines, and one was longer than its terminal holds: the rest of it is lost. */
+  readonly onLineCut: () => void
 }
 
 interface Piece {
@@ -85,7 +87,7 @@ export class InputStream {
     this.#changed()
   }
 
-  progress({ received, taken, dropped = 0 }: InputProgress): void {
+  progress({ received, taken, dropped = 0, isLineCut = false }: InputProgress): void {
     // A key that went ahead dropped what was not sent yet.
     const skipped = Math.max(0, received - this.#sent - 1)
     this.#sent = Math.max(this.#sent, received)
@@ -93,6 +95,7 @@ export class InputStream {
     this.#end = Math.max(this.#end, this.#sent)
     this.#pieces = this.#pieces.filter(({ at, bytes }) => at + bytes.length > this.#taken)
     if (dropped + skipped > 0) this.#deps.onDropped(dropped + skipped)
+    if (isLineCut) this.#deps.onLineCut()
     this.#pump()
     this.#changed()
   }
