@@ -2,7 +2,7 @@
 import zlib from 'node:zlib'
 
 export interface TarPart {
-  readonly name: string
+  readonly name: string | Buffer
   /** Type flag, '0' (file) when absent. */
   readonly type?: string
   readonly data?: Buffer | string
@@ -18,7 +18,7 @@ export interface TarPart {
 export function tarPart(part: TarPart): Buffer {
   const data = Buffer.from(part.data ?? '')
   const header = Buffer.alloc(512)
-  header.write(part.name, 0, 100)
+  Buffer.from(part.name).copy(header, 0, 0, 100)
   header.write(`${(part.mode ?? 0o644).toString(8).padStart(7, '0')}\0`, 100)
   header.write('0000000\0', 108)
   header.write('0000000\0', 116)

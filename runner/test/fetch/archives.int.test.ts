@@ -258,6 +258,10 @@ describe('a tar.gz', () => {
     expectRefused(await fetchBytes(tar([good, { name: '../moo' }])), 'parent-folder', '../moo')
     expectRefused(await fetchBytes(tar([good, { name: 'b', data: 'x'.repeat(2000) }]).subarray(0, 2000)), 'odd-header')
     expect((await fetchBytes(tar([good]), { path: '/a.zip' })).tree).toEqual({ 'good.txt': 'good' })
+    expect((await fetchBytes(tar([good]))).notes).toEqual([])
+    const cut = await fetchBytes(tar([good, { name: 'b', data: '1' }]).subarray(0, 1024))
+    expect(cut.tree).toEqual({ 'good.txt': 'good' })
+    expect(cut.notes.join()).toContain('no end mark')
     const broken = tar([good])
     broken[0] = 0x41
     expect((await fetchBytes(broken)).failure?.reason).toBe('not_an_archive')
@@ -319,6 +323,27 @@ describe('a tar.gz', () => {
 
 const file: ZipPart = { name: 'good.txt', data: 'good' }
 const link = (target: string, name = 'l'): ZipPart => ({ name, data: target, mode: 0o120777, stored: true })
+
+describe('a name or a target with the character U+FFFD', () => {
+  const [name, target] = ['d/a\ufffdb', 'a\ufffdb']
+  const bad = Buffer.from([0x61, 0xff, 0x62])
+  // One more, so that d is no single top folder.
+  const whole = { d: '/', 'd/a\ufffdb': '1', 'd/l': '-> a\ufffdb', 'good.txt': 'good' }
+
+  test('is one like others in a tar', async () => {
+    const link = { name: 'd/l', type: '2', link: target }
+    expect((await fetchBytes(tar([good, { name, data: '1' }, link]))).tree).toEqual(whole)
+    const extended = [good, pax({ path: name }), { name: 'x', data: '1' }, pax({ linkpath: target }), link]
+    expect((await fetchBytes(tarGz(extended))).tree).toEqual(whole)
+    expectRefused(await fetchBytes(tar([good, { name: bad, data: '1' }])), 'not-utf8', 'a\ufffdb')
+  })
+
+  test('is one like others in a zip', async () => {
+    const link = { name: 'd/l', data: target, mode: 0o120777 }
+    const bytes = zip([{ name: 'good.txt', data: 'good' }, { name, data: '1' }, link])
+    expect((await fetchBytes(bytes)).tree).toEqual(whole)
+  })
+})
 
 describe('a zip', () => {
   const fetchZip = (parts: readonly ZipPart[], options?: ZipOptions): Promise<Outcome> =>

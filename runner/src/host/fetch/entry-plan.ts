@@ -6,7 +6,7 @@ import { formatBytes, type FetchLimits } from './limits.ts'
 import { printable, refuse } from './refusal.ts'
 
 export interface ArchiveEntry {
-  /** As it stands in the archive. */
+  /** As it stands in the archive; not well-formed when that is not UTF-8 (decodeName). */
   readonly name: string
   readonly kind: 'file' | 'folder' | 'symlink' | 'hardlink'
   /** Unpacked, in bytes; 0 for all but files. */
@@ -97,7 +97,7 @@ export function createEntryPlan(
  */
 export function cleanPath(name: string, limits: FetchLimits, rules: NameRules = 'portable'): string {
   if (/[\0-\x1f\x7f]/.test(name)) throw refuse('control-character', name, 'has a control character in its name.')
-  if (!name.isWellFormed() || name.includes('\ufffd')) throw refuse('not-utf8', name, 'has a name that is not UTF-8.')
+  if (!name.isWellFormed()) throw refuse('not-utf8', name, 'has a name that is not UTF-8.')
   if (name.startsWith('/')) throw refuse('absolute-path', name, 'has an absolute path; pack with relative paths.')
   if (rules === 'portable' && name.includes('\\'))
     throw refuse('backslash', name, 'has a backslash in its name; pack with "/".')
@@ -117,8 +117,7 @@ function checkTarget(entry: ArchiveEntry, limits: FetchLimits): void {
   if (entry.target === undefined) return
   if (/[\0-\x1f\x7f]/.test(entry.target) || entry.target === '')
     throw refuse('control-character', entry.name, 'is a link whose target is empty or has a control character.')
-  if (!entry.target.isWellFormed() || entry.target.includes('\ufffd'))
-    throw refuse('not-utf8', entry.name, 'is a link whose target is not UTF-8.')
+  if (!entry.target.isWellFormed()) throw refuse('not-utf8', entry.name, 'is a link whose target is not UTF-8.')
   if (Buffer.byteLength(entry.target) > limits.pathBytes)
     throw refuse('name-too-long', entry.name, `is a link whose target has more than ${limits.pathBytes} bytes.`)
 }

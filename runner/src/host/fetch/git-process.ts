@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { isSessionFailure, SessionFailure } from '../failure.ts'
 import { askAgain } from './http-errors.ts'
-import { printable } from './refusal.ts'
+import { decodeName, printable } from './refusal.ts'
 
 export interface GitRun {
   readonly env: Record<string, string>
@@ -72,13 +72,13 @@ function splitRecords(onRecord: (record: string) => void): (chunk: Buffer | unde
   let rest = Buffer.alloc(0)
   return (chunk) => {
     if (chunk === undefined) {
-      if (rest.length > 0) onRecord(rest.toString())
+      if (rest.length > 0) onRecord(decodeName(rest))
       return
     }
     rest = Buffer.concat([rest, chunk])
     let start = 0
     for (let end = rest.indexOf(0); end !== -1; end = rest.indexOf(0, start)) {
-      onRecord(rest.toString('utf8', start, end))
+      onRecord(decodeName(rest.subarray(start, end)))
       start = end + 1
     }
     rest = rest.subarray(start)

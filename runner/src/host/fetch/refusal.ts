@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { SessionFailure } from '../failure.ts'
 
 /** The rules an archive can break; docs and tests name them by these words. */
@@ -44,6 +45,19 @@ export type ArchiveRule =
 export function refuse(rule: ArchiveRule, entry: string | undefined, why: string): SessionFailure {
   const where = entry === undefined ? '' : `${printable(entry)} `
   return new SessionFailure('archive_refused', `${rule}: ${where}${why} None of the archive was unpacked.`)
+}
+
+/**
+ * A name from its bytes. One that is not UTF-8 is not well-formed, which the rules refuse: U+FFFD, which a decoder puts in
+ * the place of what it cannot read, is a character that a name may have.
+ */
+export function decodeName(bytes: Buffer): string {
+  return isUtf8(bytes) ? bytes.toString() : notUtf8(bytes.toString())
+}
+
+/** Of a name that something else decoded, and whose bytes are known not to be UTF-8. */
+export function notUtf8(name: string): string {
+  return `${name}\udfff`
 }
 
 /** A name for a sentence: quoted, control and direction characters escaped, at most 100 characters. */

@@ -5,11 +5,14 @@ import { Parser, type ReadEntry } from 'tar'
 import { isSessionFailure, SessionFailure } from '../failure.ts'
 import { type ArchiveEntry, createEntryPlan, type Plan, type PlanOptions } from './entry-plan.ts'
 import { formatBytes, type FetchLimits } from './limits.ts'
-import { refuse } from './refusal.ts'
+import { notUtf8, refuse } from './refusal.ts'
 import { createTreeWriter, finishTree } from './tree-writer.ts'
 
 /** What extended headers of an entry may have; some programs keep icons and access lists in them. */
 const MAX_META_BYTES = 1024 * 1024
+
+/** Other programs unpack it and say nothing; some write such archives. */
+const NO_END = 'the tar archive has no end mark: it may have been cut off, and files of it be missing'
 
 interface TarOptions {
   readonly limits: FetchLimits
@@ -24,11 +27,12 @@ interface TarOptions {
  */
 export async function planTar(file: string, options: PlanOptions & TarOptions): Promise<Plan> {
   const plan = createEntryPlan(options.limits, options.names)
-  await readTar(file, options, (entry) => {
-    plan.add(toEntry(entry))
+  const { hasEnd } = await readTar(file, options, (entry, recent) => {
+    plan.add(toEntry(entry, recent))
     entry.resume()
   })
-  return plan.finish(options)
+  const planned = plan.finish(options)
+  return hasEnd ? planned : { ...planned, notes: [NO_END, ...planned.notes] }
 }
 
 /** Unpacks a tar that `planTar` accepted into an empty folder. The file must not have changed in between. */
@@ -49,12 +53,20 @@ export async function unpackTar(file: string, plan: Plan, root: string, options:
   finishTree(writer, plan.entries)
 }
 
-/** Feeds a tar through node-tar. Everything node-tar would only warn about or skip is an error here. */
-async function readTar(file: string, options: TarOptions, onEntry: (entry: ReadEntry) => void): Promise<void> {
+/** The last of the tar that was read: the header of the entry that comes now is in it. */
+type Recent = readonly [Buffer, Buffer]
+type OnEntry = (entry: ReadEntry, recent: Recent) => void
+
+/**
+ * Feeds a tar through node-tar. Everything node-tar would only warn about or skip is an error here. Resolves to whether
+ * the archive ends as one should: with blocks of zeros.
+ */
+async function readTar(file: string, options: TarOptions, onEntry: OnEntry): Promise<{ hasEnd: boolean }> {
   const raw = createReadStream(file)
   const bytes = options.isGzip ? createGunzip({ chunkSize: 64 * 1024 }) : raw
   const state = { out: 0, entries: 0, nulls: false, ended: false }
-  const parser = createParser(state, onEntry)
+  let recent: Recent = [Buffer.alloc(0), Buffer.alloc(0)]
+  const parser = createParser(state, (entry) => onEntry(entry, recent))
   try {
     if (bytes !== raw) {
       raw.on('error', (error) => bytes.destroy(error))
@@ -64,11 +76,13 @@ async function readTar(file: string, options: TarOptions, onEntry: (entry: ReadE
       options.signal.throwIfAborted()
       if (state.out === 0) checkStart(chunk)
       state.out += chunk.length
+      recent = [recent[1], chunk]
       checkBomb(state.out, bytes === raw ? state.out : (bytes as Gunzip).bytesWritten, options.limits)
       // What follows the end of the archive is counted and not looked at, as other programs have it.
       if (!state.ended) parser.write(chunk)
     }
     parser.end()
+    return { hasEnd: state.nulls }
   } catch (error) {
     throw explainTarError(error)
   } finally {
@@ -112,8 +126,17 @@ function createParser(
   return parser
 }
 
-function toEntry(entry: ReadEntry): ArchiveEntry {
-  const name = entry.path
+/** node-tar has decoded it: where it could not read a byte stands U+FFFD, which then is not in the archive. */
+function checkDecoded(text: string, recent: Recent): string {
+  const doubtful = text.split('/').filter((part) => part.includes('\ufffd'))
+  if (doubtful.length === 0) return text
+  const raw = Buffer.concat(recent)
+  return doubtful.every((part) => raw.includes(part)) ? text : notUtf8(text)
+}
+
+function toEntry(entry: ReadEntry, recent: Recent): ArchiveEntry {
+  const name = checkDecoded(entry.path, recent)
+  const target = checkDecoded(entry.linkpath ?? '', recent)
   const executable = ((entry.mode ?? 0) & 0o100) !== 0
   const mtimeMs = entry.mtime?.getTime() ?? Number.NaN
   switch (entry.type) {
@@ -126,9 +149,9 @@ function toEntry(entry: ReadEntry): ArchiveEntry {
     case 'Directory':
       return { name, executable, mtimeMs, kind: 'folder', size: 0 }
     case 'SymbolicLink':
-      return { name, executable, mtimeMs, kind: 'symlink', size: 0, target: entry.linkpath ?? '' }
+      return { name, executable, mtimeMs, kind: 'symlink', size: 0, target }
     case 'Link':
-      return { name, executable, mtimeMs, kind: 'hardlink', size: 0, target: entry.linkpath ?? '' }
+      return { name, executable, mtimeMs, kind: 'hardlink', size: 0, target }
     default:
       throw refuse('special-file', name, `is of the type ${entry.type}; only files, folders and links are accepted.`)
   }

@@ -5,7 +5,7 @@ import yauzl from 'yauzl'
 import { isSessionFailure } from '../failure.ts'
 import { type ArchiveEntry, createEntryPlan, type Plan, type PlanOptions } from './entry-plan.ts'
 import { formatBytes, type FetchLimits } from './limits.ts'
-import { printable, refuse } from './refusal.ts'
+import { decodeName, printable, refuse } from './refusal.ts'
 import { createTreeWriter, finishTree } from './tree-writer.ts'
 import { checkExtents, findZipDirectory, readAt, type ZipExtent } from './zip-layout.ts'
 
@@ -181,7 +181,7 @@ async function toEntry(zip: yauzl.ZipFile, entry: yauzl.Entry, name: string): Pr
       throw refuse('name-too-long', name, `is a link whose target has more than ${MAX_LINK_BYTES} bytes.`)
     const chunks: Uint8Array[] = []
     await readEntry(zip, entry, name, (chunk) => chunks.push(chunk))
-    return { ...base, kind: 'symlink', size: 0, target: Buffer.concat(chunks).toString() }
+    return { ...base, kind: 'symlink', size: 0, target: decodeName(Buffer.concat(chunks)) }
   }
   if (type !== 0 && type !== 0o100000)
     throw refuse('special-file', name, 'is a device, pipe or socket; only files, folders and links are accepted.')
