@@ -45,7 +45,7 @@ export function typingInto(onInput: (bytes: Buffer) => void): Typing {
   const typed = ({ stream, at, bytes }: TypedPiece): void => {
     onInput(Buffer.from(bytes))
     const end = at + bytes.length
-    typing.onProgress({ stream, received: end, taken: end, dropped: 0 })
+    typing.onProgress({ stream, received: end, taken: end, dropped: 0, isLineCut: false })
   }
   typing.connect({ typed }, [])
   return typing

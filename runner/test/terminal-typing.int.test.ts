@@ -36,7 +36,7 @@ class Program {
   /** The program reads everything there is. */
   take(): void {
     for (const [stream, received] of this.received) {
-      this.typing.onProgress({ stream, received, taken: received, dropped: 0 })
+      this.typing.onProgress({ stream, received, taken: received, dropped: 0, isLineCut: false })
     }
   }
 }
@@ -136,7 +136,7 @@ describe('an input stream that a viewer names', () => {
     await using v = await open(f.terminal.port)
     await sleep(50)
     expect(progressOf(v)).toEqual([])
-    program.connect([{ stream: 'a/page-1', received: 7, taken: 4, dropped: 0 }])
+    program.connect([{ stream: 'a/page-1', received: 7, taken: 4, dropped: 0, isLineCut: false }])
     await v.until(() => progressOf(v).length > 0, 'progress')
     expect(progressOf(v)).toEqual([{ received: 7, taken: 4 }])
   })
@@ -160,9 +160,9 @@ describe('an input stream that a viewer names', () => {
     send(v, { at: 100, ahead: true }, '\x03')
     await eventually(() => program.pieces.length === 2, 'both')
     expect(program.pieces[1]).toMatchObject({ at: 100, ahead: true })
-    program.typing.onProgress({ stream: 'a/page-1', received: 101, taken: 101, dropped: 5 })
+    program.typing.onProgress({ stream: 'a/page-1', received: 101, taken: 101, dropped: 5, isLineCut: true })
     await v.until(() => progressOf(v).at(-1)?.taken === 101, 'taken')
-    expect(progressOf(v).at(-1)).toEqual({ received: 101, taken: 101, dropped: 5 })
+    expect(progressOf(v).at(-1)).toEqual({ received: 101, taken: 101, dropped: 5, isLineCut: true })
   })
 
   test.each([
@@ -190,12 +190,12 @@ test('a new connection to work receives again what work had not confirmed', () =
   const program = new Program().connect()
   const { typing } = program
   typing.push({ stream: 's', at: 0, bytes: Buffer.from('one '), ahead: false })
-  typing.onProgress({ stream: 's', received: 4, taken: 0, dropped: 0 })
+  typing.onProgress({ stream: 's', received: 4, taken: 0, dropped: 0, isLineCut: false })
   typing.push({ stream: 's', at: 4, bytes: Buffer.from('two '), ahead: false })
   typing.disconnect()
   typing.push({ stream: 's', at: 8, bytes: Buffer.from('three'), ahead: false })
   program.pieces.length = 0
-  program.connect([{ stream: 's', received: 6, taken: 6, dropped: 0 }])
+  program.connect([{ stream: 's', received: 6, taken: 6, dropped: 0, isLineCut: false }])
   expect(program.pieces.map(({ at, bytes }) => [at, Buffer.from(bytes).toString()])).toEqual([
     [4, 'two '],
     [8, 'three'],
