@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, readFile, stat } from 'node:fs/promises'
+import { mkdir, readFile, stat, utimes } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, expect, test } from '@jest/globals'
@@ -53,6 +53,23 @@ else {
     await expect(stat(group)).rejects.toThrow('ENOENT')
     await system!.launcher.remove(other)
     expect(await processes.find(stays)).toBeUndefined()
+  })
+
+  test('groups that were left empty an hour ago go with the next start; others stay', async () => {
+    const [left, young] = [await groups.create(randomUUID()), await groups.create(randomUUID())]
+    try {
+      await mkdir(path.join(left, 'nested'))
+      const { removed: running } = await launchTwo()
+      const hoursAgo = new Date(Date.now() - 2 * 60 * 60 * 1000)
+      for (const group of [left, groups.groupOf(running)]) await utimes(group, hoursAgo, hoursAgo)
+      await system!.restart()
+      await expect(stat(left)).rejects.toThrow('ENOENT')
+      await stat(young)
+      await stat(groups.groupOf(running))
+    } finally {
+      await groups.remove(left)
+      await groups.remove(young)
+    }
   })
 
   test('groups that a program made inside its own are removed with the session, deepest first', async () => {

@@ -90,6 +90,9 @@ class LocalLauncher implements Launcher {
     const names = (await Promise.all(folders.map((dir) => readdir(dir)))).flat()
     const ids = new Set(names.filter((name) => SESSION_ID_PATTERN.test(name)))
     await Promise.all([...ids].map((sessionId) => this.#takeUp(sessionId)))
+    await this.#deps.groups?.sweep().catch((err: unknown) => {
+      this.#deps.options.logger.warn({ err }, 'control groups of earlier sessions could not be removed')
+    })
     this.#schedule(0)
     this.#prober = setInterval(() => this.#probe(), this.#deps.options.probe?.everyMs ?? PROBE_EVERY_MS)
   }

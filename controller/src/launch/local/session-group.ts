@@ -1,10 +1,13 @@
 import { spawn } from 'node:child_process'
-import { access, constants, mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises'
+import { access, constants, mkdir, readdir, readFile, rmdir, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** Where cgroup v2 is mounted: alone, or beside v1. */
 const V2_MOUNTS = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified']
+/** Before a group without processes is taken for one that was left: a session's first process follows its group at once. */
+const LEFT_AFTER_MS = 60 * 60 * 1000
+const PREFIX = 'cliscale-'
 /** How many groups within a session's are looked at in one go: whoever may make them may make many. */
 const MAX_STEPS = 20_000
 
@@ -27,6 +30,11 @@ export interface SessionGroups {
   oomKilled(group: string): Promise<boolean>
   /** Removes the group once it is empty; one that is gone is fine. */
   remove(group: string): Promise<void>
+  /**
+   * Removes groups without a process that have been there for an hour: of servers that were killed between two steps, or
+   * lost their data folder. A session that runs has its work in its group, whichever server's it is.
+   */
+  sweep(): Promise<void>
 }
 
 interface Hierarchy {
@@ -93,7 +101,7 @@ async function hierarchies(limitBytes: number | undefined): Promise<Hierarchy[]>
 }
 
 function groupsIn({ parent, limits, events }: Hierarchy): SessionGroups {
-  const groupOf = (sessionId: string): string => path.join(parent, `cliscale-${sessionId}`)
+  const groupOf = (sessionId: string): string => path.join(parent, `${PREFIX}${sessionId}`)
   return {
     groupOf,
     create: async (sessionId) => {
@@ -118,7 +126,7 @@ function groupsIn({ parent, limits, events }: Hierarchy): SessionGroups {
       return Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0) > 0
     },
     remove: async (group) => {
-      if (!path.basename(group).startsWith('cliscale-')) throw new TypeError(`${group} is not a group of ours`)
+      if (!path.basename(group).startsWith(PREFIX)) throw new TypeError(`${group} is not a group of ours`)
       for (let attempt = 1; ; attempt++) {
         try {
           return await removeDeepestFirst(group)
@@ -130,7 +138,16 @@ function groupsIn({ parent, limits, events }: Hierarchy): SessionGroups {
         }
       }
     },
+    sweep: async () => {
+      for (const group of await childGroups(parent)) if (await isLeft(group)) await removeDeepestFirst(group)
+    },
   }
+}
+
+async function isLeft(group: string): Promise<boolean> {
+  if (!path.basename(group).startsWith(PREFIX)) return false
+  const age = Date.now() - ((await stat(group).catch(ignoreAbsence))?.mtimeMs ?? Infinity)
+  return age > LEFT_AFTER_MS && (await members(group)).length === 0
 }
 
 /** Those of groups that a program made within it are among them. */
