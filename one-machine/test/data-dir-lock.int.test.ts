@@ -4,7 +4,7 @@ import { readdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { lockDataDir } from '../src/up/data-dir-lock.ts'
-import { markOf } from '../src/up/process-mark.ts'
+import { markOf } from '@cliscale/service-kit'
 import { removeFolder, temporaryFolder } from './support.ts'
 
 const PROGRAM = path.resolve(import.meta.dirname, 'programs/lock.mjs')
@@ -56,8 +56,12 @@ test('ignores a lock whose pid now belongs to another process', async () => {
   expect(await readdir(root)).toEqual(['lock.8'])
 })
 
-test('respects a lock whose pid and start time both match', async () => {
-  const mark = await markOf(process.ppid)
+test.each([
+  ['both match', ':'],
+  ['both match, as an earlier version wrote them', '/'],
+])('respects a lock whose pid and start time %s', async (_, separator) => {
+  const { pid, start } = (await markOf(process.ppid))!
+  const mark = { pid, start: start.replace(':', separator) }
   await writeFile(path.join(root, 'lock.1'), JSON.stringify({ ...mark, address: 'http://there' }))
   await expect(lockDataDir(root, 'http://here')).rejects.toThrow(/at http:\/\/there/)
 })

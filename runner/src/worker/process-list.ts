@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { constants, uptime } from 'node:os'
 import { carriesTag, sessionTag } from '@cliscale/contract'
+import { type ProcessStat, readStat } from '@cliscale/service-kit'
 
 /** Whose processes are meant. Each one given widens the search. */
 export interface SessionProcesses {
@@ -36,14 +37,6 @@ export interface SessionProcess {
   /** The pipe that is its standard input, and those that are its standard output or error. */
   readonly reads: string | undefined
   readonly writes: readonly string[]
-}
-
-interface Stat {
-  readonly pid: number
-  readonly parent: number
-  readonly session: number
-  readonly start: number
-  readonly isKernelThread: boolean
 }
 
 /** Flag of a kernel thread (include/linux/sched.h): often more than half of what is in /proc. */
@@ -113,18 +106,8 @@ export function isStill({ pid, start }: Pick<SessionProcess, 'pid' | 'start'>): 
   return process.platform !== 'linux' || readStat(pid)?.start === start
 }
 
-/** Undefined for one that has ended. */
-function readStat(pid: number): Stat | undefined {
-  const line = readText(pid, 'stat')
-  // pid (comm) state ppid pgrp session …; comm may hold spaces and brackets.
-  const fields = line.slice(line.lastIndexOf(')') + 2).split(' ')
-  if (line === '' || fields[0] === 'Z' || fields[0] === 'X') return undefined
-  const isKernelThread = (Number(fields[6]) & PF_KTHREAD) !== 0
-  return { pid, parent: Number(fields[1]), session: Number(fields[3]), start: Number(fields[19]), isKernelThread }
-}
-
-function belongs({ pid, session, isKernelThread }: Stat, target: SessionProcesses): boolean {
-  if (isKernelThread) return false
+function belongs({ pid, session, flags }: ProcessStat, target: SessionProcesses): boolean {
+  if ((flags & PF_KTHREAD) !== 0) return false
   if (target.leader !== undefined && session === target.leader.pid) return true
   if (carriesTag(readText(pid, 'limits'), sessionTag(target.sessionId))) return true
   const environ = readText(pid, 'environ').split('\0')
@@ -135,7 +118,7 @@ function belongs({ pid, session, isKernelThread }: Stat, target: SessionProcesse
 }
 
 /** Pids of these and of all that they started. */
-function withDescendants(all: readonly Stat[], members: readonly Stat[]): Set<number> {
+function withDescendants(all: readonly ProcessStat[], members: readonly ProcessStat[]): Set<number> {
   const family = new Set(members.map(({ pid }) => pid))
   for (let before = -1; before !== family.size;) {
     before = family.size
@@ -144,7 +127,7 @@ function withDescendants(all: readonly Stat[], members: readonly Stat[]): Set<nu
   return family
 }
 
-function describe({ pid, parent, start }: Stat): SessionProcess {
+function describe({ pid, parent, start }: ProcessStat): SessionProcess {
   const writes = [pipeOf(pid, 1), pipeOf(pid, 2)].filter((pipe) => pipe !== undefined)
   const waits = waitsForChild(readText(pid, 'wchan'))
   return { pid, parent, start, ...readSignals(readText(pid, 'status')), waits, reads: pipeOf(pid, 0), writes }

@@ -1,10 +1,10 @@
 import type { ChildProcess } from 'node:child_process'
 import { rm } from 'node:fs/promises'
 import { REASONS } from '@cliscale/contract'
-import { removeTree } from '@cliscale/service-kit'
+import { type ProcessMark, removeTree } from '@cliscale/service-kit'
 import type { Address, Identified } from '../launcher.ts'
 import { HostProbe } from './host-probe.ts'
-import { type ProcessMark, signalProcess } from './process-table.ts'
+import { signalProcess } from './process-table.ts'
 import {
   isHostDone,
   type LaunchRecord,

@@ -2,15 +2,9 @@ import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { carriesTag, sessionTag } from '@cliscale/contract'
+import { markOfStat, type ProcessMark, type ProcessStat, readStat } from '@cliscale/service-kit'
 
 const run = promisify(execFile)
-
-/** A process by pid and start: the pid alone may have been given to another program since. */
-export interface ProcessMark {
-  readonly pid: number
-  /** Opaque; equal for the same process only. */
-  readonly start: string
-}
 
 /** How to tell a session's processes from all others. */
 export interface SessionMark {
@@ -52,62 +46,37 @@ export async function signalProcess(table: ProcessTable, mark: ProcessMark, sign
   }
 }
 
-interface Stat {
-  readonly pid: number
-  readonly parent: number
-  readonly group: number
-  readonly session: number
-  readonly start: string
-  readonly dead: boolean
-}
+/** Who started whom, and with whom it belongs together. */
+type Relations = Pick<ProcessStat, 'pid' | 'parent' | 'group' | 'session'>
 
 /** It reads without waiting: what is read of a pid is of one process, and the pid is that one's when it is signalled. */
 function linuxTable(): ProcessTable {
-  // Start times count from the boot, so the boot is part of the mark.
-  const boot = readText('/proc/sys/kernel/random/boot_id').trim()
-  const markOf = ({ pid, start }: Stat): ProcessMark => ({ pid, start: `${boot}:${start}` })
   const find = (pid: number): ProcessMark | undefined => {
     const stat = readStat(pid)
-    return stat === undefined || stat.dead ? undefined : markOf(stat)
+    return stat && markOfStat(stat)
   }
   return {
     find: (pid) => Promise.resolve(find(pid)),
     alive: (marks) =>
       Promise.resolve(new Set(marks.filter(({ pid, start }) => find(pid)?.start === start).map(({ pid }) => pid))),
     ofProgram: (program, sessionId) => {
-      const isOne = ({ pid }: Stat) => `\0${readText(`/proc/${pid}/cmdline`)}`.endsWith(`\0${program}\0${sessionId}\0`)
-      return Promise.resolve(allStats().filter(isOne).map(markOf))
+      const isOne = ({ pid }: ProcessStat) =>
+        `\0${readText(`/proc/${pid}/cmdline`)}`.endsWith(`\0${program}\0${sessionId}\0`)
+      return Promise.resolve(allStats().filter(isOne).map(markOfStat))
     },
     ofSession: ({ sessionId }) => {
       const stats = allStats()
       const marked = stats.filter(({ pid, start }) => carriesSession(pid, sessionId) && readStat(pid)?.start === start)
-      return Promise.resolve(familyOf(stats, new Set(marked.map(({ pid }) => pid))).map(markOf))
+      return Promise.resolve(familyOf(stats, new Set(marked.map(({ pid }) => pid))).map(markOfStat))
     },
   }
 }
 
-function allStats(): Stat[] {
+function allStats(): ProcessStat[] {
   const pids = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
-  return pids.map(readStat).filter((stat) => stat !== undefined && !stat.dead) as Stat[]
-}
-
-/** proc(5): the command may hold spaces and brackets, so fields are counted from the last bracket. */
-function readStat(pid: number): Stat | undefined {
-  const text = readText(`/proc/${pid}/stat`)
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
-  const [state, parent, group, session] = fields
-  const start = fields[19]
-  if (state === undefined || start === undefined) return undefined
-  return {
-    pid,
-    parent: Number(parent),
-    group: Number(group),
-    session: Number(session),
-    start,
-    dead: state === 'Z' || state === 'X',
-  }
+  return pids.map(readStat).filter((stat) => stat !== undefined)
 }
 
 function carriesSession(pid: number, sessionId: string): boolean {
@@ -125,7 +94,7 @@ function readText(file: string): string {
 }
 
 /** The marked processes, their descendants, and all in a process group or session that one of them leads. */
-function familyOf(stats: readonly Stat[], marked: Set<number>): Stat[] {
+function familyOf<T extends Relations>(stats: readonly T[], marked: Set<number>): T[] {
   const spared = ancestorsOf(process.pid, stats)
   const family = new Set([...marked].filter((pid) => !spared.has(pid)))
   for (let grown = true; grown;) {
@@ -140,7 +109,7 @@ function familyOf(stats: readonly Stat[], marked: Set<number>): Stat[] {
   return stats.filter((stat) => family.has(stat.pid))
 }
 
-function ancestorsOf(pid: number, stats: readonly Stat[]): Set<number> {
+function ancestorsOf(pid: number, stats: readonly Relations[]): Set<number> {
   const parents = new Map(stats.map((stat) => [stat.pid, stat.parent]))
   const line = new Set([1])
   for (let at: number | undefined = pid; at !== undefined && at > 0 && !line.has(at); at = parents.get(at)) line.add(at)
@@ -166,7 +135,7 @@ function psTable(): ProcessTable {
       return match === null || match[2]!.startsWith('Z') ? [] : [{ pid: Number(match[1]), start: match[3]! }]
     })
   }
-  const everything = async (): Promise<{ stat: Stat; command: string }[]> =>
+  const everything = async (): Promise<PsRow[]> =>
     (await rows(['-axo', 'pid=,ppid=,pgid=,stat=,lstart=,command='])).flatMap(parsePsLine)
   return {
     find: async (pid) => (await marks([pid]))[0],
@@ -190,17 +159,21 @@ function psTable(): ProcessTable {
   }
 }
 
-function parsePsLine(line: string): { stat: Stat; command: string }[] {
+interface PsRow {
+  readonly stat: Relations & Pick<ProcessMark, 'start'>
+  readonly command: string
+}
+
+function parsePsLine(line: string): PsRow[] {
   const match = /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\S+)\s+(\S+\s+\S+\s+\d+\s+[\d:]+\s+\d+)\s+(.*)$/.exec(line)
-  if (match === null) return []
-  const [, pid, parent, group, state, start, command] = match as unknown as string[]
+  if (match === null || match[4]!.startsWith('Z')) return []
+  const [, pid, parent, group, , start, command] = match as unknown as string[]
   const stat = {
     pid: Number(pid),
     parent: Number(parent),
     group: Number(group),
     session: 0,
     start: start!,
-    dead: state!.startsWith('Z'),
   }
-  return stat.dead ? [] : [{ stat, command: command! }]
+  return [{ stat, command: command! }]
 }
