@@ -14,12 +14,10 @@ export const SERVER_ENV = {
   CLISCALE_SESSIONS_PER_MINUTE: wholeNumber(1, 1_000_000)
     .default(120)
     .meta({ description: 'Sessions that one client address may create in a minute.' }),
-  CLISCALE_GATEWAY_DATABASE_URL: databaseUrl()
-    .optional()
-    .meta({
-      secret: true,
-      description: 'The same database with the gateway’s own role. When absent, CLISCALE_DATABASE_URL is used.',
-    }),
+  CLISCALE_GATEWAY_DATABASE_URL: databaseUrl().optional().meta({
+    secret: true,
+    description: 'The same database with the gateway’s own role. When absent, CLISCALE_DATABASE_URL is used.',
+  }),
   CLISCALE_SESSION_MEMORY_MAX_BYTES: wholeNumber(16 * 1024 * 1024, 16 * 1024 ** 4)
     .optional()
     .meta({
@@ -32,12 +30,10 @@ export const SERVER_ENV = {
 /** What `cliscale up` reads: all of the server's settings, none of them needed, and where the data lies. */
 export const UP_ENV = {
   ...SERVER_ENV,
-  CLISCALE_DATABASE_URL: databaseUrl()
-    .optional()
-    .meta({
-      secret: true,
-      description: 'An existing PostgreSQL, version 14 or newer. When absent, one in the data folder is started.',
-    }),
+  CLISCALE_DATABASE_URL: databaseUrl().optional().meta({
+    secret: true,
+    description: 'An existing PostgreSQL, version 14 or newer. When absent, one in the data folder is started.',
+  }),
   CLISCALE_API_KEY: SERVER_ENV.CLISCALE_API_KEY.optional().meta({
     secret: true,
     description: 'The API key that callers send. When absent, one is generated and kept in the data folder.',

@@ -57,9 +57,15 @@ export function parseNewSession(body: unknown, policy: RequestPolicy): NewSessio
     order: kind === 'ttyd' ? null : orderOf(request),
     kind: kind ?? 'runner',
     image: request.image ?? null,
+    ...codeOf(codeUrl),
+    timeoutSeconds: request.timeout_seconds ?? LIMITS.timeoutSeconds.default,
+  }
+}
+
+function codeOf(codeUrl: CodeUrl | undefined): Pick<NewSession, 'shownCodeUrl' | 'codeFolder'> {
+  return {
     shownCodeUrl: codeUrl?.display ?? null,
     codeFolder: codeUrl?.kind === 'folder' ? codeUrl.path : null,
-    timeoutSeconds: request.timeout_seconds ?? LIMITS.timeoutSeconds.default,
   }
 }
 
