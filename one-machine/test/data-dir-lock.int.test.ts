@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { readdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
+import { markOf } from '@cliscale/service-kit/process-mark'
 import { lockDataDir } from '../src/up/data-dir-lock.ts'
-import { markOf } from '@cliscale/service-kit'
 import { removeFolder, temporaryFolder } from './support.ts'
 
 const PROGRAM = path.resolve(import.meta.dirname, 'programs/lock.mjs')

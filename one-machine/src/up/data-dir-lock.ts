@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { link, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { isRunning, markOf, type ProcessMark } from '@cliscale/service-kit'
+import { isRunning, markOf, type ProcessMark } from '@cliscale/service-kit/process-mark'
 import { UserError } from './user-error.ts'
 
 interface Holder extends ProcessMark {

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { constants, uptime } from 'node:os'
 import { carriesTag, sessionTag } from '@cliscale/contract'
-import { type ProcessStat, readStat } from '@cliscale/service-kit'
+import { type ProcessStat, readStat } from '@cliscale/service-kit/process-mark'
 
 /** Whose processes are meant. Each one given widens the search. */
 export interface SessionProcesses {

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { carriesTag, sessionTag } from '@cliscale/contract'
-import { markOfStat, type ProcessMark, type ProcessStat, readStat } from '@cliscale/service-kit'
+import { markOfStat, type ProcessMark, type ProcessStat, readStat } from '@cliscale/service-kit/process-mark'
 
 const run = promisify(execFile)
 
