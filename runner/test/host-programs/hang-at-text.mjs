@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { isMainThread, Worker } from 'node:worker_threads'
 
 if (isMainThread) {
-  const { postMessage } = Worker.prototype
+  const postMessage = Reflect.get(Worker.prototype, 'postMessage')
   Worker.prototype.postMessage = function (message, ...rest) {
     if (!Buffer.from(message.bytes ?? []).includes('HANG')) return postMessage.call(this, message, ...rest)
     writeFileSync(process.env.HANG_SIGN, '')
