@@ -62,6 +62,7 @@ else {
       const { removed: running } = await launchTwo()
       const hoursAgo = new Date(Date.now() - 2 * 60 * 60 * 1000)
       for (const group of [left, groups.groupOf(running)]) await utimes(group, hoursAgo, hoursAgo)
+      await system!.launcher.close()
       await system!.restart()
       await expect(stat(left)).rejects.toThrow('ENOENT')
       await stat(young)
