@@ -17,7 +17,7 @@ const FROM = { 'terminal.html': 'assets/', 'landing.html': 'ws/assets/' }
  * Builds the terminal page and the landing page: `public/*.html` and `public/assets/*` with content hashes in their names,
  * minified, without source maps and without inline script or style, each with `.br` and `.gz` beside it where packing helps. Assets are written before the page that names them and old
  * ones removed after it, so that a gateway that serves meanwhile never names a missing file.
- * Needs `contract/dist`. Returns the sizes written, in bytes.
+ * Needs `contract/dist` and `client/dist`. Returns the sizes written, in bytes.
  */
 export async function buildWeb({ publicDir = path.join(root, 'ws-gateway/public'), packs = true } = {}) {
   const pack = packs ? packFile : async () => {}

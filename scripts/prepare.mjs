@@ -98,7 +98,7 @@ async function build() {
   await quietly(process.execPath, [at('node_modules/typescript/bin/tsc'), '-b'])
   const programs = ['runner/src', 'service-kit/src', 'contract/src', 'scripts/build-runner.mjs', 'package-lock.json']
   if (isStale('runner/dist/programs/work.js', programs)) await node('scripts/build-runner.mjs')
-  const page = ['web', 'contract/src', 'scripts/build-web.mjs', 'package-lock.json']
+  const page = ['web', 'client/src', 'contract/src', 'scripts/build-web.mjs', 'package-lock.json']
   if (isStale('ws-gateway/public/terminal.html', page)) await node('scripts/build-web.mjs')
 }
 

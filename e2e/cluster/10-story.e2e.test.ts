@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type { Browser, Page } from 'playwright-core'
 import { findChromium, launchChromium } from '../src/chromium.ts'
-import { apiKey, kubectl, openApi, ROOT, state, untilStatus, view } from '../src/cluster.ts'
+import { apiKey, kubectl, openApi, ROOT, state, untilStatus } from '../src/cluster.ts'
 import type { Api, Created } from '../src/system.ts'
 
 /** Pictures of each state, for a person to look at. */
@@ -63,7 +63,7 @@ if (executablePath === undefined || state.clusterFolder === null) {
         .getByText(/unschedulable|no machine|not be placed|node\(s\)/i)
         .first()
         .waitFor()
-      expect((await view(api, session.sessionId)).reason).toBe('unschedulable')
+      expect((await api.get(session.sessionId)).reason).toBe('unschedulable')
       await picture(page, 'scheduling')
     } finally {
       await kubectl('uncordon', node)
@@ -76,7 +76,7 @@ if (executablePath === undefined || state.clusterFolder === null) {
     expect(await page.locator('#pill-text').innerText()).toBe('ended · exit code 0')
     const ended = await api.ended(session.sessionId)
     expect(ended).toMatchObject({ status: 'succeeded', reason: null, exitCode: 0 })
-    expect((await view(api, session.sessionId)).stages.map(({ name }) => name)).toEqual(
+    expect((await api.get(session.sessionId)).stages.map(({ name }) => name)).toEqual(
       expect.arrayContaining(['queued', 'scheduling', 'fetching_code', 'installing', 'running']),
     )
     await page.reload()
@@ -94,7 +94,7 @@ if (executablePath === undefined || state.clusterFolder === null) {
     await picture(page, 'pulling')
     const waiting = await untilStatus(api, session.sessionId, ['starting', 'scheduling'])
     expect(waiting).toMatchObject({ reason: 'image_pull', detail: expect.stringContaining('no-such-image') })
-    await api.api('DELETE', `/api/sessions/${session.sessionId}`)
+    await api.stop(session.sessionId)
     await isState(page, 'ended')
     await picture(page, 'stopped')
     expect(await api.ended(session.sessionId)).toMatchObject({ status: 'stopped', reason: 'stopped_by_user' })

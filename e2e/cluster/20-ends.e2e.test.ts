@@ -9,7 +9,6 @@ import {
   SESSIONS,
   state,
   untilStatus,
-  view,
 } from '../src/cluster.ts'
 import type { Api, Created } from '../src/system.ts'
 
@@ -67,7 +66,7 @@ const CASES: Record<string, Case> = {
   },
   'a stop': {
     request: { command: 'sleep 300' },
-    act: ({ sessionId }) => api.api('DELETE', `/api/sessions/${sessionId}`),
+    act: ({ sessionId }) => api.stop(sessionId),
     expected: { status: 'stopped', reason: 'stopped_by_user', detail: SENTENCE },
   },
   'a pod that is deleted': {
@@ -139,7 +138,7 @@ const started = new Map<string, Created>()
 const played: Promise<unknown>[] = []
 
 async function starting(): Promise<number> {
-  const views = await Promise.all([...started.values()].map(({ sessionId }) => view(api, sessionId)))
+  const views = await Promise.all([...started.values()].map(({ sessionId }) => api.get(sessionId)))
   return views.filter(({ status, reason }) => ['queued', 'scheduling', 'starting'].includes(status) && !reason).length
 }
 
@@ -177,7 +176,7 @@ test('the log of the deleted pod is kept', async () => {
 })
 
 test('a session that exhausts its memory harms no other: the others went on', async () => {
-  expect(await view(api, (started.get('exit code 0') as Created).sessionId)).toMatchObject({ status: 'succeeded' })
+  expect(await api.get((started.get('exit code 0') as Created).sessionId)).toMatchObject({ status: 'succeeded' })
 })
 
 test('a fork bomb ends with its session, and the cluster goes on', async () => {
@@ -204,5 +203,5 @@ test('nothing of them is left in the cluster after the time in which they can be
 })
 
 afterAll(async () => {
-  for (const { sessionId } of started.values()) await api.api('DELETE', `/api/sessions/${sessionId}`)
+  for (const { sessionId } of started.values()) await api.stop(sessionId)
 })

@@ -92,7 +92,7 @@ test('a session reaches the internet, DNS and the internal API, and nothing else
     ['internet', SITE, 443],
   ]
   const found = await reachFromSession([...refused, ...allowed])
-  await api.api('DELETE', `/api/sessions/${other.sessionId}`)
+  await api.stop(other.sessionId)
   const open = [...found].filter(([, word]) => word === 'open').map(([name]) => name)
   expect(open).toEqual([...allowed.map(([name]) => name), 'dns', 'https'])
   expect(found.size).toBe(refused.length + allowed.length + 2)

@@ -11,7 +11,6 @@ import {
   SESSIONS,
   state,
   untilStatus,
-  view,
 } from '../src/cluster.ts'
 import type { Api, Created } from '../src/system.ts'
 
@@ -19,7 +18,7 @@ let api: Api
 beforeAll(async () => {
   api = await openApi()
 })
-const stop = (session: Created) => api.api('DELETE', `/api/sessions/${session.sessionId}`)
+const stop = (session: Created) => api.stop(session.sessionId)
 
 test('a launched pod keeps all rules of restricted pod security, and the checker notices one that does not', async () => {
   const session = await api.create({ command: 'sleep 60' })
@@ -60,7 +59,7 @@ async function everythingKept(): Promise<Record<string, string>> {
 test('nothing of a request appears in what the cluster or the database keeps or what our processes log', async () => {
   const canary = (field: string): string => `canary-${field}-${Date.now()}`
   const canaries = ['command', 'prompt', 'env', 'install', 'query', 'password'].map(canary)
-  const [command, prompt, secret, install, query, password] = canaries
+  const [command, prompt, secret = '', install, query, password] = canaries
   const key = canary('key')
   const request = {
     command: `echo ${command} | wc -c; sleep 5`,
@@ -69,11 +68,10 @@ test('nothing of a request appears in what the cluster or the database keeps or 
     install_cmd: `echo ${install} | wc -c`,
   }
   const url = `code.example/10mb.tar.gz?signature=${query}`
-  const refused = await api.api('POST', '/api/sessions', { ...request, code_url: `https://me:${password}@${url}` })
-  expect(refused.status).toBe(400)
+  const refused = api.create({ ...request, code_url: `https://me:${password}@${url}` })
+  await expect(refused).rejects.toMatchObject({ status: 400 })
   const code = state.clusterFolder ? { code_url: `https://${url}` } : {}
-  const { body } = await api.api('POST', '/api/sessions', { ...request, ...code }, { 'idempotency-key': key })
-  const session = body as unknown as Created
+  const session = await api.create({ ...request, ...code }, { idempotencyKey: key })
   // Its work order waits as long as its image does.
   const waiting = await api.create({ ...request, image: 'missing' })
   await untilStatus(api, session.sessionId, ['running'])
@@ -115,17 +113,15 @@ test('an operator’s image with our programs in it runs the command', async () 
 })
 
 test('an image that is not on the list is refused with the list', async () => {
-  const answer = await api.api('POST', '/api/sessions', { command: 'true', image: 'docker.io/library/busybox' })
-  expect(answer.status).toBe(400)
-  expect(JSON.stringify(answer.body)).toContain('custom')
+  const refused = api.create({ command: 'true', image: 'docker.io/library/busybox' })
+  await expect(refused).rejects.toMatchObject({ status: 400, message: expect.stringContaining('custom') })
 })
 
 if (state.images['ttyd'] === undefined) {
   test('no image with its own ttyd: name one in E2E_TTYD_IMAGE', () => expect(state.images['ttyd']).toBeUndefined())
 } else {
   test('an image with its own ttyd is a terminal as soon as it listens, and takes no command', async () => {
-    const refused = await api.api('POST', '/api/sessions', { command: 'true', image: 'ttyd' })
-    expect(refused.status).toBe(400)
+    await expect(api.create({ command: 'true', image: 'ttyd' })).rejects.toMatchObject({ status: 400 })
     const session = await api.create({ image: 'ttyd' })
     await untilStatus(api, session.sessionId, ['running'])
     const { sessionJWT } = await api.token(session.sessionId)
@@ -140,7 +136,7 @@ if (state.images['ttyd'] === undefined) {
     socket.send(Buffer.from('0echo $((40 + 2))\n'))
     await eventually('the answer', async () => /\b42\b/.test(output))
     socket.terminate()
-    expect((await view(api, session.sessionId)).status).toBe('running')
+    expect((await api.get(session.sessionId)).status).toBe('running')
     expect((await podsOf(session.sessionId)).flatMap((pod) => podSecurityFindings(pod as unknown as PodShape))).toEqual(
       [],
     )

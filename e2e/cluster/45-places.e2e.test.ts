@@ -18,7 +18,6 @@ import {
   SESSIONS,
   state,
   untilStatus,
-  view,
 } from '../src/cluster.ts'
 import type { Api, Created } from '../src/system.ts'
 import { CollectingViewer } from '../src/viewer.ts'
@@ -96,7 +95,7 @@ if (state.clusterFolder === null) {
     const told = await eventually(
       'the session says that its machine is silent',
       async () => {
-        const now = await view(api, silent.sessionId)
+        const now = await api.get(silent.sessionId)
         return now.status === 'running' && now.reason === 'node_lost' && now
       },
       90_000,

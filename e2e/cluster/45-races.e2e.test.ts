@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { SessionView } from '@cliscale/contract'
 import { expect, test } from '@jest/globals'
 import { killProgram, untilReleaseReady } from '../src/cluster-faults.ts'
 import { JobWatch } from '../src/cluster-jobs.ts'
@@ -14,7 +15,6 @@ import {
   SESSIONS,
   state,
   untilStatus,
-  view,
 } from '../src/cluster.ts'
 import type { Api, Created } from '../src/system.ts'
 
@@ -57,7 +57,7 @@ if (state.clusterFolder === null) {
         const deleted = jobs.timesOf(sessionId).deletedAt ?? Infinity
         expect(deleted).toBeGreaterThanOrEqual(Date.parse(end.endedAt ?? ''))
         // A second end would have another time.
-        expect(await view(api, sessionId)).toEqual(end)
+        expect(await api.get(sessionId)).toEqual(end)
       }
       expect(jobs.timesOf(foreign).deletedAt).toBeUndefined()
       expect(jobs.isWhole).toBe(true)
@@ -90,26 +90,18 @@ function wave(api: Api): Promise<Member[]> {
 
 /** What a caller does whose request was not answered: it repeats it with the same key. */
 function createSurely(api: Api, request: Record<string, unknown>): Promise<Created> {
-  const key = { 'idempotency-key': randomUUID() }
-  return eventually(
-    'a session is accepted',
-    async () => {
-      const { status, body } = await api.api('POST', '/api/sessions', request, key)
-      return status === 201 && (body as unknown as Created)
-    },
-    60_000,
-  )
+  const idempotencyKey = randomUUID()
+  return eventually('a session is accepted', () => api.create(request, { idempotencyKey }), 60_000)
 }
 
 async function stopSurely(api: Api, sessionId: string, isToRun: boolean): Promise<void> {
   if (isToRun) await eventually('it runs', () => untilStatus(api, sessionId, ['running'], 1000), 120_000)
-  const isStopped = async () => (await api.api('DELETE', `/api/sessions/${sessionId}`)).status === 202
-  await eventually('the stop is accepted', isStopped, 60_000)
+  await eventually('the stop is accepted', () => api.stop(sessionId), 60_000)
 }
 
-async function endOf(api: Api, { sessionId }: Member): ReturnType<typeof view> {
+async function endOf(api: Api, { sessionId }: Member): Promise<SessionView> {
   await api.ended(sessionId, 150_000)
-  return view(api, sessionId)
+  return api.get(sessionId)
 }
 
 /** Kills controllers with SIGKILL. Their pods go as well, so that the cluster does not delay their restarts. */

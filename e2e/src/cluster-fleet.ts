@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { eventually, untilStatus, view } from './cluster.ts'
+import { eventually, untilStatus } from './cluster.ts'
 import type { Api, Created } from './system.ts'
 import { CollectingViewer } from './viewer.ts'
 
@@ -51,7 +51,7 @@ export class ClusterFleet implements AsyncDisposable {
       if (fault) throw fault
       if (still.length === 0) return Date.now() - began
       if (Date.now() - began > limitMs) {
-        const views = await Promise.all(still.slice(0, 3).map(({ session }) => view(this.#api, session.sessionId)))
+        const views = await Promise.all(still.slice(0, 3).map(({ session }) => this.#api.get(session.sessionId)))
         throw new Error(`${still.length} viewers see nothing new after ${limitMs} ms: ${JSON.stringify(views)}`)
       }
       await sleep(50)
@@ -81,7 +81,7 @@ export class ClusterFleet implements AsyncDisposable {
 
   /** Sessions that are not running, as the API sees them. */
   async notRunning(): Promise<object[]> {
-    const views = await Promise.all(this.members.map(({ session }) => view(this.#api, session.sessionId)))
+    const views = await Promise.all(this.members.map(({ session }) => this.#api.get(session.sessionId)))
     return views.filter(({ status }) => status !== 'running')
   }
 
@@ -124,7 +124,7 @@ export class ClusterFleet implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { viewer, session } of this.members) {
       await viewer[Symbol.asyncDispose]()
-      await this.#api.api('DELETE', `/api/sessions/${session.sessionId}`).catch(() => {})
+      await this.#api.stop(session.sessionId).catch(() => {})
     }
   }
 }

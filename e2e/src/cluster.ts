@@ -5,7 +5,8 @@ import path from 'node:path'
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { type Api, createApi, type SessionView } from './system.ts'
+import type { SessionView } from '@cliscale/contract'
+import { type Api, createApi } from './system.ts'
 
 const run = promisify(execFile)
 export const ROOT = path.resolve(import.meta.dirname, '../..')
@@ -151,19 +152,6 @@ export async function componentPods(component: 'controller' | 'gateway'): Promis
   return (await kubectlJson<{ items: Pod[] }>('get', 'pods', '-n', NAMESPACE, '-l', selector)).items
 }
 
-export type View = SessionView & {
-  readonly retryable: boolean | null
-  readonly stages: readonly { readonly name: string; readonly startedAt: string; readonly endedAt: string | null }[]
-  readonly createdAt: string
-  readonly endedAt: string | null
-}
-
-export async function view(api: Api, sessionId: string): Promise<View> {
-  const { status, body } = await api.api('GET', `/api/sessions/${sessionId}`)
-  if (status !== 200) throw new Error(`GET /api/sessions/${sessionId}: ${status} ${JSON.stringify(body)}`)
-  return body as unknown as View
-}
-
 /** Looks again and again until `probe` gives something. Throws with the last thing seen when it does not in time. */
 export async function eventually<T>(
   what: string,
@@ -182,11 +170,16 @@ export async function eventually<T>(
 }
 
 /** Waits until a session is in one of these states. */
-export function untilStatus(api: Api, sessionId: string, statuses: readonly string[], limitMs = 60_000): Promise<View> {
+export function untilStatus(
+  api: Api,
+  sessionId: string,
+  statuses: readonly string[],
+  limitMs = 60_000,
+): Promise<SessionView> {
   return eventually(
     `session ${sessionId} is ${statuses.join(' or ')}`,
     async () => {
-      const now = await view(api, sessionId)
+      const now = await api.get(sessionId)
       return statuses.includes(now.status) && now
     },
     limitMs,

@@ -72,10 +72,8 @@ export class Fleet {
 async function createSurely(api: Api, text: string): Promise<Created> {
   const key = randomUUID()
   for (let tries = 0; tries < 100; tries++) {
-    const answer = await api
-      .api('POST', '/api/sessions', { command: text }, { 'idempotency-key': key })
-      .catch(() => undefined)
-    if (answer?.status === 201) return answer.body as unknown as Created
+    const session = await api.create({ command: text }, { idempotencyKey: key }).catch(() => undefined)
+    if (session) return session
     await sleep(200)
   }
   throw new Error('no creation was answered within 20 s')

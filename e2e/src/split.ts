@@ -80,9 +80,9 @@ export async function startSplit(
 
 /** Those of a test that failed would outlive their controller. */
 async function endSessions(api: Api): Promise<void> {
-  const { body } = await api.api('GET', '/api/sessions')
-  for (const { sessionId } of body['sessions'] as { sessionId: string }[]) {
-    await api.api('DELETE', `/api/sessions/${sessionId}`)
+  const { sessions } = await api.list()
+  for (const { sessionId } of sessions) {
+    await api.stop(sessionId)
     await api.ended(sessionId)
   }
 }

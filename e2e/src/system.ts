@@ -5,23 +5,22 @@ import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isFinal, type SessionStatus } from '@cliscale/contract'
+import * as client from '@cliscale/client'
+import { isFinal, type SessionView, type TokenResponse } from '@cliscale/contract'
+import type { Mode } from '@cliscale/contract/terminal'
 
 const ROOT = path.resolve(import.meta.dirname, '../..')
 
-/** The public API as its users see it. */
-export interface Api {
+/** The public API as its users see it, and what tests wait for. */
+export interface Api extends client.Api {
   /** Where the controller's calls are. */
   readonly base: string
-  api(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>
-  /** Creates a session and fails loudly when that is refused. */
-  create(request: Record<string, unknown>): Promise<Created>
   /** Waits until a session runs. */
   running(sessionId: string, withinMs?: number): Promise<SessionView>
   /** Waits until a session has a final status. */
   ended(sessionId: string, withinMs?: number): Promise<SessionView>
   logs(sessionId: string): Promise<Buffer>
-  token(sessionId: string, mode?: 'rw' | 'ro'): Promise<Created>
+  token(sessionId: string, mode?: Mode): Promise<Created>
 }
 
 /** A whole CLI Scale on one machine, in a data folder and on a port of its own. */
@@ -34,26 +33,7 @@ export interface System extends Api, AsyncDisposable {
   serverPid(): Promise<number>
 }
 
-export interface Answer {
-  readonly status: number
-  readonly headers: Headers
-  readonly body: Record<string, unknown>
-}
-export interface Created {
-  readonly sessionId: string
-  readonly sessionJWT: string
-  readonly terminalUrl: string
-  readonly wsUrl: string
-}
-export interface SessionView {
-  readonly sessionId: string
-  readonly status: SessionStatus
-  readonly reason: string | null
-  readonly detail: string | null
-  readonly exitCode: number | null
-  readonly signal: string | null
-  readonly startedAt: string | null
-}
+export type Created = TokenResponse & { readonly sessionId: string }
 
 /** Starts `cliscale up` and waits until it is ready to serve. */
 export async function startSystem(settings: Record<string, string> = {}): Promise<System> {
@@ -121,57 +101,19 @@ function makeSystem(parts: {
 
 /** The public API behind an address, called with a key. */
 export function createApi(base: string, key: string): Api {
-  const call = async (
-    method: string,
-    at: string,
-    body?: unknown,
-    headers: Record<string, string> = {},
-  ): Promise<Answer> => {
-    const response = await fetch(base + at, {
-      method,
-      headers: {
-        authorization: `Bearer ${key}`,
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-        ...headers,
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      signal: AbortSignal.timeout(30_000),
-    })
-    const { status, headers: answered } = response
-    const text = await response.text()
-    // A proxy in front answers in its own words where no part of ours can.
-    const isJson = /[/+]json\b/.test(answered.get('content-type') ?? '')
-    return {
-      status,
-      headers: answered,
-      body: isJson && text !== '' ? (JSON.parse(text) as Record<string, unknown>) : {},
-    }
-  }
-  const must = async (method: string, at: string, body: unknown): Promise<Created> => {
-    const answer = await call(method, at, body)
-    if (answer.status >= 300) throw new Error(`${method} ${at}: ${answer.status} ${JSON.stringify(answer.body)}`)
-    return answer.body as unknown as Created
-  }
+  const api = client.createApi({ base, key })
   return {
+    ...api,
     base,
-    api: call,
-    create: (request) => must('POST', '/api/sessions', request),
-    token: async (id, mode = 'rw') => ({
-      ...(await must('POST', `/api/sessions/${id}/token`, { mode })),
-      sessionId: id,
-    }),
-    running: (id, withinMs = 90_000) => waitFor(call, id, 'running', ({ status }) => status === 'running', withinMs),
-    ended: (id, withinMs = 60_000) => waitFor(call, id, 'over', ({ status }) => isFinal(status), withinMs),
-    logs: async (id) => {
-      const response = await fetch(`${base}/api/sessions/${id}/logs`, { headers: { authorization: `Bearer ${key}` } })
-      if (!response.ok) throw new Error(`logs: ${response.status} ${await response.text()}`)
-      return Buffer.from(await response.arrayBuffer())
-    },
+    token: async (id, mode) => ({ ...(await api.token(id, mode)), sessionId: id }),
+    running: (id, withinMs = 90_000) => waitFor(api, id, 'running', ({ status }) => status === 'running', withinMs),
+    ended: (id, withinMs = 60_000) => waitFor(api, id, 'over', ({ status }) => isFinal(status), withinMs),
+    logs: async (id) => Buffer.from(await api.logs(id)),
   }
 }
 
 async function waitFor(
-  call: Api['api'],
+  api: client.Api,
   id: string,
   what: string,
   holds: (view: SessionView) => boolean,
@@ -181,16 +123,13 @@ async function waitFor(
   let last: unknown
   while (Date.now() < deadline) {
     // A restart of the server under test may refuse a call: ask again until the deadline.
-    const answer = await call('GET', `/api/sessions/${id}`).catch((error: unknown) => ({
-      status: 0,
-      body: { error: String(error) },
-    }))
-    last = answer.body
-    const view = answer.body as unknown as SessionView
-    if (answer.status === 200 && holds(view)) return view
+    const view = await api.get(id).catch((error: unknown) => void (last = error))
+    if (view && holds(view)) return view
+    last = view ?? last
     await sleep(100)
   }
-  throw new Error(`session ${id} is not ${what} after ${withinMs} ms: ${JSON.stringify(last)}`)
+  const seen = last instanceof Error ? last.message : JSON.stringify(last)
+  throw new Error(`session ${id} is not ${what} after ${withinMs} ms: ${seen}`)
 }
 
 /** Looks again and again until something holds. Throws with `what` when it does not within `limitMs`. */

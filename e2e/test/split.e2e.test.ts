@@ -51,7 +51,7 @@ test(`${TOKENS} tokens, each offered by ${OFFERS} connections at once to two gat
   }
   expect(accepted).toEqual(Array.from({ length: TOKENS }, () => 1))
   expect([...refusals]).toEqual([401])
-  await split.api.api('DELETE', `/api/sessions/${session.sessionId}`)
+  await split.api.stop(session.sessionId)
 })
 
 /** Offers a token and leaves; returns the status of the answer. */

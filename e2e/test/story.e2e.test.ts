@@ -60,7 +60,7 @@ if (executablePath === undefined) {
       await page.goto(session.terminalUrl)
       await state(page, 'live')
       expect(asked).toBe(2)
-      await system.api('DELETE', `/api/sessions/${session.sessionId}`)
+      await system.stop(session.sessionId)
       await page.context().close()
     })
 

@@ -1,24 +1,7 @@
 import { expect, test } from '@jest/globals'
-import { MAX_CLIENT_MESSAGE_BYTES } from '@cliscale/contract/terminal'
-import { encodeBinary, encodeText, inputMessages } from './input.ts'
+import { encodeBinary, encodeText } from './input.ts'
 
 test('typed text is UTF-8, binary reports are one byte each', () => {
   expect([...encodeText('é€')]).toEqual([0xc3, 0xa9, 0xe2, 0x82, 0xac])
   expect([...encodeBinary('\x1b[M\u00e9\u00ff')]).toEqual([0x1b, 0x5b, 0x4d, 0xe9, 0xff])
-})
-
-test('a large paste is split, in order, with nothing lost', () => {
-  const bytes = Uint8Array.from({ length: 150_000 }, (_, i) => i % 251)
-  const messages = inputMessages(bytes)
-  expect(messages.map((message) => message.length)).toEqual([
-    MAX_CLIENT_MESSAGE_BYTES,
-    MAX_CLIENT_MESSAGE_BYTES,
-    18_929,
-  ])
-  expect(messages.every((message) => message[0] === 0x30)).toBe(true)
-  expect(Buffer.concat(messages.map((message) => message.subarray(1))).equals(bytes)).toBe(true)
-})
-
-test('nothing typed sends nothing', () => {
-  expect(inputMessages(new Uint8Array(0))).toEqual([])
 })

@@ -1,4 +1,13 @@
 import {
+  Connection,
+  type ConnectionState,
+  createViewerApi,
+  InputStream,
+  type Screen,
+  type Socket,
+  type Typing,
+} from '@cliscale/client'
+import {
   DARK_COLOURS,
   LIGHT_COLOURS,
   TTY_PROTOCOL,
@@ -8,11 +17,8 @@ import {
   type TerminalSize,
 } from '@cliscale/contract/terminal'
 import { logCommand } from './address.ts'
-import { Connection, type Screen, type Socket } from './connection.ts'
-import type { ConnectionState } from './connection-state.ts'
 import { readSettings, type Settings, writeSettings } from './settings-store.ts'
 import { addStatus, type SeenStage } from './stages.ts'
-import { InputStream, type Typing } from './protocol/input-stream.ts'
 import { statusWords } from './status-words.ts'
 import { createKeyHandler, isFindKey, type KeyRules } from './terminal/keys.ts'
 import { TerminalView } from './terminal/terminal-view.ts'
@@ -33,7 +39,6 @@ import { setUpSettings } from './ui/settings-panel.ts'
 import { toast } from './ui/toast.ts'
 import { TouchBar } from './ui/touch-bar.ts'
 import { followKeyboard } from './ui/visible-height.ts'
-import { createViewerApi } from './viewer-api.ts'
 
 export interface PageOptions {
   readonly sessionId: string | undefined

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import type { Exit, StatusMessage } from '@cliscale/contract/terminal'
-import type { ConnectionState, Stop } from './connection-state.ts'
+import type { ConnectionState, Stop } from '@cliscale/client'
 import { endWords, statusWords, stopHelp } from './status-words.ts'
 
 const waiting: StatusMessage = {

@@ -1,6 +1,6 @@
 import { factsOf, type Reason } from '@cliscale/contract/session'
 import type { Exit } from '@cliscale/contract/terminal'
-import { canResume, type ConnectionState, type Stop } from './connection-state.ts'
+import { canResume, type ConnectionState, type Stop } from '@cliscale/client'
 import { formatDuration } from './duration.ts'
 import { STAGE_WORDS, stageOf } from './stages.ts'
 

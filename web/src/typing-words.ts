@@ -1,4 +1,4 @@
-import type { Typing } from './protocol/input-stream.ts'
+import type { Typing } from '@cliscale/client'
 
 /** The page shows the progress of a paste that is larger than this, in bytes. */
 const LARGE_BYTES = 64 * 1024

@@ -1,5 +1,5 @@
 import type { TerminalSize } from '@cliscale/contract/terminal'
-import type { Screen } from '../connection.ts'
+import type { Screen } from '@cliscale/client'
 
 /** What the queue needs of a terminal. `write` is asynchronous, `resize` acts at once. */
 export interface TerminalPort {

@@ -3,7 +3,7 @@ import failed from '../icons/failed.svg'
 import stopped from '../icons/stopped.svg'
 import running from '../icons/running.svg'
 import waiting from '../icons/waiting.svg'
-import type { ConnectionState } from '../connection-state.ts'
+import type { ConnectionState } from '@cliscale/client'
 import { type Ending, endingOf } from '../status-words.ts'
 
 interface TabLook {

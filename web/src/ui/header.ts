@@ -1,5 +1,5 @@
 import type { Mode } from '@cliscale/contract/terminal'
-import type { ConnectionState } from '../connection-state.ts'
+import type { ConnectionState } from '@cliscale/client'
 import { formatClock, formatDuration } from '../duration.ts'
 import type { StatusWords } from '../status-words.ts'
 import { copyText } from './clipboard.ts'

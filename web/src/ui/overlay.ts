@@ -1,4 +1,4 @@
-import type { ConnectionState } from '../connection-state.ts'
+import type { ConnectionState } from '@cliscale/client'
 import type { SeenStage } from '../stages.ts'
 import { stopHelp, statusWords } from '../status-words.ts'
 import { commandLine } from './command-line.ts'

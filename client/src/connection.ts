@@ -19,10 +19,10 @@ import {
 } from '@cliscale/contract/terminal'
 import { reconnectDelayMs } from './backoff.ts'
 import type { ConnectionState, DropCause, Stop } from './connection-state.ts'
-import { inputMessages } from './input.ts'
-import type { InputStream } from './protocol/input-stream.ts'
-import { PlainLink } from './protocol/plain-link.ts'
-import { type Mark, Position } from './protocol/position.ts'
+import { inputMessages } from './input-messages.ts'
+import type { InputStream } from './input-stream.ts'
+import { PlainLink } from './plain-link.ts'
+import { type Mark, Position } from './position.ts'
 import type { Viewer, ViewerAnswer, ViewerApi } from './viewer-api.ts'
 
 /**

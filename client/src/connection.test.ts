@@ -13,7 +13,7 @@ import {
 } from '@cliscale/contract/terminal'
 import { ASK_MS, Connection, IDLE_ACK_MS, OPEN_LIMIT_MS, SILENCE, type Socket } from './connection.ts'
 import type { ConnectionState } from './connection-state.ts'
-import { InputStream, MAX_WAITING_BYTES } from './protocol/input-stream.ts'
+import { InputStream, MAX_WAITING_BYTES } from './input-stream.ts'
 import type { ViewerAnswer } from './viewer-api.ts'
 
 const VIEWER: ViewerAnswer = { kind: 'viewer', viewer: { viewer: 'v1', mode: 'rw', clockOffsetMs: 0 } }

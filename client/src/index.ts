@@ -1,0 +1,6 @@
+export { type Api, createApi } from './api.ts'
+export { ApiError } from './api-error.ts'
+export { type ConnectionState, canResume, type Stop } from './connection-state.ts'
+export { Connection, type Screen, type Socket } from './connection.ts'
+export { InputStream, type Typing } from './input-stream.ts'
+export { createViewerApi } from './viewer-api.ts'
