@@ -26,12 +26,19 @@ beforeAll(async () => {
   const words = ['docs/errors.md', 'docs/metrics.md', 'docs/api/openapi.json']
     .map(read)
     .flatMap((text) => [...text.matchAll(/[`"]([a-z]+(?:_[a-z0-9]+)+)[`"]/g)].map(([, word = '']) => word))
+  const tables = [...read('controller/src/db/schema.sql').matchAll(/^create (?:unlogged )?table (\w+)/gm)]
   known = {
     values: readYaml('cliscale-chart/values.yaml'),
     outputs: new Set(outputs.keys()),
     variables: new Set(variables.keys()),
     metrics,
-    words: new Set([...words, 'internal', 'cliscale_gateway', 'cliscale_gateway_login']),
+    words: new Set([
+      ...words,
+      ...tables.map(([, name = '']) => name),
+      'internal',
+      'cliscale_gateway',
+      'cliscale_gateway_login',
+    ]),
     settings: new Set([
       ...settings,
       // Of Skaffold, of the migrations, and of a developer's shell.
