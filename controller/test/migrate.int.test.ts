@@ -72,6 +72,18 @@ describe('migrations', () => {
     expect(await migrate(database.url, 'latest', { migrations: mended })).toEqual(['0002-broken'])
   })
 
+  test('finish each step, and give up its locks, before the next one begins', async () => {
+    await using database = await createTestDatabase(async (url) => void (await migrate(url)))
+    const found: unknown[] = []
+    const up = async (): Promise<void> => {
+      // A connection of its own sees only what is committed.
+      found.push(...(await database.query("select to_regclass('early') is not null as early")).rows)
+    }
+    const two = [...MIGRATIONS, step('0002-early', 'create table early ()'), step('0003-late', '', { up })]
+    expect(await migrate(database.url, 'latest', { migrations: two })).toEqual(['0002-early', '0003-late'])
+    expect(found).toEqual([{ early: true }])
+  })
+
   test('may contain a step that cannot run in a transaction', async () => {
     await using database = await createTestDatabase(async (url) => void (await migrate(url)))
     const sql = 'create index concurrently sessions_by_reason on sessions (reason)'

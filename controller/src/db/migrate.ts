@@ -73,11 +73,16 @@ async function runKnex(
     // We hold the advisory lock, so whoever left knex's own lock behind is dead.
     await db.migrate.forceFreeMigrationsLock(config)
     if (direction === 'rollback') await refuseForeignRollback(db, migrations)
-    const [, names] = (await (direction === 'latest' ? db.migrate.latest(config) : db.migrate.down(config))) as [
-      number,
-      (string | Migration)[],
-    ]
-    return names.map((name) => (typeof name === 'string' ? name : storedName(name)))
+    const ran: string[] = []
+    for (;;) {
+      // One step at a time: knex's `latest` would keep the locks of all until the last is done.
+      const [, names] = (await (direction === 'latest' ? db.migrate.up(config) : db.migrate.down(config))) as [
+        number,
+        (string | Migration)[],
+      ]
+      ran.push(...names.map((name) => (typeof name === 'string' ? name : storedName(name))))
+      if (names.length === 0 || direction === 'rollback') return ran
+    }
   } finally {
     await db.destroy()
   }

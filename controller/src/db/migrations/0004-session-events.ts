@@ -21,6 +21,9 @@ export const breaking = false
  */
 export async function up(trx: Knex): Promise<void> {
   await trx.raw(`
+    -- Before a controller has a row that it will write: else it would wait for us, and the update below for it.
+    lock table sessions in exclusive mode;
+
     create table session_events (
       session_id uuid not null references sessions (id) on delete cascade,
       seq integer not null,
