@@ -24,7 +24,7 @@ export const CONTROLLER_ENV = {
     .meta({
       secret: true,
       description:
-        'The API key that callers send as `Authorization: Bearer`. Separate several by commas; each has its own sessions, but for those with the same name in front (`name:key`): they share theirs, so a key can be replaced.',
+        'The API key that callers send as `Authorization: Bearer`. Separate several keys with commas. Each key has its own sessions, but keys with the same name (`name:key`) share theirs, so that a key can be replaced.',
     }),
   CLISCALE_DATA_KEY: secret()
     .transform((text, context) => {

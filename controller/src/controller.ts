@@ -74,7 +74,7 @@ export function createController(deps: ControllerDeps): Controller {
     logger,
     queueLimitSeconds: settings.queueLimitSeconds,
     retentionSeconds,
-    prune: async () => (await adoptSessions(pool, settings.apiKeys)) + (await pruneExpired(pool)),
+    prune: async () => (await pruneExpired(pool)) + (await adoptSessions(pool, settings.apiKeys)),
     metrics,
     ...(deps.reconcilerTimings && { timings: deps.reconcilerTimings }),
   })

@@ -24,7 +24,7 @@ export function readApiKeys(text: string, report: (message: string) => void): Ap
   for (const { name, key } of entries) {
     if (name !== undefined && !NAME.test(name))
       report(
-        'must have names of 1 to 32 lower-case letters, digits and hyphens before a colon, with no hyphen at an end',
+        'must have, before each colon, a name of 1 to 32 lower-case letters, digits and hyphens that neither begins nor ends with a hyphen',
       )
     else if (key.length < MIN_KEY_CHARS || key.length > MAX_KEY_CHARS)
       report(`must have ${MIN_KEY_CHARS} to ${MAX_KEY_CHARS} characters, not ${key.length}`)
