@@ -29,7 +29,7 @@ test.each([
   ['is behind a link to nothing', 'dangling', 'names a folder that does not exist on this machine: '],
   ['is a file', 'file', 'is not the path of a folder: give the folder that the code is in; '],
   ['is below a file', 'file/inner', 'is not the path of a folder: give the folder that the code is in; '],
-  ['is a link to itself', 'loop', 'names a folder that cannot be read (ELOOP): choose another'],
+  ['is a link to itself', 'loop', 'is a link that leads to itself'],
 ])('a code_url that %s is refused at once, with what to do', async (_name, at, message) => {
   const { status, json } = await api.create({ command: 'true', code_url: path.join(root, at) })
   expect([status, json.code]).toEqual([400, 'url_invalid'])

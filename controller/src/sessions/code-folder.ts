@@ -8,6 +8,8 @@ export type FolderCheck = (folder: string) => Promise<void>
 const FAULTS: Readonly<Record<string, string>> = {
   ENOENT: 'names a folder that does not exist on this machine: correct the path, or create the folder first',
   ENOTDIR: 'is not the path of a folder: give the folder that the code is in; an archive has to be unpacked first',
+  ELOOP: 'is a link that leads to itself: give the folder that the code is in',
+  ENAMETOOLONG: 'is longer than a path can be: give the folder that the code is in',
   EACCES: 'names a folder that the server may not read: give its user the right to read and enter it',
   EPERM: 'names a folder that the server may not read: give its user the right to read and enter it',
 }
@@ -39,7 +41,7 @@ async function findFault(folder: string): Promise<string | undefined> {
     await (await opendir(folder)).close()
     return undefined
   } catch (error) {
-    const { code = 'error' } = error as NodeJS.ErrnoException
-    return FAULTS[code] ?? `names a folder that cannot be read (${code}): choose another`
+    // Whatever else the system says, such as too many open files, is not the caller's fault: the host looks again.
+    return FAULTS[(error as NodeJS.ErrnoException).code ?? '']
   }
 }
