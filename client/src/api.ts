@@ -53,7 +53,7 @@ export function createApi({ base, key, fetch: request = fetch, limitMs = DEFAULT
   if (!/^[!-~]+$/.test(key)) throw new TypeError('An API key is printable ASCII without spaces; this one is not')
   const root = base.replace(/\/+$/, '')
 
-  const send = async (path: string, call: Call): Promise<Uint8Array<ArrayBuffer>> => {
+  const send = async (path: string, call: Call, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> => {
     const response = await request(`${root}/api/sessions${path}`, {
       method: call.method ?? 'GET',
       headers: {
@@ -64,24 +64,30 @@ export function createApi({ base, key, fetch: request = fetch, limitMs = DEFAULT
       ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),
       // The key is for this address only.
       redirect: 'manual',
-      signal: AbortSignal.any([AbortSignal.timeout(limitMs), ...(call.signal ? [call.signal] : [])]),
+      signal,
     })
+    if (response.type === 'opaqueredirect') throw strange('a redirect')
     const bytes = new Uint8Array(await response.arrayBuffer())
     if (response.ok) return bytes
     throw refusal(response, bytes, key)
   }
   const bytes = async (path: string, call: Call): Promise<Uint8Array<ArrayBuffer>> => {
+    // Not AbortSignal.timeout: where only AbortSignal.any holds it, Node before 24 may collect it with its timer.
+    const late = new AbortController()
+    const timer = setTimeout(() => late.abort(new DOMException('', 'TimeoutError')), limitMs)
     try {
-      return await send(path, call)
+      return await send(path, call, call.signal ? AbortSignal.any([late.signal, call.signal]) : late.signal)
     } catch (error) {
       if (call.signal?.aborted) throw call.signal.reason
       if (error instanceof ApiError) throw error
       throw noAnswer(error, root, limitMs)
+    } finally {
+      clearTimeout(timer)
     }
   }
   const json = async <T>(path: string, call: Call): Promise<T> => {
     const value = readObject(await bytes(path, call))
-    if (value === undefined) throw strange(200, 'something else than a JSON object')
+    if (value === undefined) throw strange('something other than a JSON object', 200)
     return value as T
   }
   const at = (sessionId: string): string => `/${encodeURIComponent(sessionId)}`
@@ -105,7 +111,8 @@ export function createApi({ base, key, fetch: request = fetch, limitMs = DEFAULT
 function refusal(response: Response, body: Uint8Array, key: string): ApiError {
   const { code, detail, errors } = (readObject(body) ?? {}) as Partial<Problem>
   const { status } = response
-  if (typeof code !== 'string' || typeof detail !== 'string') return strange(status, 'no problem document')
+  if (typeof code !== 'string' || typeof detail !== 'string')
+    return strange(`status ${status} and no problem document`, status)
   const seconds = Number(response.headers.get('retry-after') ?? Number.NaN)
   return new ApiError(code, detail.replaceAll(key, '…'), {
     status,
@@ -115,9 +122,9 @@ function refusal(response: Response, body: Uint8Array, key: string): ApiError {
 }
 
 /** An answer that is not of CLI Scale: of a proxy in front of it, or of another server. */
-function strange(status: number, what: string): ApiError {
-  const message = `The server answered ${status} with ${what}. Check that the address is that of CLI Scale.`
-  return new ApiError('strange_answer', message, { status })
+function strange(what: string, status?: number): ApiError {
+  const message = `The server answered with ${what}. Check that the address is that of CLI Scale.`
+  return new ApiError('strange_answer', message, status === undefined ? {} : { status })
 }
 
 function noAnswer(error: unknown, root: string, limitMs: number): ApiError {
