@@ -32,7 +32,7 @@ let running
 export async function sayingWhatEndsIt(run) {
   const signals = ['SIGHUP', 'SIGINT', 'SIGTERM']
   const onSignal = (signal) => {
-    console.error(`\nEnded by ${signal}, before it was ready.`)
+    console.error(`\nStopped by ${signal} before it was ready.`)
     running?.kill(signal)
     for (const one of signals) process.off(one, onSignal)
     process.kill(process.pid, signal)
@@ -192,7 +192,7 @@ export function runScript(main) {
   // Node ends with 0 and without a word when nothing is left that a promise could wait for.
   process.once('beforeExit', () => {
     if (isDone) return
-    console.error('\nEnded in the middle: what it waited for can no longer happen. Run it again.')
+    console.error('\nEnded before it was finished: what it was waiting for can no longer happen. Run it again.')
     process.exitCode = 1
   })
   main()

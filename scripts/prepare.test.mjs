@@ -58,7 +58,7 @@ const MODULE = new URL('prepare.mjs', import.meta.url).href
 test('a script whose promise can no longer be kept says so, and has failed', () => {
   const code = `import { runScript } from '${MODULE}'; runScript(() => new Promise(() => {}))`
   const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', code], { encoding: 'utf8' })
-  expect([status, stderr]).toEqual([1, expect.stringContaining('Ended in the middle: ')])
+  expect([status, stderr]).toEqual([1, expect.stringContaining('Ended before it was finished: ')])
 })
 
 test('a script that ends well, or by its own exit, says nothing more', () => {
@@ -84,7 +84,7 @@ test.each(['SIGHUP', 'SIGTERM', 'SIGINT'])(
     const pid = Number(readFileSync(file, 'utf8'))
     child.kill(signal)
     expect(await once(child, 'close')).toEqual([null, signal])
-    expect(said).toBe(`\nEnded by ${signal}, before it was ready.\n`)
+    expect(said).toBe(`\nStopped by ${signal} before it was ready.\n`)
     while (isThere(pid)) await sleep(20)
     rmSync(folder, { recursive: true })
   },

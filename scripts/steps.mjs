@@ -21,8 +21,8 @@ export async function step(name, run) {
 }
 
 /**
- * Like `step` for several at once: each says what it was and how long it took when it has ended. Ends when all have
- * ended, and fails as the first that failed.
+ * Like `step` for several at once: each prints its name and how long it took when it ends. Ends when all have ended;
+ * if any failed, throws the error of the first in the list.
  *
  * @param {Record<string, () => Promise<unknown>>} steps by name
  */

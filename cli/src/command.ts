@@ -16,7 +16,7 @@ program
     process.exitCode = await up()
   })
 
-/** The server is a package of its own, so that who only talks to one installs none. */
+/** The server is a package of its own, so that whoever only talks to a server need not install one. */
 async function up(): Promise<number> {
   if (!isInstalled(ONE_MACHINE)) {
     process.stderr.write(

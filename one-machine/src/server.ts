@@ -49,7 +49,7 @@ async function stop(): Promise<void> {
   try {
     const composition = await running
     await composition?.stop()
-    // Who has started nothing has ended no session either.
+    // A server that never started has not ended any session.
     process.exit(composition === undefined ? 1 : 0)
   } catch (error) {
     process.stderr.write(`${(error as Error).stack}\n`)
