@@ -262,7 +262,10 @@ function describeFaults(): void {
       const [pod] = await cluster.pods(id)
       const { name, uid: _uid, ...metadata } = pod!.metadata as Record<string, unknown> & { name: string }
       const { nodeName: _node, ...spec } = pod!.spec
-      const { labels, ownerReferences } = metadata
+      const { ownerReferences } = metadata
+      // The Job controller knows its pods by this label, and deletes one too many within a second.
+      const isOfJob = ([key]: [string, unknown]): boolean => key.endsWith('controller-uid')
+      const labels = Object.fromEntries(Object.entries(metadata['labels'] as object).filter((one) => !isOfJob(one)))
       const twin = { apiVersion: 'v1', kind: 'Pod', metadata: { name: `${name}-twin`, labels, ownerReferences }, spec }
       await cluster.kubectlWith(
         { ...twin, metadata: { ...twin.metadata, namespace: cluster.namespace } },

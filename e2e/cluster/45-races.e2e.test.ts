@@ -109,7 +109,11 @@ async function replaceControllers(count: number): Promise<void> {
   const isAtWork = ({ metadata, status }: Pod) =>
     metadata.deletionTimestamp === undefined &&
     status.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True')
-  const pods = (await componentPods('controller')).filter(isAtWork).slice(0, count)
+  // One that has just become ready may be busy, and unready, once more.
+  const pods = await eventually(`${count} controllers are at work`, async () => {
+    const atWork = (await componentPods('controller')).filter(isAtWork)
+    return atWork.length >= count && atWork.slice(0, count)
+  })
   expect(await killProgram(pods, 'controller/dist/main.js')).toBe(count)
   const names = pods.map(({ metadata }) => metadata.name)
   await kubectl('delete', 'pods', '-n', NAMESPACE, ...names, '--wait=false')
