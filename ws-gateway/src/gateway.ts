@@ -8,7 +8,7 @@ import { type AttachLimits, Attachment, type AttachState } from './attach/attach
 import { createPodNetworks } from './attach/pod-networks.ts'
 import { SessionHub } from './attach/session-hub.ts'
 import { createApp } from './http/app.ts'
-import { createGatewayMetrics, NO_METRICS } from './metrics.ts'
+import { createGatewayMetrics, type GatewayStats, NO_METRICS } from './metrics.ts'
 import { createStore } from './store.ts'
 import { createTokenVerifier } from './tokens/verifier.ts'
 import { createUpgradeHandler, type UpgradeHandler } from './upgrade/handler.ts'
@@ -60,20 +60,6 @@ export const DEFAULT_LIMITS: GatewayLimits = {
   helloMs: 2_000,
   lingerMs: 10_000,
   stallMs: 60_000,
-}
-
-export interface GatewayStats {
-  /** Upgrades in progress. */
-  readonly pending: number
-  /** Terminals that are open now, by state. */
-  readonly open: Readonly<Record<AttachState, number>>
-  /** Since the start: upgrades answered with 101. */
-  readonly accepted: number
-  /** Since the start: upgrades refused, by code. */
-  readonly refused: Readonly<Partial<Record<ErrorCode, number>>>
-  /** Since the start: bytes from and to viewers, of terminals that are open and of those that were. */
-  readonly bytesIn: number
-  readonly bytesOut: number
 }
 
 export interface Gateway {

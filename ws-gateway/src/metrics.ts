@@ -1,7 +1,6 @@
 /** What the gateway counts and times; the names are a contract with dashboards and alerts (ADR 0009). */
 import { type ErrorCode, ERRORS } from '@cliscale/contract'
 import type { Metrics } from '@cliscale/service-kit/metrics'
-import type { GatewayStats } from './gateway.ts'
 
 /** Templates of every route that the gateway can answer. */
 export const GATEWAY_ROUTES = ['/', '/ws/:id', '/ws/:id/redeem', '/ws/:id/viewer'] as const
@@ -32,11 +31,28 @@ export interface GatewayMetrics {
   closed(cause: CloseCause): void
 }
 
+const OPEN_STATES = ['waiting', 'dialling', 'spliced', 'replaying', 'closing'] as const
+/** What the gateway does with an open connection of a viewer. */
+export type OpenState = (typeof OPEN_STATES)[number]
+
+export interface GatewayStats {
+  /** Upgrades in progress. */
+  readonly pending: number
+  /** Terminals that are open now, by state. */
+  readonly open: Readonly<Record<OpenState, number>>
+  /** Since the start: upgrades answered with 101. */
+  readonly accepted: number
+  /** Since the start: upgrades refused, by code. */
+  readonly refused: Readonly<Partial<Record<ErrorCode, number>>>
+  /** Since the start: bytes from and to viewers, of terminals that are open and of those that were. */
+  readonly bytesIn: number
+  readonly bytesOut: number
+}
+
 /** For a gateway whose metrics nobody asks for. */
 export const NO_METRICS: GatewayMetrics = { podReady: () => {}, dialFailed: () => {}, closed: () => {} }
 
 const READY_SECONDS = [0.01, 0.05, 0.1, 0.5, 1, 2, 3, 5, 8, 13, 20, 30, 60, 120, 300, 600] as const
-const STATES = ['waiting', 'dialling', 'spliced', 'replaying', 'closing'] as const
 
 /** @param stats of the gateway that is told these metrics; asked at each scrape. */
 export function createGatewayMetrics(metrics: Metrics, stats: () => GatewayStats): GatewayMetrics {
@@ -70,9 +86,9 @@ function statsMetrics(metrics: Metrics, stats: () => GatewayStats): void {
     {
       name: 'cliscale_ws_open',
       help: 'Open connections of viewers, by what the gateway does with them',
-      labels: { state: STATES },
+      labels: { state: OPEN_STATES },
     },
-    () => STATES.map((state) => [{ state }, stats().open[state]]),
+    () => OPEN_STATES.map((state) => [{ state }, stats().open[state]]),
   )
   metrics.gauge({ name: 'cliscale_ws_pending', help: 'Upgrades in progress' }, () => [[{}, stats().pending]])
   metrics.sampledCounter({ name: 'cliscale_ws_accepted_total', help: 'Upgrades accepted with 101' }, () => [

@@ -1,6 +1,6 @@
 import { CLOSE, isFinal, V1_PROTOCOL } from '@cliscale/contract'
 import { isExpectedNetworkError, type Logger } from '@cliscale/service-kit'
-import type { CloseCause, GatewayMetrics } from '../metrics.ts'
+import type { CloseCause, GatewayMetrics, OpenState } from '../metrics.ts'
 import type { Grant, SessionState, Store } from '../store.ts'
 import { dialPod } from './dial.ts'
 import { closeFrame } from './frames.ts'
@@ -34,7 +34,7 @@ export interface AttachDeps {
   readonly now: () => number
 }
 
-export type AttachState = 'waiting' | 'dialling' | 'spliced' | 'replaying' | 'closing' | 'closed'
+export type AttachState = OpenState | 'closed'
 
 /** One for all: a DOMException with a stack for each terminal costs more than its token does. */
 const OVER = new Error('the terminal is over')
