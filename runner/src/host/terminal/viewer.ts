@@ -45,7 +45,7 @@ const FLIGHT = {
  * After a key that interrupts, a viewer that is further behind than this waits until the output is quiet, or for
  * `mostMs`, and then goes on from a snapshot: what lies between is what nobody wanted to see any more.
  */
-const CATCH_UP = { behindBytes: 128 * 1024, quietMs: 25, mostMs: 150, nearBytes: 64 * 1024, limitMs: 250 } as const
+const CATCH_UP = { behindBytes: 128 * 1024, quietMs: 25, mostMs: 125, nearBytes: 64 * 1024, limitMs: 75 } as const
 /** What may wait in this process for a socket before sending stops; `tty` viewers have nothing but this. */
 const SOCKET_BUFFER_BYTES = { [V1_PROTOCOL]: 1024 * 1024, [TTY_PROTOCOL]: 256 * 1024 } as const
 const RESET = Buffer.from('\x1bc')
