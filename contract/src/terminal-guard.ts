@@ -36,7 +36,7 @@ interface Line {
   getString(column: number): string
 }
 interface Buffer {
-  readonly lines: { readonly length: number; get(index: number): Line | undefined }
+  readonly lines: { readonly length: number; maxLength: number; get(index: number): Line | undefined }
   readonly x: number
   readonly y: number
   readonly ybase: number
@@ -53,7 +53,7 @@ interface Core {
     readonly cols: number
     readonly rows: number
     readonly buffer: Buffer
-    readonly buffers: { readonly normal: Buffer; readonly alt: Buffer }
+    readonly buffers: { readonly normal: Buffer; readonly alt: Buffer; resize(columns: number, rows: number): void }
   }
   readonly _oscLinkService: {
     registerLink(link: Link): number
@@ -120,6 +120,7 @@ export function guardTerminal(terminal: object, options: GuardOptions = {}): voi
   limitStrings(core._inputHandler._parser)
   limitLinks(core)
   mendErase(core)
+  mendResize(core)
   mendDecoder(core._inputHandler._utf8Decoder)
   catchFaults(core._inputHandler, options.onFault ?? (() => {}))
   if (options.yieldMs !== undefined) yieldBetween(core._inputHandler, options.yieldMs)
@@ -289,6 +290,20 @@ function mendErase(core: Core): void {
       handler._dirtyRowTracker.markDirty(0)
       return true
     }
+  }
+}
+
+/**
+ * While no full-screen program runs, the alternate screen has no lines, and xterm.js forgets to lower how many it may
+ * have when the terminal gets lower: the next program's screen would scroll into a scrollback that it must not have.
+ */
+function mendResize(core: Core): void {
+  const { buffers } = core._bufferService
+  const resize = buffers.resize.bind(buffers)
+  buffers.resize = (columns, rows) => {
+    resize(columns, rows)
+    const { lines } = buffers.alt
+    if (lines.length === 0) lines.maxLength = rows
   }
 }
 

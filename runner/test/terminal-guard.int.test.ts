@@ -134,6 +134,24 @@ describe('what is kept', () => {
   })
 })
 
+test.each([
+  ['before the first one', ''],
+  ['after an earlier one', '\x1b[?1049h\x1b[?1049l'],
+])('a full-screen program has no scrollback in a terminal that got lower %s', async (_when, before) => {
+  const shownIn = async (higher: number): Promise<unknown> => {
+    using emulator = new TestEmulator({ ...SIZE, rows: SIZE.rows + higher })
+    guardTerminal(emulator.terminal)
+    emulator.write(before)
+    await emulator.settled()
+    emulator.terminal.resize(SIZE.columns, SIZE.rows)
+    emulator.write(`\x1b[?1049h${Array.from({ length: 30 }, (_, i) => `line ${i}`).join('\r\n')}`)
+    await emulator.settled()
+    expect(emulator.terminal.buffer.active.length).toBe(SIZE.rows)
+    return emulator.picture()
+  }
+  expect(await shownIn(16)).toEqual(await shownIn(0))
+})
+
 test('a character that arrives in pieces looks as if it arrived whole', () => {
   const text = 'a\u2014b\u201cc\u200d\u0301d漢🥲é'
   const bytes = Buffer.concat([Buffer.from(text), Buffer.from([0xe2, 0x80, 0x41, 0xf0, 0x9f, 0x42, 0xc3, 0xff, 0x43])])
