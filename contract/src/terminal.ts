@@ -150,7 +150,7 @@ export interface StatusMessage {
   readonly since: string
   readonly reason: Reason | null
   readonly hint: string | null
-  /** The first line of the command, shortened, without control characters. Absent: the sender does not know it. */
+  /** The first line of the command, shortened, without control characters and values of variables. Absent: the sender does not know it. */
   readonly command?: string
   /** How often the sender says something at least. Absent: as before. */
   readonly heartbeatMs?: number

@@ -115,12 +115,12 @@ describePage('an attached page', (t) => {
     expect(t.input).toBe('a')
   })
 
-  test('shows what the session runs beside its state, above its stages and in the tab', async () => {
+  test('shows what the session runs beside its state and above its stages, and not in the tab’s title', async () => {
     const command = 'npm run build -- --mode <b>production</b>'
     t.session.setStatus({ status: 'running', stage: 'running', command })
     await t.openLive('ro')
     expect(await t.page.locator('#command').innerText()).toBe(command)
-    expect(await t.page.title()).toBe(`▶ ${t.session.id.slice(0, 8)} · ${command} · CLI Scale`)
+    expect(await t.page.title()).toBe(`▶ ${t.session.id.slice(0, 8)} · CLI Scale`)
     // A host that was started again does not know it any more; the page does.
     t.session.setStatus({ status: 'running', stage: 'running' })
     t.session.title('vim')

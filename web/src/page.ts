@@ -80,8 +80,6 @@ export class Page {
   #drives: boolean | undefined
   #misfit: TerminalSize | undefined
   #title = ''
-  /** The first line of the command; '' until the session's host tells it. */
-  #command = ''
   #hasOutput = false
   #attachedAt = 0
   #caughtUp = false
@@ -274,14 +272,8 @@ export class Page {
 
   #onStatus(status: StatusMessage, offsetMs: number): void {
     this.#stages = addStatus(this.#stages, status, offsetMs)
-    if (status.command !== undefined) this.#showCommand(status.command)
+    if (status.command !== undefined) showCommand(status.command)
     this.#show()
-  }
-
-  #showCommand(command: string): void {
-    this.#command = command
-    showCommand(command)
-    this.#setTitle(this.#title)
   }
 
   /** The session's image has its own terminal: only the page answers its queries, and it can do less. */
@@ -345,7 +337,7 @@ export class Page {
 
   #setTitle(title: string): void {
     this.#title = title
-    document.title = documentTitle(tabLook(this.#state).sign, this.#options.sessionId, title || this.#command)
+    document.title = documentTitle(tabLook(this.#state).sign, this.#options.sessionId, title)
   }
 
   #copySelection(): boolean {
