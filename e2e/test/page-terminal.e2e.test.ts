@@ -121,7 +121,7 @@ describePage('an attached page', (t) => {
     await t.openLive('ro')
     expect(await t.page.locator('#command').innerText()).toBe(command)
     expect(await t.page.title()).toBe(`▶ ${t.session.id.slice(0, 8)} · CLI Scale`)
-    // A host that was started again does not know it any more; the page does.
+    // A status need not name it again.
     t.session.setStatus({ status: 'running', stage: 'running' })
     t.session.title('vim')
     await until('the program’s own title', async () => (await t.page.title()).includes('· vim ·'))

@@ -37,20 +37,26 @@ describe('viewers of a host', () => {
     expect(reader.closed!.code).toBe(CLOSE.normal)
   })
 
-  test('are told what runs, and nothing of its surroundings', async () => {
+  test('are told what runs, also by a host that was started again, and nothing of its surroundings', async () => {
     await using controller = await createControllerDouble({
-      command: 'sleep 30 # \x1b[31mred\nsecond line',
+      command: 'KEY=secret sleep 30 # \x1b[31mred\nsecond line',
       env: { SECRET: 'of env' },
       prompt: 'of prompt',
     })
     await using session = new HostUnderTest(controller).start()
     await controller.event('running')
     const assertion = await controller.assertion('ro')
-    await using viewer = await new TestViewer({ port: await session.port(), protocols, assertion }).open(SIZE)
-    await viewer.until(() => viewer.messages.some(({ type }) => type === 'status'), 'status')
-    const told = JSON.stringify(viewer.messages)
-    expect(told).toContain('"command":"sleep 30 #  [31mred …"')
-    for (const hidden of ['second line', 'of env', 'of prompt']) expect(told).not.toContain(hidden)
+    const isRunning = ({ type, status }: { type: string; status?: { status: string } }): boolean =>
+      type === 'status' && status?.status === 'running'
+    for (const life of ['first', 'second']) {
+      await using viewer = await new TestViewer({ port: await session.port(), protocols, assertion }).open(SIZE)
+      await viewer.until(() => viewer.messages.some(isRunning), `status of the ${life} life`)
+      const told = JSON.stringify(viewer.messages)
+      expect(told).toContain('"command":"KEY=… sleep 30 #  [31mred …"')
+      for (const hidden of ['secret', 'second line', 'of env', 'of prompt']) expect(told).not.toContain(hidden)
+      session.forgetPort()
+      if (life === 'first') await session.restartHost()
+    }
   })
 
   test('may type before the command runs, even to a host that is killed meanwhile: each byte arrives once', async () => {

@@ -11,6 +11,8 @@ const Kept = z.object({
   workSecret: z.string().min(16),
   /** Whether work was ever reached: from then on, nobody listening means that it is gone. */
   workSeen: z.boolean(),
+  /** What viewers are shown of the command, once it is known. */
+  shownCommand: z.string().optional(),
 })
 
 /** Writes a file whole or not at all, readable by this user only. */
@@ -42,8 +44,8 @@ function readIfThere(file: string): string | undefined {
 }
 
 /**
- * What a host keeps beside its journal, so that a next life goes on where this one was: its nonce, work's secret, and
- * every event in order. Never the work order, and no credential of the controller.
+ * What a host keeps beside its journal, so that a next life goes on where this one was: its nonce, work's secret, what
+ * viewers are shown of the command, and every event in order. Never more of the work order, and no credential of the controller.
  */
 export class HostState {
   private readonly file: string
@@ -80,6 +82,21 @@ export class HostState {
     if (this.kept.workSeen) return
     this.kept = { ...this.kept, workSeen: true }
     this.save()
+  }
+
+  get shownCommand(): string | undefined {
+    return this.kept.shownCommand
+  }
+
+  /** Kept for the next life, which may get no order any more. What cannot be written is known in this life only. */
+  keepShownCommand(shownCommand: string): void {
+    if (this.kept.shownCommand === shownCommand) return
+    this.kept = { ...this.kept, shownCommand }
+    try {
+      this.save()
+    } catch {
+      // The disk is full: no reason not to run the session.
+    }
   }
 
   get events(): readonly SessionEvent[] {

@@ -11,12 +11,13 @@ export class Timeline {
   private readonly changed: () => void
   private readonly command: Pick<StatusMessage, 'command'>
 
-  /** @param command undefined in a life that began after `started`: the order is deleted by then. */
+  /** @param command undefined in a life that began after `started`: the order is deleted by then, but not what is shown. */
   constructor(state: HostState, terminal: SessionTerminal, changed: () => void, command: string | undefined) {
     this.state = state
     this.terminal = terminal
     this.changed = changed
-    this.command = command === undefined ? {} : { command: shownCommand(command) }
+    if (command !== undefined) state.keepShownCommand(shownCommand(command))
+    this.command = state.shownCommand === undefined ? {} : { command: state.shownCommand }
   }
 
   /** When the command began, if it did. */
