@@ -23,6 +23,12 @@ export const STOP_LIMITS = {
   workMs: 25_000,
 } as const
 
+/**
+ * By this the launcher on one machine asks work to stop its command in place of a host that does not answer. Work of a
+ * release that does not know it ignores it, and no image has it as its STOPSIGNAL.
+ */
+export const WORK_STOP_SIGNAL = 'SIGURG'
+
 export const POD_LIMITS = {
   leastGraceSeconds: 30,
   graceSeconds: 120,

@@ -3,6 +3,7 @@ import net from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from '@jest/globals'
+import { WORK_STOP_SIGNAL } from '@cliscale/contract'
 import { findSessionProcesses } from '../src/worker/session-processes.ts'
 import { order, runOnce, runOrder, startWork, Typist } from './relay-peer.ts'
 
@@ -235,3 +236,32 @@ test('installs by the files that there are', async () => {
 function rssOf(pid: number): number {
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) * 1024
 }
+
+describe('a signal to work', () => {
+  const traps = `trap 'echo cleaned up; exit 5' TERM; echo up; while :; do sleep 0.05; done`
+
+  test.each([
+    ['SIGTERM', 'system'],
+    ['SIGINT', 'system'],
+    ['SIGQUIT', 'system'],
+    [WORK_STOP_SIGNAL, 'user'],
+  ] as const)('(%s) lets the command end, and is told as a stop of the %s', async (signal, stopped) => {
+    await using work = startWork()
+    const link = await work.connect()
+    let isSent = false
+    const { exit, output } = await runOrder(link, order(traps), (all) => {
+      if (!isSent && all().includes('up\r\n')) isSent = work.child.kill(signal)
+    })
+    expect(exit).toMatchObject({ exitCode: 5, stopped })
+    expect(output.toString()).toContain('cleaned up')
+    link.send({ type: 'quit' })
+    await link.end()
+  })
+
+  test.each(['SIGTERM', 'SIGINT', 'SIGQUIT'] as const)('(%s) ends it before it has a host', async (signal) => {
+    await using work = startWork()
+    await (await work.connect()).end() // it listens
+    work.child.kill(signal)
+    expect(await work.exited).toBe(0)
+  })
+})

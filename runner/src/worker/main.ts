@@ -1,5 +1,5 @@
 /** work: the process that holds a session's terminal and runs its command (docs/design.md). It holds no token. */
-import { STOP_LIMITS } from '@cliscale/contract'
+import { STOP_LIMITS, WORK_STOP_SIGNAL } from '@cliscale/contract'
 import { ConfigError, createLogger, EXIT_CONFIG } from '@cliscale/service-kit'
 import { readWorkConfig } from './config.ts'
 import { isAbandoned } from './hostless.ts'
@@ -19,21 +19,22 @@ async function main(): Promise<void> {
     logger,
     onDone: () => setTimeout(() => process.exit(0), 50), // time for the last frames to leave
   })
+  let signalled = false
+  const end = (): void => {
+    if (signalled) process.exit(1)
+    signalled = true
+    setTimeout(() => void work.quit(), STOP_LIMITS.workMs)
+    void work.endWithin(STOP_LIMITS.graceMs)
+  }
+  // A container runtime sends what the image names as STOPSIGNAL.
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const) process.on(signal, end)
+  process.on(WORK_STOP_SIGNAL, () => work.stop('user', STOP_LIMITS.graceMs))
   await listenOnSocket(config.socketPath, (socket) => work.accept(socket))
   setInterval(() => {
     if (!isAbandoned(work.current, work.hostlessSinceMs, Date.now())) return
     logger.error('no host connected; giving up')
     void work.quit()
   }, 5000)
-  let signalled = false
-  process.on('SIGTERM', () => {
-    if (signalled) process.exit(1)
-    signalled = true
-    setTimeout(() => void work.quit(), STOP_LIMITS.workMs)
-    void work.endWithin(STOP_LIMITS.graceMs)
-  })
-  // Of a launcher whose session is to stop, and whose host does not answer.
-  process.on('SIGINT', () => work.stop('user', STOP_LIMITS.graceMs))
 }
 
 main().catch((err: unknown) => {

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { open } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { STOP_LIMITS } from '@cliscale/contract'
+import { STOP_LIMITS, WORK_STOP_SIGNAL } from '@cliscale/contract'
 import type { ProcessMark } from '@cliscale/service-kit/process-mark'
 import type { LocalLauncherOptions } from './local-launcher.ts'
 import { type ProcessTable, type SessionMark, signalProcess } from './process-table.ts'
@@ -79,9 +79,9 @@ export class SessionProcesses {
     await signalProcess(this.#deps.processes, mark, 'SIGTERM')
   }
 
-  /** What work takes as a stop on request, without its host. A fault is left to the end by force. */
+  /** Asks work to stop its command on request, without its host. If that fails, the end by force is left. */
   async tellToStop(work: ProcessMark | null): Promise<void> {
-    if (work !== null) await signalProcess(this.#deps.processes, work, 'SIGINT').catch(() => false)
+    if (work !== null) await signalProcess(this.#deps.processes, work, WORK_STOP_SIGNAL).catch(() => false)
   }
 
   /** SIGTERM, and time to end by themselves. */
