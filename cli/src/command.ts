@@ -16,7 +16,7 @@ program
     process.exitCode = await up()
   })
 
-/** The server is a package of its own, so that whoever only talks to a server need not install one. */
+/** The server is a package of its own, so that those who only talk to one need not install it. */
 async function up(): Promise<number> {
   if (!isInstalled(ONE_MACHINE)) {
     process.stderr.write(

@@ -1,4 +1,4 @@
-/** The thread that watches the host's event loop (loop-watch.ts). It loads little: each session has one. */
+/** The thread that watches the host's event loop (loop-watch.ts). It loads little, because every session has one. */
 import { writeSync } from 'node:fs'
 import { workerData } from 'node:worker_threads'
 import { HUNG_AFTER_MS, START_GRACE_MS, Watchdog } from '@cliscale/service-kit/watchdog'

@@ -10,7 +10,7 @@ const MEMORY = { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 1, stackS
 
 /** What the thread is given. */
 export interface LoopWatchData {
-  /** One Int32, counted up by each turn of the loop that is looked at. */
+  /** One Int32 that the loop increments once a second. */
   readonly beats: SharedArrayBuffer
   /** The loop's own thread, where the system tells. */
   readonly thread: number | undefined
@@ -19,15 +19,19 @@ export interface LoopWatchData {
 /**
  * From now on a thread ends this process with SIGALRM when its event loop stands still, so that whoever started it starts
  * it again. It notices sooner than anybody outside, and it alone can tell standing still from waiting for a processor.
- * Nothing has to be closed: it keeps no process alive.
+ * Nothing has to be closed: it keeps no process alive. It calls `onFault` when there is no thread (any more): then the
+ * process is watched from outside alone.
  */
-export function watchLoop(): void {
+export function watchLoop(onFault: (error: Error) => void): void {
   const beats = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)
   const counter = new Int32Array(beats)
   setInterval(() => Atomics.add(counter, 0, 1), BEAT_EVERY_MS).unref()
   const workerData: LoopWatchData = { beats, thread: findThreadNumber() }
-  const worker = new Worker(PROGRAM, { workerData, resourceLimits: MEMORY, execArgv: [], env: {} })
-  // Without it the process is watched from outside alone.
-  worker.on('error', () => {})
-  worker.unref()
+  try {
+    const worker = new Worker(PROGRAM, { workerData, resourceLimits: MEMORY, execArgv: [], env: {} })
+    worker.on('error', onFault)
+    worker.unref()
+  } catch (error) {
+    onFault(error as Error) // the system gives no thread
+  }
 }

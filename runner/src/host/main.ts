@@ -16,7 +16,7 @@ const logger = createLogger({ service: 'host' })
 
 async function main(): Promise<void> {
   const config = readHostConfig(process.env)
-  watchLoop()
+  watchLoop((err) => logger.warn({ err }, 'no thread watches the event loop of this process'))
   const asked = new AbortController()
   let isDone = false
   const deps = { config, openTerminal: openSessionTerminal, fetchCode, logger, signal: asked.signal }

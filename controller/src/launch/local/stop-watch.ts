@@ -10,7 +10,7 @@ const KILL_AFTER_MS = 4_000
 export interface StopWatchOptions {
   /** Where the host listens, while it does. */
   readonly address: () => Address | undefined
-  /** Asks work to stop its program. To be harmless where the host asks too. */
+  /** Asks work to stop its command. Must be harmless if the host asks as well. */
   readonly askWork: () => void
   readonly killHost: () => void
 }

@@ -11,7 +11,7 @@ import { createTreeWriter, finishTree } from './tree-writer.ts'
 /** What extended headers of an entry may have; some programs keep icons and access lists in them. */
 const MAX_META_BYTES = 1024 * 1024
 
-/** Other programs unpack it and say nothing; some write such archives. */
+/** Other programs unpack such an archive without a word, and some write one. */
 const NO_END = 'the tar archive has no end mark: it may have been cut off, and files of it be missing'
 
 interface TarOptions {
@@ -50,7 +50,7 @@ export async function unpackTar(file: string, plan: Plan, root: string, options:
     entry.on('data', (chunk: Buffer) => writer.write(chunk))
     entry.on('end', () => writer.close())
   })
-  finishTree(writer, plan.entries)
+  await finishTree(writer, plan.entries, options.signal)
 }
 
 /** The last of the tar that was read: the header of the entry that comes now is in it. */

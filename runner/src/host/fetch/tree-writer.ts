@@ -1,5 +1,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 
 /**
  * Writes files below one empty folder. Nothing is ever written through a link: files are created exclusively, links
@@ -81,11 +82,30 @@ interface Written {
   readonly mtimeMs?: number
 }
 
-/** What is written to a tree last: hard links, symbolic links, and then the times of folders, which links change. */
-export function finishTree(writer: TreeWriter, entries: readonly (Written | undefined)[]): void {
-  for (const entry of entries) if (entry?.kind === 'hardlink') writer.hardlink(entry.path, entry.source ?? '')
-  for (const entry of entries) if (entry?.kind === 'symlink') writer.symlink(entry.path, entry.target ?? '')
-  for (const entry of entries)
-    if (entry?.kind === 'folder' && entry.path !== '' && entry.mtimeMs !== undefined)
-      writer.stamp(entry.path, entry.mtimeMs)
+/** So many entries are written in one go: a few milliseconds. */
+const STEPS_AT_ONCE = 500
+
+/**
+ * What is written to a tree last: hard links, symbolic links, and then the times of folders, which links change.
+ *
+ * @throws the signal's reason once it is aborted.
+ */
+export async function finishTree(
+  writer: TreeWriter,
+  entries: readonly (Written | undefined)[],
+  signal: AbortSignal,
+): Promise<void> {
+  const order = ['hardlink', 'symlink', 'folder'] as const
+  const last = order.flatMap((kind) => entries.filter((entry) => entry?.kind === kind))
+  for (const [i, entry] of last.entries()) {
+    if (i % STEPS_AT_ONCE === 0) await setImmediate()
+    signal.throwIfAborted()
+    finish(writer, entry!)
+  }
+}
+
+function finish(writer: TreeWriter, { kind, path: relative, source, target, mtimeMs }: Written): void {
+  if (kind === 'hardlink') writer.hardlink(relative, source ?? '')
+  else if (kind === 'symlink') writer.symlink(relative, target ?? '')
+  else if (relative !== '' && mtimeMs !== undefined) writer.stamp(relative, mtimeMs)
 }

@@ -74,7 +74,7 @@ export async function unpackZip(file: string, plan: Plan, root: string, options:
     })
     writer.close()
   })
-  finishTree(writer, plan.entries)
+  await finishTree(writer, plan.entries, options.signal)
 }
 
 async function openFile(file: string): Promise<AsyncDisposable & { file: FileHandle }> {
