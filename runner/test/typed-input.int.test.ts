@@ -61,6 +61,18 @@ describe('a line that is longer than a terminal holds', () => {
     expect(text).toContain(String(paste.length))
     expect(typist.lineCuts).toBe(0)
   })
+
+  test('is told of after a program that did not read lines', async () => {
+    const raw = 'stty raw -echo; echo raw; head -c 6000 | wc -c'
+    const whenRaw = once('raw', (one) => one.type('r'.repeat(6000)))
+    const whenByLine = once('by line', (one) => one.type(paste))
+    const { text, typist } = await runTyped({
+      given: order(`${raw}; sleep 0.7; stty sane -echo; echo by line; read -r a; echo "<\${#a}>"; sleep 1`),
+      onText: (...args) => [whenRaw, whenByLine].forEach((act) => act(...args)),
+    })
+    expect(text).toContain('<4095>')
+    expect(typist.lineCuts).toBe(1)
+  })
 })
 
 describe('input before the command runs', () => {

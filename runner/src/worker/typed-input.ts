@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { mayInterrupt } from '@cliscale/contract'
 import type { TypedPiece } from '../relay/frames.ts'
 import type { TypedProgress } from '../relay/messages.ts'
@@ -11,6 +12,8 @@ const MAX_STREAMS = 256
 /** So much that a program has not read never fills a kernel's terminal, which holds up a Ctrl-C behind it when full. */
 const HARMLESS_BYTES = 1024
 const RETRY_MS = { min: 2, max: 50 }
+/** Before the modes of a terminal that was raw are asked for again. */
+const RAW_PAUSE_MS = 100
 
 /** A running program's terminal, as its input sees it. */
 export interface InputSink {
@@ -59,6 +62,7 @@ export class TypedInput implements Disposable {
   private ahead: { readonly stream: Stream; readonly at: number; readonly bytes: Buffer } | undefined
   private unreadBytes = 0
   private line = new LineLength()
+  private isAskingOfCut = false
 
   constructor(onProgress: (progress: TypedProgress) => void) {
     this.onProgress = onProgress
@@ -222,12 +226,19 @@ export class TypedInput implements Disposable {
     }
   }
 
-  /** A line was longer than a terminal holds; in raw mode there are no lines. */
+  /** A line was longer than a terminal holds; in raw mode there are no lines, and the next one begins anew. */
   private async tellOfCut(sink: InputSink, stream: Stream | undefined): Promise<void> {
+    if (this.isAskingOfCut) return
+    this.isAskingOfCut = true
     const { isByLine } = await sink.modes()
-    if (!isByLine || stream === undefined) return
-    stream.isLineCut = true
-    this.tell(stream)
+    // A raw program may be given megabytes without a line's end: it is not asked for at each 4 KiB.
+    if (!isByLine) await sleep(RAW_PAUSE_MS, undefined, { ref: false })
+    this.isAskingOfCut = false
+    if (!isByLine) this.line = new LineLength()
+    else if (stream !== undefined) {
+      stream.isLineCut = true
+      this.tell(stream)
+    }
   }
 
   private retryLater(): void {
