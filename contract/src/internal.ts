@@ -59,7 +59,7 @@ export type FetchPolicy = z.infer<typeof FetchPolicy>
 
 export const ClaimResponse = z.object({
   sessionId: z.uuid(),
-  /** The pod (or local process group) that holds the claim; the epoch of its output. */
+  /** The id of the launch that holds the claim (on Kubernetes the pod's uid); the epoch of its output. */
   podUid: z.string(),
   /** Replaces the one of an earlier answer to the same claim. */
   reportCredential: z.string(),

@@ -230,7 +230,7 @@ export function countLaunches(launcher: Launcher, metrics: ControllerMetrics): L
     },
     refresh: () => launcher.refresh(),
     identify: (token) => launcher.identify(token),
-    remove: (sessionId, podUid) => launcher.remove(sessionId, podUid),
+    remove: (sessionId, launchId) => launcher.remove(sessionId, launchId),
     expectEnd: (sessionId) => launcher.expectEnd(sessionId),
     onChange: (listener) => launcher.onChange(listener),
     close: () => launcher.close(),

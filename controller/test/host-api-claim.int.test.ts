@@ -27,8 +27,8 @@ async function launched(columns: Record<string, unknown> = {}): Promise<{ id: st
 }
 
 /** The launcher, except that one session has a second pod, as Kubernetes may make one. */
-function withSecondPod(sessionId: string, token: string, podUid: string): Launcher {
-  const twin: Identified = { sessionId, podUid, progress: 'running', address: { host: '127.0.0.1', port: 9 } }
+function withSecondPod(sessionId: string, token: string, launchId: string): Launcher {
+  const twin: Identified = { sessionId, launchId, progress: 'running', address: { host: '127.0.0.1', port: 9 } }
   const real = system.local.launcher
   return Object.assign(Object.create(real) as Launcher, {
     list: async () => [...(await real.list()), twin],
@@ -93,9 +93,9 @@ describe('claim', () => {
 
   test('refuses a pod that is being deleted, because it could not finish the session', async () => {
     const { id } = await launched()
-    const podUid = randomUUID()
+    const launchId = randomUUID()
     const fault = { reason: 'evicted', detail: 'The pod was deleted.' } as const
-    const dying = { sessionId: id, podUid, progress: 'running', fault } as const
+    const dying = { sessionId: id, launchId, progress: 'running', fault } as const
     const launcher = Object.assign(Object.create(system.local.launcher) as Launcher, { identify: async () => dying })
     await using server = await createInternalServer(system.store, launcher)
     const json = { nonce: NONCE }

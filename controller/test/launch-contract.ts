@@ -51,7 +51,7 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
     const named = (id: string) =>
       expectEventually(async () => {
         const found = await find(id)
-        return found?.podUid === undefined ? undefined : { ...found, podUid: found.podUid }
+        return found?.launchId === undefined ? undefined : { ...found, launchId: found.launchId }
       })
 
     beforeEach(async () => {
@@ -80,7 +80,7 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
       const running = await expectEventually(settled)
       await launcher.launch(request(id))
       expect((await launcher.list()).filter((entry) => entry.sessionId === id)).toHaveLength(1)
-      expect((await find(id))?.podUid).toBe(first.podUid)
+      expect((await find(id))?.launchId).toBe(first.launchId)
       expect(await expectEventually(settled)).toBe(running)
     })
 
@@ -88,7 +88,7 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
       const [id, other] = [randomUUID(), randomUUID()]
       await Promise.all([launcher.launch(request(id)), launcher.launch(request(other))])
       const token = await system.tokenOf(id)
-      expect(await launcher.identify(token)).toMatchObject({ sessionId: id, podUid: (await named(id)).podUid })
+      expect(await launcher.identify(token)).toMatchObject({ sessionId: id, launchId: (await named(id)).launchId })
       expect((await launcher.identify(await system.tokenOf(other)))?.sessionId).toBe(other)
       // Not the last character: only some of its bits belong to the signature.
       const flipped = token.slice(0, -9) + (token.at(-9) === 'A' ? 'B' : 'A') + token.slice(-8)
@@ -111,13 +111,13 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
       await launcher.remove(randomUUID())
     })
 
-    test('remove with another pod’s uid leaves the launch alone', async () => {
+    test('remove with the id of another launch leaves this one alone', async () => {
       const id = randomUUID()
       await launcher.launch(request(id))
-      const { podUid } = await named(id)
+      const { launchId } = await named(id)
       await launcher.remove(id, randomUUID())
-      expect((await find(id))?.podUid).toBe(podUid)
-      await launcher.remove(id, podUid)
+      expect((await find(id))?.launchId).toBe(launchId)
+      await launcher.remove(id, launchId)
       expect(await find(id)).toBeUndefined()
       await expectEventually(async () => (await system.countRunning(id)) === 0)
     })
@@ -129,7 +129,7 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
       const removal = launcher.remove(id)
       await launcher.launch(request(id)).catch(() => removal.then(() => launcher.launch(request(id))))
       await removal
-      expect((await named(id)).podUid).not.toBe(first.podUid)
+      expect((await named(id)).launchId).not.toBe(first.launchId)
       expect(await address(id)).toBeDefined()
       expect((await launcher.list()).filter((entry) => entry.sessionId === id)).toHaveLength(1)
     })
@@ -143,11 +143,11 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
       await system.endHost(id, 'SIGKILL')
       await expectEventually(async () => {
         const now = await system.hostGeneration(id)
-        expect((await find(id))?.podUid).toBe(before.podUid)
+        expect((await find(id))?.launchId).toBe(before.launchId)
         return now !== undefined && now !== generation
       })
       await address(id)
-      expect((await find(id))?.podUid).toBe(before.podUid)
+      expect((await find(id))?.launchId).toBe(before.launchId)
     })
 
     test('a host that fails starts again; the launch of one that ends with 0 is removed', async () => {
@@ -179,7 +179,7 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
       const id = randomUUID()
       await launcher.launch(request(id))
       await address(id)
-      const { podUid } = await named(id)
+      const { launchId } = await named(id)
       await system.endHost(id, 0)
       await expectEventually(async () => {
         const now = await find(id)
@@ -196,7 +196,7 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
       )
       await expectEventually(async () => {
         const running = (await launcher.list()).find((entry) => entry.sessionId === id && entry.address !== undefined)
-        return running !== undefined && running.podUid !== podUid
+        return running !== undefined && running.launchId !== launchId
       })
     })
 
@@ -218,8 +218,8 @@ export function describeLauncher(name: string, create: () => Promise<LauncherUnd
       await launcher.close()
       launcher = await system.restart()
       expect(await Promise.all(ids.map(address))).toEqual(addresses)
-      expect(new Set((await launcher.list()).map((entry) => entry.podUid))).toEqual(
-        new Set(before.map((entry) => entry.podUid)),
+      expect(new Set((await launcher.list()).map((entry) => entry.launchId))).toEqual(
+        new Set(before.map((entry) => entry.launchId)),
       )
       expect((await launcher.identify(token))?.sessionId).toBe(ids[0])
       await Promise.all(ids.map((id) => launcher.remove(id)))

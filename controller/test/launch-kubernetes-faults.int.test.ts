@@ -22,7 +22,7 @@ const UNAVAILABLE = { name: 'LauncherUnavailable' }
 const find = async (launcher: Launcher, id: string): Promise<Launched | undefined> =>
   (await launcher.list()).find((entry) => entry.sessionId === id)
 const named = (launcher: Launcher, id: string): Promise<string> =>
-  expectEventually(async () => (await find(launcher, id))?.podUid)
+  expectEventually(async () => (await find(launcher, id))?.launchId)
 const address = (launcher: Launcher, id: string) => expectEventually(async () => (await find(launcher, id))?.address)
 
 function describeFaults(): void {
@@ -85,11 +85,11 @@ function describeFaults(): void {
       proxy.silent = true
       const id = randomUUID()
       await direct.launcher.launch(request(id))
-      const podUid = await named(direct.launcher, id)
+      const launchId = await named(direct.launcher, id)
       await sleep(500)
       expect(await find(launcher, id)).toBeUndefined()
       await launcher.refresh()
-      expect(await named(launcher, id)).toBe(podUid)
+      expect(await named(launcher, id)).toBe(launchId)
       const later = randomUUID()
       await direct.launcher.launch(request(later))
       expect(await find(launcher, later)).toBeUndefined()
@@ -151,9 +151,9 @@ function describeFaults(): void {
       proxy.loseAnswerOf(({ method, path }) => method === 'POST' && path.endsWith('/jobs'))
       await expect(launcher.launch(request(id))).rejects.toMatchObject(UNAVAILABLE)
       await launcher.launch(request(id))
-      const podUid = await named(launcher, id)
+      const launchId = await named(launcher, id)
       await address(launcher, id)
-      expect((await direct.launcher.list()).map((entry) => entry.podUid)).toEqual([podUid])
+      expect((await direct.launcher.list()).map((entry) => entry.launchId)).toEqual([launchId])
     })
 
     test('a start costs two writes: one Job and one token review', async () => {
@@ -203,7 +203,7 @@ function describeFaults(): void {
       })
       expect(
         await expectEventually(async () =>
-          (await launcher.list()).find((entry) => entry.address && entry.podUid !== first),
+          (await launcher.list()).find((entry) => entry.address && entry.launchId !== first),
         ),
       ).toMatchObject({ sessionId: id })
     })
@@ -225,7 +225,7 @@ function describeFaults(): void {
       const { launcher } = system()
       const id = randomUUID()
       await launcher.launch(request(id))
-      const podUid = await named(launcher, id)
+      const launchId = await named(launcher, id)
       await address(launcher, id)
       const [pod] = await cluster.pods(id)
       await cluster.kubectl('-n', cluster.namespace, 'delete', 'pod', pod!.metadata.name, '--force', '--grace-period=0')
@@ -233,10 +233,10 @@ function describeFaults(): void {
         const now = await find(launcher, id)
         return now?.progress === 'ended' && now
       })
-      expect(over).toMatchObject({ podUid, fault: { reason: 'evicted', detail: 'The session’s pod was deleted.' } })
+      expect(over).toMatchObject({ launchId, fault: { reason: 'evicted', detail: 'The session’s pod was deleted.' } })
       await sleep(3000)
       expect(await launcher.list()).toEqual([over])
-      await launcher.remove(id, podUid)
+      await launcher.remove(id, launchId)
       await launcher.remove(id)
       expect(await find(launcher, id)).toBeUndefined()
     })
@@ -257,7 +257,7 @@ function describeFaults(): void {
       const { launcher } = first
       const id = randomUUID()
       await launcher.launch(request(id))
-      const podUid = await named(launcher, id)
+      const launchId = await named(launcher, id)
       await address(launcher, id)
       const [pod] = await cluster.pods(id)
       const { name, uid: _uid, ...metadata } = pod!.metadata as Record<string, unknown> & { name: string }
@@ -274,11 +274,11 @@ function describeFaults(): void {
         '-',
       )
       const other = await expectEventually(async () =>
-        (await launcher.list()).find((entry) => entry.podUid !== podUid && entry.address),
+        (await launcher.list()).find((entry) => entry.launchId !== launchId && entry.address),
       )
       expect(other.sessionId).toBe(id)
-      await launcher.remove(id, other.podUid)
-      expect(await launcher.list()).toMatchObject([{ podUid }])
+      await launcher.remove(id, other.launchId)
+      expect(await launcher.list()).toMatchObject([{ launchId }])
       await expectEventually(async () => (await cluster.pods(id)).length === 1)
       await sleep(1000)
       expect((await find(launcher, id))?.address).toBeDefined()

@@ -33,9 +33,9 @@ async function restart(extra: Partial<ReconcilerDeps>): Promise<void> {
   for (const one of reconcilers.splice(0)) await one.close()
   start(extra)
 }
-const waiting = { podUid: 'pod', progress: 'scheduling' } as const
-const running = { podUid: 'pod', progress: 'running' } as const
-const over = { podUid: 'pod', progress: 'ended' } as const
+const waiting = { launchId: 'pod', progress: 'scheduling' } as const
+const running = { launchId: 'pod', progress: 'running' } as const
+const over = { launchId: 'pod', progress: 'ended' } as const
 const image = (detail: string): LaunchFault => ({ reason: 'image_pull', detail })
 const report = (of: Partial<FinalReport>): FinalReport => ({
   status: 'succeeded',
@@ -110,7 +110,7 @@ describe('before the claim', () => {
     launcher.say(room, { ...waiting, wait: { reason: 'unschedulable', detail: 'Nowhere is room.' } })
     // A Job whose pod may not be made has none.
     launcher.say(quota, {
-      podUid: undefined,
+      launchId: undefined,
       progress: 'scheduling',
       wait: { reason: 'launch_failed', detail: 'exceeded quota: pods=10' },
     })
@@ -276,7 +276,7 @@ describe('after the claim', () => {
 
   test('the fate of another launch, or of an earlier Job, does not end the session', async () => {
     const id = await claimed()
-    launcher.say(id, running, { podUid: 'twin', progress: 'ended', fault: { reason: 'oom_killed', detail: 'x' } })
+    launcher.say(id, running, { launchId: 'twin', progress: 'ended', fault: { reason: 'oom_killed', detail: 'x' } })
     await expectEventually(() => Promise.resolve(launcher.removed.length > 0))
     expect(launcher.removed).toEqual([[id, 'twin']])
     launcher.say(id)
@@ -300,7 +300,7 @@ describe('after the claim', () => {
 
   test('a launcher that does not know the pod yet is given time', async () => {
     launcher.refreshError = new LauncherUnavailable('away')
-    const unheard = { podUid: undefined, progress: 'scheduling' } as const
+    const unheard = { launchId: undefined, progress: 'scheduling' } as const
     const [id, lost, ...others] = await Promise.all(Array.from({ length: 10 }, () => claimed({}, unheard)))
     await sleep(TIMINGS.lostGraceMs + 500)
     for (const one of [id!, lost!, ...others]) expect((await store.session(one)).status).toBe('running')
@@ -474,7 +474,7 @@ describe('two controllers at once', () => {
     // A third is evicted before it begins, a third is refused by its image, a third ends by itself.
     const [evicted, bad, done] = [ids.slice(0, 10), ids.slice(10, 20), ids.slice(20)]
     for (const id of evicted)
-      launcher.say(id, { ...over, podUid: undefined, fault: { reason: 'evicted', detail: 'x' } })
+      launcher.say(id, { ...over, launchId: undefined, fault: { reason: 'evicted', detail: 'x' } })
     for (const id of bad) launcher.say(id, { ...waiting, fault: image('x') })
     await store.pool.query(`update sessions set pod_uid = 'pod', status = 'running' where id = any($1)`, [done])
     for (const id of done) launcher.say(id, { ...over, report: report({}) })

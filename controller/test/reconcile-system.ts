@@ -82,7 +82,7 @@ export function overriding(launcher: Launcher, calls: Partial<Launcher>): Launch
     list: () => launcher.list(),
     refresh: () => launcher.refresh(),
     identify: (token) => launcher.identify(token),
-    remove: (id, podUid) => launcher.remove(id, podUid),
+    remove: (id, launchId) => launcher.remove(id, launchId),
     expectEnd: (id) => launcher.expectEnd(id),
     onChange: (listener) => launcher.onChange(listener),
     close: () => launcher.close(),

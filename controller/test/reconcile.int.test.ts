@@ -63,7 +63,7 @@ describe('starting', () => {
     const launches: string[] = []
     const launcher = overriding(system.local.launcher, {
       launch: async ({ sessionId }) => void launches.push(sessionId),
-      list: async () => launches.map((id) => ({ sessionId: id, podUid: id, progress: 'running' })),
+      list: async () => launches.map((id) => ({ sessionId: id, launchId: id, progress: 'running' })),
     })
     await system.reconciler.close()
     const ids = await Promise.all(Array.from({ length: 20 }, () => system.store.createSession()))
@@ -116,9 +116,9 @@ describe('starting', () => {
     await system.local.endHost(id, 0)
     const second = await expectEventually(async () => {
       const now = await listed(id)
-      return now !== undefined && now.podUid !== first.podUid && now
+      return now !== undefined && now.launchId !== first.launchId && now
     })
-    expect(second.podUid).not.toBe(first.podUid)
+    expect(second.launchId).not.toBe(first.launchId)
   })
 
   test('a session whose host neither ends it nor leaves is ended long after its timeout, and not at once by a new process', async () => {
@@ -235,21 +235,21 @@ describe('ending', () => {
     await expectEventually(async () => (await system.local.countRunning(id)) === 0)
   })
 
-  test('a second pod is removed by its own uid, and the one that holds the claim stays', async () => {
+  test('a second launch is removed by its own id, and the one that holds the claim stays', async () => {
     const removed: (string | undefined)[][] = []
     const twins: Launched[] = []
     await start({
       wrap: (launcher) =>
         overriding(launcher, {
           list: async () => [...twins, ...(await launcher.list())],
-          remove: async (id, podUid) => {
-            removed.push([id, podUid])
+          remove: async (id, launchId) => {
+            removed.push([id, launchId])
             twins.length = 0
           },
         }),
     })
     const { id } = await running()
-    twins.push({ sessionId: id, podUid: 'second', progress: 'running' })
+    twins.push({ sessionId: id, launchId: 'second', progress: 'running' })
     await expectEventually(async () => removed.length > 0)
     await sleep(250)
     expect(removed).toEqual([[id, 'second']])

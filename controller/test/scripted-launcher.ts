@@ -12,7 +12,7 @@ import {
  */
 export class ScriptedLauncher implements Launcher {
   readonly launches: LaunchRequest[] = []
-  readonly removed: [sessionId: string, podUid: string | undefined][] = []
+  readonly removed: [sessionId: string, launchId: string | undefined][] = []
   /** What is listed, by session. */
   readonly entries = new Map<string, Launched[]>()
   /** Set: every launch throws it. */
@@ -31,7 +31,7 @@ export class ScriptedLauncher implements Launcher {
     this.launches.push(request)
     if (this.launchError) return Promise.reject(this.launchError)
     const { sessionId } = request
-    if (!this.entries.has(sessionId)) this.say(sessionId, { podUid: undefined, progress: 'scheduling' })
+    if (!this.entries.has(sessionId)) this.say(sessionId, { launchId: undefined, progress: 'scheduling' })
     return Promise.resolve()
   }
 
@@ -52,10 +52,12 @@ export class ScriptedLauncher implements Launcher {
     return Promise.reject(new LauncherUnavailable('nobody claims here'))
   }
 
-  remove(sessionId: string, podUid?: string): Promise<void> {
-    this.removed.push([sessionId, podUid])
+  remove(sessionId: string, launchId?: string): Promise<void> {
+    this.removed.push([sessionId, launchId])
     if (this.removeError) return Promise.reject(this.removeError)
-    const left = (this.entries.get(sessionId) ?? []).filter((entry) => podUid !== undefined && entry.podUid !== podUid)
+    const left = (this.entries.get(sessionId) ?? []).filter(
+      (entry) => launchId !== undefined && entry.launchId !== launchId,
+    )
     if (left.length === 0) this.entries.delete(sessionId)
     else this.entries.set(sessionId, left)
     return Promise.resolve()

@@ -19,7 +19,7 @@ export interface SessionState {
   readonly detail: string | null
   readonly exitCode: number | null
   readonly signal: string | null
-  readonly podUid: string | null
+  readonly launchId: string | null
   readonly createdAt: Date
   readonly updatedAt: Date
   readonly startedAt: Date | null
@@ -202,7 +202,7 @@ function toState(row: StateRow): SessionState {
     detail: row.detail,
     exitCode: row.exit_code,
     signal: row.signal,
-    podUid: row.pod_uid,
+    launchId: row.pod_uid,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
     startedAt: row.started_at,

@@ -147,9 +147,9 @@ async function events(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const { pod_uid: podUid } = await authenticate(deps, request, sessionId)
+  const { pod_uid: launchId } = await authenticate(deps, request, sessionId)
   const event = await readJson(request, SessionEvent, 64 * 1024)
-  const launch = { sessionId, podUid }
+  const launch = { sessionId, launchId }
   const corrected =
     event.type === 'ended' ? await correctEnd(deps.launcher, launch, event, deps.faultPatienceMs) : event
   await report(deps, sessionId, corrected, deps.now?.() ?? new Date())

@@ -13,10 +13,10 @@ const ended: SessionEvent & { type: 'ended' } = {
   signal: 'SIGKILL',
 }
 const fault = { reason: 'oom_killed', detail: REASONS.oom_killed.hint } as const
-const A = { sessionId: 'a', podUid: 'p' }
+const A = { sessionId: 'a', launchId: 'p' }
 const launcher = (oomKilled: boolean): Launcher =>
   ({
-    list: () => Promise.resolve([{ sessionId: 'a', podUid: 'p', progress: 'running', ...(oomKilled && { fault }) }]),
+    list: () => Promise.resolve([{ sessionId: 'a', launchId: 'p', progress: 'running', ...(oomKilled && { fault }) }]),
   }) as unknown as Launcher
 
 test('a kill for memory is the reason, however the host saw it', async () => {
@@ -43,8 +43,8 @@ test('every other end stays as the host reported it', async () => {
 })
 
 test('what happened to another launch of the session does not change the end of this one', async () => {
-  expect(await correctEnd(launcher(true), { sessionId: 'a', podUid: 'q' }, ended)).toEqual(ended)
-  expect(await correctEnd(launcher(true), { sessionId: 'a', podUid: null }, ended)).toEqual(ended)
+  expect(await correctEnd(launcher(true), { sessionId: 'a', launchId: 'q' }, ended)).toEqual(ended)
+  expect(await correctEnd(launcher(true), { sessionId: 'a', launchId: null }, ended)).toEqual(ended)
 })
 
 test('an eviction ends the session as lost, and is awaited while the launcher may not know of it yet', async () => {

@@ -46,16 +46,16 @@ export function correctReport<R extends FinalReport>(report: R, fault: LaunchFau
  */
 export async function correctEnd(
   launcher: Launcher,
-  launch: { readonly sessionId: string; readonly podUid: string | null },
+  launch: { readonly sessionId: string; readonly launchId: string | null },
   event: Ended,
   patienceMs = 0,
 ): Promise<Ended> {
-  if (!isKilled(event) || launch.podUid === null) return event
+  if (!isKilled(event) || launch.launchId === null) return event
   const until = Date.now() + patienceMs * (event.reason === 'runner_lost' ? LOST_PATIENCE : 1)
   let settled = patienceMs > 0 ? Infinity : 0
   for (;;) {
     const launched = await launcher.list().catch(() => [])
-    const ours = launched.find((entry) => entry.sessionId === launch.sessionId && entry.podUid === launch.podUid)
+    const ours = launched.find((entry) => entry.sessionId === launch.sessionId && entry.launchId === launch.launchId)
     if (ours === undefined) return event
     if (ours.fault !== undefined) settled = Math.min(settled, Date.now() + SETTLE_MS)
     const isTime = Date.now() >= Math.min(until, settled)

@@ -22,9 +22,10 @@ export interface Launched {
   readonly sessionId: string
   /**
    * Names this launch and no other: a session that is launched again gets another one. Undefined while the system has
-   * recorded the launch and made nothing of it yet (a Job without a pod).
+   * recorded the launch and made nothing of it yet (a Job without a pod). In the database it is `pod_uid`, and `podUid`
+   * in the answer to a claim and in a local launch's record: an earlier release reads those during an upgrade.
    */
-  readonly podUid: string | undefined
+  readonly launchId: string | undefined
   readonly progress: LaunchProgress
   /** Absent while nothing listens there: not yet, or not again yet after the host was restarted. */
   readonly address?: Address
@@ -37,7 +38,7 @@ export interface Launched {
 }
 
 /** A launch that is there: it has a name of its own. */
-export type Identified = Launched & { readonly podUid: string }
+export type Identified = Launched & { readonly launchId: string }
 
 /** What a launcher needs to know of a session; everything else the session's host asks for (docs/design.md). */
 export interface LaunchRequest {
@@ -100,13 +101,13 @@ export interface Launcher {
   identify(token: string): Promise<Identified | undefined>
   /**
    * Kills everything of the session, whatever it did to get away that the system can still see, and clears its files
-   * away. With `podUid` only that launch; another launch of the same session stays. It resolves when that is done or
+   * away. With `launchId` only that launch; another launch of the same session stays. It resolves when that is done or
    * ordered for good (Kubernetes), also when there was nothing, and may be repeated and interrupted at any point. Files
    * that cannot be removed (immutable ones, mounts) are left after some attempts, and logged.
    *
    * @throws Error when something of it may still run; call again.
    */
-  remove(sessionId: string, podUid?: string): Promise<void>
+  remove(sessionId: string, launchId?: string): Promise<void>
   /**
    * The session is to stop, and its host was told so. A host that hangs is no longer waited for as long as usual, and its
    * program is asked to end without it, where the launcher can do that. Returns at once, and may be repeated.

@@ -3,7 +3,7 @@ import type { Launched, LaunchFault } from '../launch/launcher.ts'
 
 interface Seen {
   readonly since: Map<string, { readonly value: string; readonly at: number }>
-  podUid?: string | undefined
+  launchId?: string | undefined
   fault?: LaunchFault | undefined
   report?: FinalReport | undefined
 }
@@ -34,10 +34,10 @@ export class Observations {
   }
 
   /** Keeps what a launch says about its end: it may be cleared away before its session ends. */
-  note(id: string, { podUid, fault, report }: Launched): void {
+  note(id: string, { launchId, fault, report }: Launched): void {
     const seen = this.#of(id)
-    if (podUid !== undefined && seen.podUid !== podUid)
-      Object.assign(seen, { podUid, fault: undefined, report: undefined })
+    if (launchId !== undefined && seen.launchId !== launchId)
+      Object.assign(seen, { launchId, fault: undefined, report: undefined })
     seen.fault = fault ?? seen.fault
     seen.report = report ?? seen.report
   }

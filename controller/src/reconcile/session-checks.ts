@@ -48,7 +48,7 @@ const MAX_UNREMOVED = 4
 
 /**
  * Compares one open session with its launches, and does what follows. Several processes do this at once: what ends or
- * starts a session is decided under its row's lock, a launch is removed by its own uid, and a launch of a session that
+ * starts a session is decided under its row's lock, a launch is removed by its own id, and a launch of a session that
  * had one before is made by whoever changes `launched_at` first.
  *
  * The row may be older than what runs, because the database was restored to an earlier moment. Then:
@@ -94,13 +94,13 @@ export class SessionChecks {
   }
 
   async check(session: OpenSession, launches: readonly Launched[]): Promise<void> {
-    if (session.podUid === null) return this.#checkUnclaimed(session, launches)
-    return this.#checkClaimed(session, session.podUid, launches)
+    if (session.launchId === null) return this.#checkUnclaimed(session, launches)
+    return this.#checkClaimed(session, session.launchId, launches)
   }
 
   /** What can be done while nothing is known of what runs: end what nobody has claimed, and nobody is to claim now. */
   async checkBlindly(session: OpenSession): Promise<void> {
-    if (session.podUid === null) await this.#endWaiting(session)
+    if (session.launchId === null) await this.#endWaiting(session)
   }
 
   async end(id: string, ending: Ending): Promise<boolean> {
@@ -114,11 +114,11 @@ export class SessionChecks {
   }
 
   /** Returns whether it is done; if not, it is tried again in the next pass. */
-  async remove(sessionId: string, podUid?: string): Promise<boolean> {
+  async remove(sessionId: string, launchId?: string): Promise<boolean> {
     // Each may take as long as a call may: a launcher that is away is not asked for every session.
     if (this.#unremoved >= MAX_UNREMOVED) return false
     try {
-      await this.#deps.launcher.remove(sessionId, podUid)
+      await this.#deps.launcher.remove(sessionId, launchId)
       return true
     } catch (err) {
       this.#unremoved++
@@ -164,13 +164,13 @@ export class SessionChecks {
     const heldMs = this.#seen.heldMs(session.id, 'pull', wait?.reason === 'image_pull' ? 'image_pull' : undefined)
     if (wait === undefined || heldMs <= this.#deps.timings.pullLimitMs) return false
     const { reason, detail } = inTheEnd(wait)
-    const unclaimedOnly = session.podUid === null
+    const unclaimedOnly = session.launchId === null
     if (await this.end(session.id, { status: 'failed', reason, detail, unclaimedOnly })) await this.remove(session.id)
     return true
   }
 
   /** The launch of a session that nobody claimed is over. */
-  async #checkOver(session: OpenSession, { podUid, fault, report }: Launched): Promise<void> {
+  async #checkOver(session: OpenSession, { launchId, fault, report }: Launched): Promise<void> {
     const { attempts, pool } = this.#deps
     const ending = report ?? (fault && !isOfThePlace(fault) ? unclaimedEnd(fault) : undefined)
     const launchFailed = {
@@ -180,13 +180,13 @@ export class SessionChecks {
     } as const
     const final = ending ?? (attempts.exhausted(session.id) ? launchFailed : undefined)
     if (final !== undefined) {
-      if (await this.end(session.id, { ...final, unclaimedOnly: true })) await this.remove(session.id, podUid)
+      if (await this.end(session.id, { ...final, unclaimedOnly: true })) await this.remove(session.id, launchId)
       return
     }
-    // Without a uid another process's new launch would be removed as well: the row says whose turn it is.
+    // Without its id another process's new launch would be removed as well: the row says whose turn it is.
     if (!this.#mayLaunch(session) || !(await takeRelaunch(pool, session))) return
     attempts.take(session.id)
-    await this.remove(session.id, podUid)
+    await this.remove(session.id, launchId)
   }
 
   /** Marked by us or by a process that is gone; or it ran and ended without a claim. */
@@ -209,20 +209,20 @@ export class SessionChecks {
     if (pulling || !isSameWait(session.wait, wait)) await noteProgress(this.#deps.pool, session.id, { pulling, wait })
   }
 
-  async #checkClaimed(session: OpenSession, podUid: string, launches: readonly Launched[]): Promise<void> {
+  async #checkClaimed(session: OpenSession, launchId: string, launches: readonly Launched[]): Promise<void> {
     const ours =
-      launches.find((entry) => entry.podUid === podUid) ??
-      launches.find((entry) => entry.podUid === undefined && entry.progress === 'ended')
+      launches.find((entry) => entry.launchId === launchId) ??
+      launches.find((entry) => entry.launchId === undefined && entry.progress === 'ended')
     for (const duplicate of launches) {
-      if (duplicate !== ours && duplicate.podUid !== undefined) await this.remove(session.id, duplicate.podUid)
+      if (duplicate !== ours && duplicate.launchId !== undefined) await this.remove(session.id, duplicate.launchId)
     }
     if (session.kind === 'ttyd' ? await this.#endTerminal(session) : await this.#endOverdue(session)) return
     if (ours !== undefined) this.#seen.note(session.id, ours)
     const runs = ours !== undefined && ours.progress !== 'ended'
-    await this.#writeEndpoint(session, podUid, runs ? ours : undefined)
+    await this.#writeEndpoint(session, launchId, runs ? ours : undefined)
     if (runs && (await this.#endsByWait(session, ours.wait))) return
     if (!this.#isOver(session, ours)) return
-    if (ours === undefined && !(await this.#isGone(session.id, podUid))) return
+    if (ours === undefined && !(await this.#isGone(session.id, launchId))) return
     await this.#endOver(session)
   }
 
@@ -233,11 +233,11 @@ export class SessionChecks {
   }
 
   /** What is not listed may only not have been heard of; nothing that can't be taken back follows from that alone. */
-  async #isGone(id: string, podUid: string): Promise<boolean> {
+  async #isGone(id: string, launchId: string): Promise<boolean> {
     const { launcher, logger } = this.#deps
     try {
       this.#certain ??= launcher.refresh().then(() => launcher.list())
-      const launched = (await this.#certain).find((entry) => entry.sessionId === id && entry.podUid === podUid)
+      const launched = (await this.#certain).find((entry) => entry.sessionId === id && entry.launchId === launchId)
       if (launched !== undefined) this.#seen.note(id, launched)
       return launched === undefined || launched.progress === 'ended'
     } catch (err) {
@@ -307,16 +307,16 @@ export class SessionChecks {
     return true
   }
 
-  async #writeEndpoint(session: OpenSession, podUid: string, launched: Launched | undefined): Promise<void> {
+  async #writeEndpoint(session: OpenSession, launchId: string, launched: Launched | undefined): Promise<void> {
     const { endpoint, id: sessionId } = session
     const address = launched?.address
     if (address === undefined) {
       // Of a launch that is not listed nothing is known: what the launcher hears may be late.
-      if (endpoint !== null && launched !== undefined) await deleteEndpoint(this.#deps.pool, { sessionId, podUid })
+      if (endpoint !== null && launched !== undefined) await deleteEndpoint(this.#deps.pool, { sessionId, launchId })
       return
     }
-    const same = endpoint?.host === address.host && endpoint.port === address.port && endpoint.podUid === podUid
-    if (!same) await upsertEndpoint(this.#deps.pool, { sessionId, podUid, progress: 'running', address })
+    const same = endpoint?.host === address.host && endpoint.port === address.port && endpoint.launchId === launchId
+    if (!same) await upsertEndpoint(this.#deps.pool, { sessionId, launchId, progress: 'running', address })
   }
 }
 
@@ -336,5 +336,5 @@ function isSameWait(a: LaunchFault | null, b: LaunchFault | undefined): boolean 
 }
 
 function isIdentified(launched: Launched): launched is Identified {
-  return launched.podUid !== undefined
+  return launched.launchId !== undefined
 }

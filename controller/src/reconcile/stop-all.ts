@@ -32,9 +32,9 @@ export async function stopAll(
 
   await attempt(logger, graceUntil, async () => {
     await requestStopOfAll(pool, reason)
-    for (const { id, kind, podUid } of await findOpenSessions(pool)) {
+    for (const { id, kind, launchId } of await findOpenSessions(pool)) {
       // A terminal of its own has no host that would end it.
-      if (podUid === null || kind === 'ttyd') await end(id, kind === 'runner')
+      if (launchId === null || kind === 'ttyd') await end(id, kind === 'runner')
       else launcher.expectEnd(id)
     }
     while (Date.now() < graceUntil && (await findOpenSessions(pool)).length > 0) await sleep(CHECK_EVERY_MS)

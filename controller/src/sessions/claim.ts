@@ -39,7 +39,7 @@ export async function claimSession(
          updated_at = now() where id = $1`,
       [
         row.id,
-        launched.podUid,
+        launched.launchId,
         hashes.nonce,
         hashes.credential,
         fresh ? 'starting' : row.status,
@@ -48,7 +48,7 @@ export async function claimSession(
     )
     if (launched.address) await upsertEndpoint(trx, launched)
     const started = row.order_started_at !== null
-    const claim = { sessionId: row.id, podUid: launched.podUid, started, timeoutSeconds: row.timeout_seconds }
+    const claim = { sessionId: row.id, podUid: launched.launchId, started, timeoutSeconds: row.timeout_seconds }
     return { outcome: 'claimed', claim, ciphertext: started ? null : await findOrder(trx, row.id) }
   })
 }
@@ -57,7 +57,7 @@ export async function claimSession(
 function refusalOf(row: SessionRow, launched: Identified, nonceHash: Buffer): 'nothing' | 'conflict' | undefined {
   // A terminal that brings its own ttyd has no host that could claim it.
   if (isFinal(row.status) || row.kind === 'ttyd') return 'nothing'
-  if (row.pod_uid === launched.podUid) return row.claim_nonce_hash?.equals(nonceHash) === true ? undefined : 'nothing'
+  if (row.pod_uid === launched.launchId) return row.claim_nonce_hash?.equals(nonceHash) === true ? undefined : 'nothing'
   if (row.pod_uid !== null) return 'conflict'
   if (row.stop_requested_at !== null) return 'nothing'
   // A pod that is on its way out would begin what it cannot finish; the next one begins it.

@@ -155,7 +155,7 @@ export async function startWithoutClaim(pool: pg.Pool, launched: Identified): Pr
     await trx.query(
       `update sessions set pod_uid = $2, claimed_at = now(), status = $3, stage = $4, stages = $5, started_at = $6,
          wait_reason = null, wait_detail = null, updated_at = now() where id = $1`,
-      [row.id, launched.podUid, change.status, change.stage, JSON.stringify(change.stages), change.startedAt ?? null],
+      [row.id, launched.launchId, change.status, change.stage, JSON.stringify(change.stages), change.startedAt ?? null],
     )
     await upsertEndpoint(trx, launched)
   })

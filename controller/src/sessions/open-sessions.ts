@@ -8,7 +8,8 @@ export interface OpenSession {
   readonly id: string
   readonly kind: 'runner' | 'ttyd'
   readonly status: SessionStatus
-  readonly podUid: string | null
+  /** The launch that holds the claim; null: it is not claimed. */
+  readonly launchId: string | null
   /** Names the last launch that was tried: its time, as the database writes it. */
   readonly launchedAt: string | null
   readonly stopRequestedAt: Date | null
@@ -21,7 +22,7 @@ export interface OpenSession {
   readonly timeoutSeconds: number
   readonly image: string | null
   readonly wait: LaunchFault | null
-  readonly endpoint: { readonly host: string; readonly port: number; readonly podUid: string } | null
+  readonly endpoint: { readonly host: string; readonly port: number; readonly launchId: string } | null
 }
 
 interface OpenRow {
@@ -61,7 +62,7 @@ export async function findOpenSessions(pool: pg.Pool): Promise<OpenSession[]> {
     id: row.id,
     kind: row.kind,
     status: row.status,
-    podUid: row.pod_uid,
+    launchId: row.pod_uid,
     launchedAt: row.launched_at,
     stopRequestedAt: row.stop_requested_at,
     ageSeconds: row.age,
@@ -71,7 +72,7 @@ export async function findOpenSessions(pool: pg.Pool): Promise<OpenSession[]> {
     timeoutSeconds: row.timeout_seconds,
     image: row.image,
     wait: row.wait_reason === null ? null : { reason: row.wait_reason, detail: row.wait_detail ?? '' },
-    endpoint: row.pod_ip === null ? null : { host: row.pod_ip, port: row.port ?? 0, podUid: row.endpoint_uid ?? '' },
+    endpoint: row.pod_ip === null ? null : { host: row.pod_ip, port: row.port ?? 0, launchId: row.endpoint_uid ?? '' },
   }))
 }
 

@@ -109,7 +109,7 @@ async function findStart({ store, state }: ReplayOptions, hello: ClientHello): P
 }
 
 function epochOf(state: SessionState): string {
-  return state.podUid ?? state.id
+  return state.launchId ?? state.id
 }
 
 async function writeOutput(options: ReplayOptions, hello: ClientHello): Promise<void> {

@@ -13,7 +13,7 @@ const state: SessionState = {
   detail: null,
   exitCode: null,
   signal: null,
-  podUid: 'p',
+  launchId: 'p',
   createdAt: new Date('2026-01-01T00:00:00Z'),
   updatedAt: new Date('2026-01-01T00:00:00Z'),
   startedAt: new Date('2026-01-01T00:00:00Z'),

@@ -141,7 +141,7 @@ export class ClusterView {
       if (sessionId === undefined || jobsWithPod.has(uid) || this.#removed.has(uid)) continue
       // Its pod is gone, and the Job will say how that counts.
       if (this.#hadPod.has(uid) && !isFinished(job)) continue
-      all.push({ sessionId, podUid: undefined, ...this.#withWarning(uid, jobState(job)) })
+      all.push({ sessionId, launchId: undefined, ...this.#withWarning(uid, jobState(job)) })
     }
     return all
   }
@@ -163,7 +163,7 @@ export class ClusterView {
     const job = this.#jobs.objects.get(this.ownerOf(pod) ?? '')
     const { uid } = pod.metadata
     const state = podState(pod, job)
-    return { sessionId, podUid: uid, ...(isPrepared(pod) ? state : this.#withWarning(uid, state)) }
+    return { sessionId, launchId: uid, ...(isPrepared(pod) ? state : this.#withWarning(uid, state)) }
   }
 
   isRemoved(pod: PodObject): boolean {
@@ -194,21 +194,21 @@ export class ClusterView {
   }
 
   /** Forgets what is remembered of launches that are gone: of the one, or of all of the session. */
-  forget(sessionId: string, podUid?: string): void {
+  forget(sessionId: string, launchId?: string): void {
     for (const [uid, { launched }] of this.#gone)
-      if (launched.sessionId === sessionId && (podUid === undefined || uid === podUid)) this.#gone.delete(uid)
+      if (launched.sessionId === sessionId && (launchId === undefined || uid === launchId)) this.#gone.delete(uid)
   }
 
   /** Launches whose host ended with 0 longer than `leaveMs` ago and whose pod is still there; and when to look again. */
-  leaving(leaveMs: number): { overdue: { sessionId: string; podUid: string }[]; nextInMs: number | undefined } {
-    const overdue: { sessionId: string; podUid: string }[] = []
+  leaving(leaveMs: number): { overdue: { sessionId: string; launchId: string }[]; nextInMs: number | undefined } {
+    const overdue: { sessionId: string; launchId: string }[] = []
     let nextInMs: number | undefined
     for (const pod of this.#pods.objects.values()) {
       const sessionId = this.#options.sessionOf(pod)
       const doneAt = hostDoneAt(pod)
       if (sessionId === undefined || doneAt === undefined || this.isRemoved(pod)) continue
       const leftMs = doneAt + leaveMs - Date.now()
-      if (leftMs <= 0) overdue.push({ sessionId, podUid: pod.metadata.uid })
+      if (leftMs <= 0) overdue.push({ sessionId, launchId: pod.metadata.uid })
       else nextInMs = Math.min(nextInMs ?? Infinity, leftMs + 50)
     }
     return { overdue, nextInMs }

@@ -133,9 +133,9 @@ class JobLauncher implements KubernetesLauncher {
     return launched.progress === 'ended' ? undefined : launched
   }
 
-  async remove(sessionId: string, podUid?: string): Promise<void> {
+  async remove(sessionId: string, launchId?: string): Promise<void> {
     await this.#inTurn(sessionId, () =>
-      podUid === undefined ? this.#removeAll(sessionId) : this.#removeOne(sessionId, podUid),
+      launchId === undefined ? this.#removeAll(sessionId) : this.#removeOne(sessionId, launchId),
     )
     this.#changed()
   }
@@ -303,8 +303,8 @@ class JobLauncher implements KubernetesLauncher {
   #clearAway(): void {
     clearTimeout(this.#leaving)
     const { overdue, nextInMs } = this.#view.leaving(this.#timings.leaveMs)
-    for (const { sessionId, podUid } of overdue) {
-      this.remove(sessionId, podUid).catch((err: unknown) =>
+    for (const { sessionId, launchId } of overdue) {
+      this.remove(sessionId, launchId).catch((err: unknown) =>
         this.#options.logger.warn({ err, sessionId }, 'an ended session could not be removed'),
       )
     }

@@ -6,7 +6,7 @@ import type { Launched, LaunchFault } from '../launcher.ts'
 import { findFault, isStartFault } from './pod-fault.ts'
 import { told } from './pod-words.ts'
 
-type State = Omit<Launched, 'sessionId' | 'podUid'>
+type State = Omit<Launched, 'sessionId' | 'launchId'>
 
 /** What a pod of a session says about its launch. `job` is its owner, where that is known. */
 export function podState(pod: PodObject, job?: JobObject): State {

@@ -107,7 +107,7 @@ class LocalLauncher implements Launcher {
     }
     try {
       const token = `cs_launch_${sessionId}_${randomBytes(32).toString('base64url')}`
-      await session.launch({ token, tokenHash: hash(token).toString('hex'), podUid: randomUUID() })
+      await session.launch({ token, tokenHash: hash(token).toString('hex'), launchId: randomUUID() })
     } finally {
       this.#schedule(0)
     }
@@ -130,10 +130,10 @@ class LocalLauncher implements Launcher {
     return timingSafeEqual(hash(token), Buffer.from(expected, 'hex')) ? await session.describe() : undefined
   }
 
-  async remove(sessionId: string, podUid?: string): Promise<void> {
+  async remove(sessionId: string, launchId?: string): Promise<void> {
     const session = this.#sessions.get(sessionId)
     if (session === undefined) return
-    await session.remove(podUid)
+    await session.remove(launchId)
   }
 
   expectEnd(sessionId: string): void {

@@ -96,7 +96,7 @@ export class LocalSession {
     return this.record?.host != null && this.#address === undefined && young
   }
 
-  launch(identity: { token: string; tokenHash: string; podUid: string }): Promise<void> {
+  launch(identity: { token: string; tokenHash: string; launchId: string }): Promise<void> {
     return this.#inTurn(async () => {
       if (this.record !== undefined && !this.#isRemoving) return
       if (this.#isRemoving) {
@@ -131,10 +131,10 @@ export class LocalSession {
     })
   }
 
-  /** Kills and clears away everything; with `podUid` only when that is the launch. May be repeated. */
-  remove(podUid?: string): Promise<void> {
+  /** Kills and clears away everything; with `launchId` only when that is the launch. May be repeated. */
+  remove(launchId?: string): Promise<void> {
     return this.#inTurn(async () => {
-      if (podUid !== undefined && this.record !== undefined && this.record.podUid !== podUid) return
+      if (launchId !== undefined && this.record !== undefined && this.record.podUid !== launchId) return
       if (!this.gone) await this.#removeAll()
     })
   }
@@ -147,7 +147,7 @@ export class LocalSession {
     const oomKilled = group !== null && ((await this.#deps.groups?.oomKilled(group)) ?? false)
     return {
       sessionId: this.sessionId,
-      podUid: record.podUid,
+      launchId: record.podUid,
       progress: 'running',
       ...(address && { address }),
       ...(oomKilled && { fault: { reason: 'oom_killed' as const, detail: REASONS.oom_killed.hint } }),
@@ -299,13 +299,13 @@ export class LocalSession {
     this.#forget()
   }
 
-  async #begin({ token, tokenHash, podUid }: { token: string; tokenHash: string; podUid: string }): Promise<void> {
+  async #begin({ token, tokenHash, launchId }: { token: string; tokenHash: string; launchId: string }): Promise<void> {
     const { sessionId } = this
     await makeSessionFolder(this.folder)
     await writeAtomically(this.folder.identity, token)
     const limited = (await this.#deps.groups?.create(sessionId)) !== undefined
     const empty = { version: 1, work: null, host: null, removing: false } as const
-    await this.#write({ ...empty, sessionId, podUid, tokenHash, limited })
+    await this.#write({ ...empty, sessionId, podUid: launchId, tokenHash, limited })
     await this.#ensureProcesses()
   }
 
