@@ -447,7 +447,7 @@ describe('a database that was restored to an earlier moment', () => {
 describe('a session that cannot be reconciled', () => {
   test('does not hold up the others', async () => {
     const [bad, ...good] = [await launched(), await launched(), await launched()]
-    await store.pool.query(`update sessions set stages = '{}' where id = $1`, [bad])
+    await store.pool.query(`update sessions set stages = '[null]' where id = $1`, [bad])
     for (const id of [bad!, ...good]) launcher.say(id, { ...waiting, progress: 'pulling_image' })
     for (const id of good) await until(id, ({ status }) => status === 'starting')
     expect((await store.session(bad!)).status).toBe('scheduling')
