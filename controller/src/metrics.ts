@@ -225,7 +225,7 @@ export function countLaunches(launcher: Launcher, metrics: ControllerMetrics): L
     },
     list: async () => {
       const launches = await launcher.list()
-      metrics.sawWaits(launches.flatMap(({ wait }) => (wait === undefined ? [] : [wait.reason])))
+      metrics.sawWaits(launches.flatMap(({ sessionId, wait }) => (sessionId === undefined ? [] : (wait?.reason ?? []))))
       return launches
     },
     refresh: () => launcher.refresh(),

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { FinalReport } from '@cliscale/contract'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { type Launched, type LaunchFault, LauncherUnavailable, LaunchRefused } from '../src/launch/launcher.ts'
+import { NO_METRICS } from '../src/metrics.ts'
 import type { Reconciler, ReconcilerDeps } from '../src/reconcile/reconciler.ts'
 import { createStore, type Store, type TestRow } from './host-api-system.ts'
 import { expectEventually } from './launch-contract.ts'
@@ -389,7 +390,7 @@ describe('a terminal of its own (ttyd)', () => {
 })
 
 describe('a launch', () => {
-  test('without a session is removed when the row was absent twice, and never while a session is being made', async () => {
+  test('whose session has no row is removed when that was so twice, and never while a session is being made', async () => {
     const orphan = randomUUID()
     const from = Date.now()
     launcher.say(orphan, running)
@@ -400,6 +401,28 @@ describe('a launch', () => {
       reconcilers[0]!.wake()
     }
     expect(launcher.removed).toEqual([[orphan, undefined]])
+  })
+
+  test('that has no session yet is left alone, whatever it does, and counts for no session', async () => {
+    launcher.unassigned.push(
+      { ...running, sessionId: undefined },
+      { sessionId: undefined, launchId: undefined, progress: 'scheduling', wait: image('x:1 cannot be pulled yet.') },
+      {
+        ...over,
+        sessionId: undefined,
+        launchId: 'ended',
+        fault: { reason: 'evicted', detail: 'The node was drained.' },
+      },
+    )
+    const removedOrphans: string[] = []
+    await restart({ metrics: { ...NO_METRICS, orphanRemoved: () => removedOrphans.push('one') } })
+    const id = await claimed()
+    // The session's own launch is gone: one of the same name that has no session does not stand for it.
+    launcher.say(id)
+    expect(await ended(id)).toMatchObject({ status: 'lost', reason: 'runner_lost' })
+    await sleep(2 * TIMINGS.rowlessMs)
+    await reconcilers[0]!.stopAll('server_stopped', 500)
+    expect([launcher.removed, removedOrphans]).toEqual([[], []])
   })
 
   test('stays for a while after the end of its session when it still runs', async () => {

@@ -15,6 +15,8 @@ export class ScriptedLauncher implements Launcher {
   readonly removed: [sessionId: string, launchId: string | undefined][] = []
   /** What is listed, by session. */
   readonly entries = new Map<string, Launched[]>()
+  /** What is listed besides: launches that have no session yet. */
+  readonly unassigned: Launched[] = []
   /** Set: every launch throws it. */
   launchError: Error | undefined
   /** Set: nothing can be listed. */
@@ -36,7 +38,8 @@ export class ScriptedLauncher implements Launcher {
   }
 
   list(): Promise<readonly Launched[]> {
-    return this.listError ? Promise.reject(this.listError) : Promise.resolve([...this.entries.values()].flat())
+    if (this.listError) return Promise.reject(this.listError)
+    return Promise.resolve([...this.unassigned, ...[...this.entries.values()].flat()])
   }
 
   /** Calls that the reconciler makes before it believes that something is missing. */

@@ -17,9 +17,13 @@ export interface LaunchFault {
 /** How far a launch is. `ended`: nothing of it runs any more, and nothing of it will. */
 export type LaunchProgress = 'scheduling' | 'pulling_image' | 'running' | 'ended'
 
-/** One launch of a session: a pod on Kubernetes, a pair of processes on one machine. */
+/** One launch: a pod on Kubernetes, a pair of processes on one machine. */
 export interface Launched {
-  readonly sessionId: string
+  /**
+   * The session that it was made for, or has been given. Undefined while it waits for one: such a launch is its
+   * launcher's own, and nobody else removes it or counts it.
+   */
+  readonly sessionId: string | undefined
   /**
    * Names this launch and no other: a session that is launched again gets another one. Undefined while the system has
    * recorded the launch and made nothing of it yet (a Job without a pod). In the database it is `pod_uid`, and `podUid`
@@ -37,8 +41,8 @@ export interface Launched {
   readonly report?: FinalReport
 }
 
-/** A launch that is there: it has a name of its own. */
-export type Identified = Launched & { readonly launchId: string }
+/** A session's launch that is there: it has a name of its own. */
+export type Identified = Launched & { readonly sessionId: string; readonly launchId: string }
 
 /** What a launcher needs to know of a session; everything else the session's host asks for (docs/design.md). */
 export interface LaunchRequest {
@@ -93,8 +97,8 @@ export interface Launcher {
    */
   refresh(): Promise<void>
   /**
-   * Who holds a launch identity, or undefined when nobody that is launched now does. A token proves its holder only
-   * while that launch is there.
+   * Who holds a launch identity, or undefined when nobody that is launched now does, or its launch has no session yet. A
+   * token proves its holder only while that launch is there.
    *
    * @throws LauncherUnavailable when that can't be told now.
    */

@@ -241,8 +241,11 @@ class LoopingReconciler implements Reconciler {
 
   async #list(): Promise<Map<string, Launched[]>> {
     const groups = new Map<string, Launched[]>()
-    for (const entry of await this.#deps.launcher.list())
-      groups.set(entry.sessionId, [...(groups.get(entry.sessionId) ?? []), entry])
+    for (const entry of await this.#deps.launcher.list()) {
+      const id = entry.sessionId
+      // One that waits for its session is the launcher's own.
+      if (id !== undefined) groups.set(id, [...(groups.get(id) ?? []), entry])
+    }
     return groups
   }
 

@@ -336,5 +336,5 @@ function isSameWait(a: LaunchFault | null, b: LaunchFault | undefined): boolean 
 }
 
 function isIdentified(launched: Launched): launched is Identified {
-  return launched.launchId !== undefined
+  return launched.sessionId !== undefined && launched.launchId !== undefined
 }

@@ -40,8 +40,8 @@ export async function stopAll(
     while (Date.now() < graceUntil && (await findOpenSessions(pool)).length > 0) await sleep(CHECK_EVERY_MS)
   })
   const launches = await launcher.list()
-  const ids = [...new Set(launches.map((entry) => entry.sessionId))]
-  const removed = Promise.allSettled(ids.map((id) => launcher.remove(id)))
+  const ids = new Set(launches.flatMap(({ sessionId }) => sessionId ?? []))
+  const removed = Promise.allSettled([...ids].map((id) => launcher.remove(id)))
   const until = Date.now() + limitMs * (1 - GRACE_SHARE)
   const results = (await Promise.race([removed, sleep(until - Date.now(), undefined, { ref: false })])) ?? []
   for (const result of results)

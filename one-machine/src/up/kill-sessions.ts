@@ -16,7 +16,8 @@ export async function killSessions(paths: Paths): Promise<void> {
   })
   try {
     const launches = await launcher.list()
-    await Promise.allSettled(launches.map(({ sessionId }) => launcher.remove(sessionId)))
+    const ids = launches.flatMap(({ sessionId }) => sessionId ?? [])
+    await Promise.allSettled(ids.map((sessionId) => launcher.remove(sessionId)))
   } finally {
     await launcher.close()
   }
