@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, expect, test } from '@jest/globals'
 import { ProcessList, startOf } from '../src/worker/process-list.ts'
 
@@ -14,8 +15,8 @@ afterEach(async () => {
 })
 
 /** A process that leads a session, as a terminal's does, with a child in it. */
-async function lead(): Promise<number> {
-  const child = spawn('sh', ['-c', 'sleep 60 & echo started; wait'], {
+async function lead(script = 'sleep 60 & echo started; wait'): Promise<number> {
+  const child = spawn('sh', ['-c', script], {
     detached: true,
     stdio: ['ignore', 'pipe', 'ignore'],
   })
@@ -24,7 +25,8 @@ async function lead(): Promise<number> {
   return child.pid!
 }
 
-if (process.platform !== 'linux') console.log('reused pids are not tested: only Linux tells when a process was started')
+if (process.platform !== 'linux')
+  console.log('not tested: only Linux tells what a process does, and since when it runs')
 else {
   test.each([
     ['was started at another time', -1],
@@ -53,5 +55,20 @@ else {
     expect((await list.find(true)).map((one) => one.pid)).toEqual(found.filter((one) => one !== pid))
     process.kill(-pid, 'SIGKILL')
     children = []
+  })
+
+  test('a process that waits for its child is told from one that computes, also in short pieces', async () => {
+    const pieces = 'setInterval(() => { for (const until = performance.now() + 0.5; performance.now() < until; ); }, 1)'
+    const node = `"${process.execPath}"`
+    const pid = await lead(`${node} -e 'for (;;);' & echo started; ${node} -e '${pieces}'; :`)
+    const list = new ProcessList({ sessionId: randomUUID(), leader: { pid, start: startOf(pid) } })
+    while ((await list.find(true)).length < 3) await sleep(10)
+    await sleep(100)
+    for (let look = 0; look < 200; look++) {
+      const found = await list.find()
+      expect(found).toHaveLength(3)
+      for (const one of found) expect(one.waits).toBe(one.pid === pid)
+      await sleep(5)
+    }
   })
 }

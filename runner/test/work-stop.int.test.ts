@@ -30,7 +30,8 @@ worker = subprocess.Popen([sys.executable, '-c', 'for n in iter(input, ""): prin
 def do(task):
     worker.stdin.write(task + '\\n'); worker.stdin.flush(); return worker.stdout.readline()
 def drain(*_):
-    time.sleep(1.5)
+    until = time.monotonic() + 2.5
+    while time.monotonic() < until: sys.argv[1:] == ['busy'] or time.sleep(2.5)
     print('cleaned up' if do('last') == 'done last\\n' else 'failed', flush=True)
     sys.exit(6)
 do('first')
@@ -115,6 +116,11 @@ describe('a stop', () => {
     [
       'a master whose workers do what is left, and handle no signal',
       'python3 master.py',
+      { exitCode: 6, signal: null },
+    ],
+    [
+      'a master that computes before its workers do what is left',
+      'python3 master.py busy',
       { exitCode: 6, signal: null },
     ],
     [

@@ -14,6 +14,8 @@ export interface ProcessMark {
 /** What Linux tells of a process that runs. */
 export interface ProcessStat {
   readonly pid: number
+  /** What it does just now, as proc(5) has it: R runs, S sleeps, D waits for a disk, T is stopped. */
+  readonly state: string
   readonly parent: number
   readonly group: number
   readonly session: number
@@ -35,8 +37,8 @@ export function readStat(pid: number): ProcessStat | undefined {
   const [state, ...fields] = text.slice(text.lastIndexOf(')') + 2).split(' ')
   const [parent, group, session, , , flags] = fields.map(Number)
   const start = Number(fields[18])
-  if (state === 'Z' || state === 'X' || !Number.isInteger(start)) return undefined
-  return { pid, parent: parent!, group: group!, session: session!, flags: flags!, start }
+  if (state === undefined || state === 'Z' || state === 'X' || !Number.isInteger(start)) return undefined
+  return { pid, state, parent: parent!, group: group!, session: session!, flags: flags!, start }
 }
 
 let boot: string | undefined

@@ -55,6 +55,8 @@ export class ProcessList {
   #foreignSinceMs = 0
   /** The leader's pid was given to another process: a session of that id is a stranger's. */
   #isReused = false
+  /** This system tells where a process stands in its kernel. */
+  #tellsPlaces = false
 
   constructor(target: SessionProcesses) {
     this.#target = target
@@ -78,7 +80,24 @@ export class ProcessList {
     const members = stats.filter((one) => belongs(one, target) && isStill(one))
     const family = withDescendants(stats, members)
     for (const { pid } of stats) if (!family.has(pid)) this.#foreign.add(pid)
-    return stats.filter(({ pid }) => family.has(pid)).map(describe)
+    return stats.filter(({ pid }) => family.has(pid)).map((one) => this.#describe(one))
+  }
+
+  #describe({ pid, parent, start, state }: ProcessStat): SessionProcess {
+    const writes = [pipeOf(pid, 1), pipeOf(pid, 2)].filter((pipe) => pipe !== undefined)
+    const waits = this.#waitsForChild(state, readText(pid, 'wchan'))
+    return { pid, parent, start, ...readSignals(readText(pid, 'status')), waits, reads: pipeOf(pid, 0), writes }
+  }
+
+  /**
+   * By the function of the kernel that it stands in. Nothing or 0 is of one that stands in none, or may not be asked; it
+   * may have begun to run after its state was read. Where no place is ever told, what sleeps may be waiting for a child.
+   */
+  #waitsForChild(state: string, place: string): boolean {
+    const isTold = place !== '' && place !== '0'
+    this.#tellsPlaces ||= isTold
+    if (isTold) return place === 'do_wait'
+    return state === 'S' && !this.#tellsPlaces
   }
 
   /** The target, without a leader whose pid another process has. While any of a session is left, its id is not given away. */
@@ -125,17 +144,6 @@ function withDescendants(all: readonly ProcessStat[], members: readonly ProcessS
     for (const { pid, parent } of all) if (family.has(parent)) family.add(pid)
   }
   return family
-}
-
-function describe({ pid, parent, start }: ProcessStat): SessionProcess {
-  const writes = [pipeOf(pid, 1), pipeOf(pid, 2)].filter((pipe) => pipe !== undefined)
-  const waits = waitsForChild(readText(pid, 'wchan'))
-  return { pid, parent, start, ...readSignals(readText(pid, 'status')), waits, reads: pipeOf(pid, 0), writes }
-}
-
-/** By the function of the kernel that it stands in: empty or 0 where that is not told, or where it stands in none. */
-function waitsForChild(where: string): boolean {
-  return ['', '0', 'do_wait'].includes(where)
 }
 
 const { SIGTERM, SIGTTOU } = constants.signals
