@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { afterAll, describe, expect, test } from '@jest/globals'
@@ -136,6 +136,31 @@ describe('a stop', () => {
       expect(ended.output.includes('after')).toBe(false)
       expect(ended.exit).toEqual(exit)
       expect(ended.tookMs).toBeLessThan(9000)
+    },
+    60_000,
+  )
+
+  // The trap takes more than half of the grace.
+  const trap = `trap 'sleep 6; echo cleaned up; exit 3' TERM; echo up`
+  const inShells = ['bash', 'dash', 'ash', 'busybox sh', 'ksh', 'mksh', 'zsh']
+    .filter((shell) => PATH.split(':').some((folder) => existsSync(path.join(folder, shell.split(' ')[0]!))))
+    .flatMap((shell) => [
+      [`${shell} that reads what a program prints`, `${shell} sub.sh`],
+      [`${shell} that reads a pipe from its program`, `${shell} read.sh`],
+      [`${shell} that waits for a job`, `${shell} wait.sh`],
+    ])
+  writeFileSync(path.join(dir, 'sub.sh'), `${trap}; out=$(sleep 100); echo after`)
+  writeFileSync(path.join(dir, 'read.sh'), `${trap}; mkfifo $$; sleep 100 > $$ & read line < $$; echo after`)
+  writeFileSync(path.join(dir, 'wait.sh'), `${trap}; sleep 100 & wait; echo after`)
+  writeFileSync(path.join(dir, 'script'), `#!/bin/sh\n${trap}; out=$(sleep 100); echo after`, { mode: 0o755 })
+
+  test.concurrent.each([...inShells, ['script that names its shell', './script']])(
+    'leaves the time for its trap to a %s',
+    async (_, command) => {
+      const ended = await run(command, { at: 'up', graceMs: 10_000 })
+      expect(ended.output).toContain('cleaned up')
+      expect(ended.output).not.toContain('after')
+      expect(ended.exit).toEqual({ exitCode: 3, signal: null })
     },
     60_000,
   )

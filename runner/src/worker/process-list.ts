@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { constants, uptime } from 'node:os'
+import path from 'node:path'
 import { carriesTag, sessionTag } from '@cliscale/contract'
 import { type ProcessStat, readStat } from '@cliscale/service-kit/process-mark'
 
@@ -32,7 +33,7 @@ export interface SessionProcess {
   readonly onTerm: OnTerm
   /** It ignores SIGTERM and the signals of job control, as interactive shells do. */
   readonly isShell: boolean
-  /** It does nothing but wait for a child to end, or may: a shell runs its trap only then. False for one at work. */
+  /** It does nothing but wait for a child to end, or may. False for one at work. */
   readonly waits: boolean
   /** The pipe that is its standard input, and those that are its standard output or error. */
   readonly reads: string | undefined
@@ -85,7 +86,7 @@ export class ProcessList {
 
   #describe({ pid, parent, start, state }: ProcessStat): SessionProcess {
     const writes = [pipeOf(pid, 1), pipeOf(pid, 2)].filter((pipe) => pipe !== undefined)
-    const waits = this.#waitsForChild(state, readText(pid, 'wchan'))
+    const waits = this.#waitsForChild(state, readText(pid, 'wchan')) || (state !== 'R' && isShellProgram(pid))
     return { pid, parent, start, ...readSignals(readText(pid, 'status')), waits, reads: pipeOf(pid, 0), writes }
   }
 
@@ -144,6 +145,28 @@ function withDescendants(all: readonly ProcessStat[], members: readonly ProcessS
     for (const { pid, parent } of all) if (family.has(parent)) family.add(pid)
   }
   return family
+}
+
+const SHELLS = new Set(['sh', 'bash', 'dash', 'ash', 'ksh', 'ksh93', 'mksh', 'zsh'])
+
+/**
+ * A shell runs its trap when its child is gone, wherever it waits for that: `$(…)` reads a pipe, and `wait` in dash waits
+ * for a signal. The name of a process that runs a script is the script's.
+ */
+function isShellProgram(pid: number): boolean {
+  const program = path.basename(programOf(pid)).replace(/( \(deleted\)|-[\d.]+)$/, '')
+  if (program !== 'busybox') return SHELLS.has(program)
+  // As `sh script`, or as `busybox sh script`.
+  const [called = '', applet = ''] = readText(pid, 'cmdline').split('\0')
+  return [called, applet].some((name) => SHELLS.has(path.basename(name).replace(/^-/, '')))
+}
+
+function programOf(pid: number): string {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`)
+  } catch {
+    return '' // gone, or not ours to look at
+  }
 }
 
 const { SIGTERM, SIGTTOU } = constants.signals
