@@ -21,6 +21,17 @@ writeFileSync(
   JSON.stringify({ name: 'x', version: '1.0.0', scripts: { start: 'node x.js', once: 'node once.js; echo after' } }),
 )
 
+// Each starts the next; only the last one ends the line.
+writeFileSync(
+  path.join(dir, 'line.js'),
+  `const level = Number(process.argv[2])
+process.on('SIGTERM', () => level > 1 ? console.log('asked') : setTimeout(() => { console.log('cleaned up'); process.exit(8) }, 400))
+setInterval(() => {}, 1e6)
+if (level === 1) console.log('up')
+else require('child_process').spawn('node', ['line.js', level - 1], { stdio: 'inherit' }).on('exit', (code) => process.exit(code))
+`,
+)
+
 // What is left is done by the worker, which a signal would end: as in a pool, or a queue that is drained.
 writeFileSync(
   path.join(dir, 'master.py'),
@@ -117,6 +128,13 @@ describe('a stop', () => {
       'a master whose workers do what is left, and handle no signal',
       'python3 master.py',
       { exitCode: 6, signal: null },
+    ],
+    ['the last of three programs that pass nothing on', 'node line.js 3', { exitCode: 8, signal: null }],
+    ['the last of four programs that pass nothing on', 'node line.js 4', { exitCode: 8, signal: null }],
+    [
+      'a master below a shell whose trap waits for it',
+      `trap 'exit 9' TERM; python3 master.py`,
+      { exitCode: 9, signal: null },
     ],
     [
       'a master that computes before its workers do what is left',

@@ -60,6 +60,29 @@ describe('the order of a stop', () => {
     expect(steps(begun(), [master, ...workers], 510)).toEqual(both)
   })
 
+  test('asks everybody in a long line in time, if nobody in it passes the signal on', () => {
+    const order = new StopOrder(TIMES)
+    const busy = { onTerm: 'handles', waits: false } as const
+    const line = [one(10, busy), ...[11, 12, 13].map((pid) => one(pid, { ...busy, parent: pid - 1 }))]
+    const all = [...line, one(14, { parent: 13 })]
+    const asked = new Map<string, number>()
+    for (let now = 0; now < 1000; now += 2) for (const step of steps(order, all, now)) asked.set(step, now)
+    expect([...asked.values()]).toEqual([0, 500, 600, 700, 800])
+    expect([...asked.keys()]).toEqual(all.map(({ pid }) => `${pid} ${ASKED}`))
+  })
+
+  test('leaves its workers to a master that is not asked yet', () => {
+    const order = new StopOrder(TIMES)
+    const shell = one(10, { onTerm: 'handles' })
+    const master = one(11, { parent: 10, onTerm: 'handles', waits: false })
+    const all = [shell, master, one(12, { parent: 11 })]
+    expect(steps(order, all, 0)).toEqual([`10 ${ASKED}`])
+    expect(steps(order, all, 99)).toEqual([])
+    expect(steps(order, all, 100)).toEqual([`11 ${ASKED}`])
+    expect(steps(order, all, 499)).toEqual([])
+    expect(steps(order, all, 500)).toEqual([`12 ${ASKED}`])
+  })
+
   test('remembers a handler that a process has already used up', () => {
     const order = new StopOrder(TIMES)
     const [trap, once] = [one(10, { onTerm: 'handles' }), one(11, { parent: 10, onTerm: 'handles' })]

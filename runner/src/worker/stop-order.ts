@@ -14,7 +14,8 @@ export interface SignalTo {
  *   it must not go on to its next command. It is asked when its children are gone.
  * - A process that handles SIGTERM is asked at once, once. One below another that was asked comes later: the one above may
  *   pass the signal on, and a program that is asked twice often ends at the second; or it finishes what it does with the
- *   help of those below. They come when it does nothing but wait for them, when it is gone, or after half of the grace.
+ *   help of those below. They come when it does nothing but wait for them, when it is gone, or after half of the grace. All
+ *   in one line share that half: after it, each further one has a moment before the next.
  * - What reads the output of another (`node x | tee log`) ends by itself after it; it is asked when only such are left.
  * - What is started after its parent was asked is a part of the parent's clean-up, and left alone.
  * - Interactive shells ignore SIGTERM: they get SIGHUP, as from a window that closes. Other programs that ignore SIGTERM
@@ -50,7 +51,7 @@ export class StopOrder {
     return [
       ...this.#hold(held),
       // The highest first: what is below waits for it.
-      ...family.fromTop(others.length > 0 ? others : readers).flatMap((one) => this.#ask(one, family, now)),
+      ...family.fromTop(others.length > 0 ? others : readers).flatMap((one) => this.#ask(one, family, held, now)),
     ]
   }
 
@@ -67,19 +68,27 @@ export class StopOrder {
     return fresh.map((process) => ({ process, signals: ['SIGSTOP'] }))
   }
 
-  #isDue(one: SessionProcess, family: Family, now: number): boolean {
+  #isDue(one: SessionProcess, family: Family, held: ReadonlySet<SessionProcess>, now: number): boolean {
     if (this.#asked.has(key(one))) return false
+    // One that is held waits for those below it, and is asked last.
+    const handling = family
+      .above(one)
+      .filter((above) => this.#known.get(key(above)) && (this.#asked.has(key(above)) || !held.has(above)))
+    const asked = handling.map((above) => this.#asked.get(key(above)))
+    const first = Math.min(...asked.map((at) => at ?? Infinity))
+    const isPatienceOver = now - first >= this.#patienceTicks
     // One without a handler hears nothing twice.
     const headStart = this.#known.get(key(one)) ? this.#headStartTicks : 0
-    const handling = family.above(one).filter((above) => this.#known.get(key(above)))
-    return handling.every((above) => {
-      const ago = now - (this.#asked.get(key(above)) ?? -Infinity)
-      return ago >= (above.waits ? headStart : this.#patienceTicks)
+    return handling.every((above, i) => {
+      const at = asked[i]
+      if (at === undefined) return false // its turn comes first
+      if (above.waits) return now - at >= headStart
+      return now - at >= (isPatienceOver && at > first ? this.#headStartTicks : this.#patienceTicks)
     })
   }
 
-  #ask(one: SessionProcess, family: Family, now: number): SignalTo[] {
-    if (!this.#isDue(one, family, now)) return []
+  #ask(one: SessionProcess, family: Family, held: ReadonlySet<SessionProcess>, now: number): SignalTo[] {
+    if (!this.#isDue(one, family, held, now)) return []
     this.#asked.set(key(one), now)
     // SIGCONT also to one that was stopped by somebody else.
     return [{ process: one, signals: [one.isShell ? 'SIGHUP' : 'SIGTERM', 'SIGCONT'] }]
