@@ -4,7 +4,6 @@
  * `API_KEY=$(cat …/api-key) node bench/interrupt.mjs [runs] [address]`.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ClientType, encodeBytes } from '@cliscale/contract/terminal'
 import { watch } from './viewer.mjs'
 
 const [runs = '10', base = 'http://127.0.0.1:7080'] = process.argv.slice(2)
@@ -23,8 +22,8 @@ async function interrupt() {
   await sleep(FLOOD_MS)
   const before = viewer.received / (FLOOD_MS / 1000)
   const [at, from] = [performance.now(), viewer.received]
-  viewer.socket.send(encodeBytes(ClientType.input, CTRL_C))
+  viewer.connection.type(CTRL_C)
   await Promise.race([viewer.ended, sleep(30_000)])
-  viewer.socket.close()
+  viewer.connection.close()
   return { before, ms: viewer.lastAt - at, bytes: viewer.received - from }
 }

@@ -225,16 +225,16 @@ async function flood(terminal, row) {
 
 async function runViewer({ port, stalls, head = Infinity }) {
   const { WebSocket } = await import('ws')
-  const { decodeServerMessage, encodeJson } = await import('@cliscale/contract')
+  const { Position } = await import('@cliscale/client')
+  const { ClientType, decodeServerMessage, encodeJson } = await import('@cliscale/contract')
   const ws = new WebSocket(`ws://127.0.0.1:${port}/ws`, [V1], { headers: { Authorization: 'Bearer x' } })
-  let position = 0
-  let acked = 0
+  const position = new Position()
   let snapshots = 0
   let openedAt
   let firstMs
   let reported = false
   const report = () => {
-    if (reported || (position < head && !(stalls && head < Infinity))) return
+    if (reported || (position.offset < head && !(stalls && head < Infinity))) return
     reported = true
     process.send({ snapshots, firstMs })
   }
@@ -242,17 +242,19 @@ async function runViewer({ port, stalls, head = Infinity }) {
   ws.on('message', (data) => {
     const message = decodeServerMessage(data)
     if (message.type === 'hello') {
+      position.hello(message.hello)
       process.send({})
       openedAt = performance.now()
       if (stalls) ws.pause()
     }
-    if (message.type === 'snapshot' || message.type === 'data') firstMs ??= performance.now() - openedAt
-    if (message.type === 'snapshot') {
-      snapshots++
-      acked = position = message.seq
+    if (message.type === 'snapshot' || message.type === 'data') {
+      firstMs ??= performance.now() - openedAt
+      if (message.type === 'snapshot') snapshots++
+      const { bytes, seq } = message
+      const mark = seq === undefined ? position.received(bytes.length) : position.snapshot(seq)
+      if (position.parsed(mark) || position.offset >= head)
+        ws.send(encodeJson(ClientType.ack, { seq: position.takeAck() }))
     }
-    if (message.type === 'data') position += message.bytes.length
-    if (position - acked >= 64 * 1024 || position >= head) ws.send(encodeJson(0x34, { seq: (acked = position) }))
     report()
   })
   ws.on('close', () => process.disconnect())

@@ -5,7 +5,6 @@
  * `API_KEY=$(cat …/api-key) node bench/throughput.mjs [runs] [address]`.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ClientType, encodeBytes } from '@cliscale/contract/terminal'
 import { Pty } from '../runner/dist/worker/pty.js'
 import { watch } from './viewer.mjs'
 
@@ -43,10 +42,10 @@ async function plainly() {
 /** Bytes a second of a session, as far as its viewer is. */
 async function watched() {
   const viewer = await watch(base, COMMAND)
-  const rate = await rateOf(() => viewer.position)
-  viewer.socket.send(encodeBytes(ClientType.input, Buffer.from('\x03')))
+  const rate = await rateOf(() => viewer.connection.offset)
+  viewer.connection.type(Buffer.from('\x03'))
   await Promise.race([viewer.ended, sleep(30_000)])
-  viewer.socket.close()
+  viewer.connection.close()
   return rate
 }
 

@@ -11,6 +11,7 @@ import {
   ServerType,
   type StatusMessage,
 } from '@cliscale/contract/terminal'
+import { reconnectDelayMs } from './backoff.ts'
 import { ASK_MS, Connection, IDLE_ACK_MS, OPEN_LIMIT_MS, SILENCE, type Socket } from './connection.ts'
 import type { ConnectionState } from './connection-state.ts'
 import { InputStream, MAX_WAITING_BYTES } from './input-stream.ts'
@@ -38,7 +39,6 @@ class ManualClock {
   #next = 0
   readonly #timers = new Map<number, { at: number; callback: () => void }>()
   readonly now = (): number => this.#now
-  readonly random = (): number => 0
   readonly setTimeout = (callback: () => void, ms: number): number => {
     this.#timers.set(++this.#next, { at: this.#now + ms, callback })
     return this.#next
@@ -163,6 +163,7 @@ describe('Connection', () => {
       },
       input: new InputStream({ name: 'page', onChange: () => {}, onDropped: () => {}, onLineCut: () => {} }),
       clock,
+      retryDelayMs: (attempt) => reconnectDelayMs(attempt, 0),
       windowSize: () => windowSize,
       colours: () => colours,
       onState: (state) => states.push(state),

@@ -17,7 +17,6 @@ import {
   type TerminalSize,
   TTY_PROTOCOL,
 } from '@cliscale/contract/terminal'
-import { reconnectDelayMs } from './backoff.ts'
 import type { ConnectionState, DropCause, Stop } from './connection-state.ts'
 import { inputMessages } from './input-messages.ts'
 import type { InputStream } from './input-stream.ts'
@@ -65,9 +64,14 @@ export interface Screen {
 
 export interface Clock {
   now(): number
-  random(): number
   setTimeout(callback: () => void, ms: number): unknown
   clearTimeout(timer: unknown): void
+}
+
+export const systemClock: Clock = {
+  now: Date.now,
+  setTimeout: (callback, ms) => setTimeout(callback, ms),
+  clearTimeout: (timer) => clearTimeout(timer as number),
 }
 
 export interface ConnectionDeps {
@@ -80,6 +84,8 @@ export interface ConnectionDeps {
   /** What is typed on this page. */
   readonly input: InputStream
   readonly clock: Clock
+  /** How long to wait before attempt number `attempt` (0 is the first after a drop), in milliseconds. */
+  readonly retryDelayMs: (attempt: number) => number
   /** The size that the window has room for now. */
   readonly windowSize: () => TerminalSize | undefined
   /** What the terminal is drawn in now. */
@@ -136,6 +142,11 @@ export class Connection {
 
   get state(): ConnectionState {
     return this.#state
+  }
+
+  /** How far this viewer is in the session's output, in bytes. */
+  get offset(): number {
+    return this.#position.offset
   }
 
   /** Whether what is typed now reaches the session. */
@@ -344,20 +355,14 @@ export class Connection {
   }
 
   /** ttyd's program was there and is not: nothing starts another unasked. Before that, waiting goes on. */
-  async #onPlainClose(wasAttached: boolean): Promise<void> {
-    const answer = await this.#deps.api.find(this.#viewer?.viewer)
-    if (this.#closed || this.#socket !== undefined) return
-    if (answer.kind === 'refused') return this.#stop(answer.why === 'not_found' ? 'not_found' : 'revoked')
-    if (answer.kind === 'viewer') {
-      this.#admit(answer.viewer)
-      const { status } = answer.viewer
+  #onPlainClose(wasAttached: boolean): Promise<void> {
+    return this.#check('revoked', (cause, status) => {
       if (status !== undefined && isFinal(status.status)) {
         this.#onStatus(status)
-        return this.#end(exitOf(status))
-      }
-    }
-    if (wasAttached) this.#stop('program_over')
-    else this.#retryLater(answer.kind === 'viewer' ? 'server' : 'network')
+        this.#end(exitOf(status))
+      } else if (wasAttached) this.#stop('program_over')
+      else this.#retryLater(cause)
+    })
   }
 
   #onClose(code: number): void {
@@ -372,13 +377,17 @@ export class Connection {
     this.#retryLater(code === 1006 ? 'network' : 'server')
   }
 
-  /** Asks whether this browser is still let in. Refused: `why`; let in or no answer: the network's fault, try again. */
-  async #check(why: Stop): Promise<void> {
+  /** Asks whether this browser is still let in. Refused: `why`; let in or no answer: `goOn`, as a rule another attempt. */
+  async #check(
+    why: Stop,
+    goOn = (cause: DropCause, _status?: StatusMessage): void => this.#retryLater(cause),
+  ): Promise<void> {
     const answer = await this.#deps.api.find(this.#viewer?.viewer)
     if (this.#closed || this.#socket !== undefined) return
     if (answer.kind === 'refused') return this.#stop(answer.why === 'not_found' ? 'not_found' : why)
-    if (answer.kind === 'viewer') this.#admit(answer.viewer)
-    this.#retryLater(answer.kind === 'viewer' ? 'server' : 'network')
+    if (answer.kind === 'unreachable') return goOn('network')
+    this.#admit(answer.viewer)
+    goOn('server', answer.viewer.status)
   }
 
   /** Lets go of the socket without waiting for its close. True when it had been attached for a while. */
@@ -410,11 +419,10 @@ export class Connection {
   }
 
   #retryLater(cause: DropCause): void {
-    const { clock } = this.#deps
-    const delay = reconnectDelayMs(this.#attempt, clock.random())
+    const delay = this.#deps.retryDelayMs(this.#attempt)
     this.#attempt += 1
     this.#startTimer('attempt', delay, () => this.#again())
-    this.#set({ kind: 'reconnecting', at: clock.now() + delay, cause })
+    this.#set({ kind: 'reconnecting', at: this.#deps.clock.now() + delay, cause })
   }
 
   #stop(why: Stop): void {

@@ -12,6 +12,10 @@ export class Position {
   #acked = 0
   #generation = 0
 
+  get offset(): number {
+    return this.#received
+  }
+
   /** What ClientHello asks for; undefined before the first HELLO. */
   get resume(): { readonly epoch: string; readonly have: number } | undefined {
     return this.#epoch === undefined ? undefined : { epoch: this.#epoch, have: this.#received }

@@ -96,7 +96,7 @@ async function timed(request: Promise<unknown>): Promise<{ readonly refusal?: un
 async function attach({ sessionId, sessionJWT }: Created): Promise<number> {
   const began = Date.now()
   await using viewer = new CollectingViewer(state.address, sessionId)
-  await viewer.start(sessionJWT)
+  viewer.start(sessionJWT)
   await eventually(`a new viewer of ${sessionId} sees output`, async () => viewer.have > 0)
   return Date.now() - began
 }

@@ -56,7 +56,7 @@ if (state.clusterFolder === null) {
     const command = `trap 'echo bye; exit' TERM; i=0; while :; do i=$((i + 1)); echo "line $i"; read -rt 0.02; done`
     preempted = await api.create({ command })
     viewer = new CollectingViewer(api.base, preempted.sessionId)
-    await viewer.start(preempted.sessionJWT)
+    viewer.start(preempted.sessionJWT)
     await untilStatus(api, preempted.sessionId, ['running'])
     await preempt(preempted.sessionId)
   }, 120_000)

@@ -27,7 +27,7 @@ export class ClusterFleet implements AsyncDisposable {
     for (let i = 0; i < size; i++) {
       const session = await api.create({ command: COMMAND, timeout_seconds: 3600 })
       const viewer = new CollectingViewer(entrances[i % entrances.length] ?? api.base, session.sessionId)
-      await viewer.start(session.sessionJWT)
+      viewer.start(session.sessionJWT)
       fleet.members.push({ session, viewer })
     }
     return fleet
@@ -68,7 +68,7 @@ export class ClusterFleet implements AsyncDisposable {
           async () => {
             const { sessionJWT } = await this.#api.token(session.sessionId)
             await using viewer = new CollectingViewer(this.#api.base, session.sessionId)
-            await viewer.start(sessionJWT)
+            viewer.start(sessionJWT)
             for (let tries = 0; viewer.have === 0 && tries < 60; tries++) await sleep(50)
             return viewer.have > 0
           },

@@ -84,10 +84,10 @@ async function attachSurely(api: Api, gateway: string, sessionId: string, deadli
     try {
       const fresh = await api.token(sessionId)
       await using viewer = new CollectingViewer(gateway, sessionId)
-      await viewer.start(fresh.sessionJWT)
-      while (viewer.have === 0 && Date.now() < deadline) await sleep(50)
+      viewer.start(fresh.sessionJWT)
+      while (viewer.have === 0 && viewer.fault === undefined && Date.now() < deadline) await sleep(50)
       if (viewer.have > 0) return
-      throw new Error(`session ${sessionId} showed no output in time`)
+      throw viewer.fault ?? new Error(`session ${sessionId} showed no output in time`)
     } catch (error) {
       if (Date.now() > deadline) throw error
       await sleep(200)

@@ -19,7 +19,7 @@ test(`"seq 1 20000; exit 3" in ${RUNS} runs, ${AT_ONCE} at a time: each is compl
   const run = async (): Promise<void> => {
     const session = await system.create({ command: 'seq 1 20000; exit 3' })
     await using viewer = new CollectingViewer(system.base, session.sessionId)
-    await viewer.start(session.sessionJWT)
+    viewer.start(session.sessionJWT)
     const exit = await viewer.finished(60_000)
     const view = await system.ended(session.sessionId)
     if ((await system.logs(session.sessionId)).toString() === EXPECTED) whole.logs++

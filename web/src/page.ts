@@ -3,8 +3,10 @@ import {
   type ConnectionState,
   createViewerApi,
   InputStream,
+  reconnectDelayMs,
   type Screen,
   type Socket,
+  systemClock,
   type Typing,
 } from '@cliscale/client'
 import {
@@ -144,12 +146,8 @@ export class Page {
       memory: viewerMemory(sessionPath),
       screen: this.#screen(),
       input: this.#input,
-      clock: {
-        now: Date.now,
-        random: Math.random,
-        setTimeout: (callback, ms) => setTimeout(callback, ms),
-        clearTimeout: (timer) => clearTimeout(timer as number),
-      },
+      clock: systemClock,
+      retryDelayMs: reconnectDelayMs,
       windowSize: () => this.#view.room,
       colours: () => (this.#isDark() ? DARK_COLOURS : LIGHT_COLOURS),
       onState: (state) => this.#onState(state),
