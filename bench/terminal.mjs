@@ -252,8 +252,9 @@ async function runViewer({ port, stalls, head = Infinity }) {
       if (message.type === 'snapshot') snapshots++
       const { bytes, seq } = message
       const mark = seq === undefined ? position.received(bytes.length) : position.snapshot(seq)
-      if (position.parsed(mark) || position.offset >= head)
-        ws.send(encodeJson(ClientType.ack, { seq: position.takeAck() }))
+      const isDue = position.parsed(mark) || position.offset >= head
+      const ack = isDue ? position.takeAck() : undefined
+      if (ack !== undefined) ws.send(encodeJson(ClientType.ack, { seq: ack }))
     }
     report()
   })

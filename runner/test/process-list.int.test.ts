@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, expect, test } from '@jest/globals'
 import { ProcessList, startOf } from '../src/worker/process-list.ts'
@@ -55,6 +56,19 @@ else {
     expect((await list.find(true)).map((one) => one.pid)).toEqual(found.filter((one) => one !== pid))
     process.kill(-pid, 'SIGKILL')
     children = []
+  })
+
+  test('finds a process whose first thread has ended while others go on', async () => {
+    const program = `import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+print("started", flush=True)
+ctypes.CDLL(None).pthread_exit(None)`
+    const pid = await lead(`exec python3 -c '${program}'`)
+    const isZombie = () => readFileSync(`/proc/${pid}/stat`, 'latin1').includes(') Z ')
+    for (let look = 0; look < 100 && !isZombie(); look++) await sleep(20)
+    expect(isZombie()).toBe(true)
+    const list = new ProcessList({ sessionId: randomUUID(), leader: { pid, start: startOf(pid) } })
+    expect((await list.find(true)).map((one) => one.pid)).toEqual([pid])
   })
 
   test('a process that waits for its child is told from one that computes, also in short pieces', async () => {

@@ -32,6 +32,19 @@ else require('child_process').spawn('node', ['line.js', level - 1], { stdio: 'in
 `,
 )
 
+// Says a lot when it is asked to end.
+writeFileSync(
+  path.join(dir, 'words.py'),
+  `import signal, sys, time
+def say(*_):
+    for n in range(1, 201): print('word', n)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, say)
+print('up', file=sys.stderr, flush=True)
+while True: time.sleep(100)
+`,
+)
+
 // What is left is done by the worker, which a signal would end: as in a pool, or a queue that is drained.
 writeFileSync(
   path.join(dir, 'master.py'),
@@ -212,6 +225,28 @@ describe('a stop', () => {
     },
     60_000,
   )
+
+  test.concurrent.each([
+    ['a loop', `while read -r l; do echo "got $l"; sleep 0.01; done`],
+    ['a loop that runs programs', `while read -r l; do echo "$(date +%s) got $l"; done`],
+    ['a slow program', `python3 -uc 'import sys,time\nfor l in sys.stdin: time.sleep(0.005); print("got", l, end="")'`],
+    ['a program that buffers', `grep -v nothing | sed 's/^/got /'`],
+  ])(
+    'lets %s read what a program says at its end',
+    async (_, reader) => {
+      const ended = await run(`python3 words.py | ${reader}`, { at: 'up', graceMs: 10_000 })
+      expect(ended.output).toContain('got word 200\r\n')
+      expect(ended.tookMs).toBeLessThan(9000)
+    },
+    60_000,
+  )
+
+  test('asks what a loop runs for each line, when that takes long', async () => {
+    const job = `bash -c 'trap "echo job asked; exit" TERM; echo up; while :; do sleep 0.1; done'`
+    const ended = await run(`yes | while read -r l; do ${job}; done`, { at: 'up', graceMs: 10_000 })
+    expect(ended.output).toContain('job asked')
+    expect(ended.tookMs).toBeLessThan(5000)
+  }, 60_000)
 
   test('reaches a process that left environment, terminal, session and parents', async () => {
     const pidFile = path.join(dir, 'pid')

@@ -24,7 +24,10 @@ export interface ProcessStat {
   readonly start: number
 }
 
-/** Reads `/proc/<pid>/stat`. Undefined for a process that has ended (a zombie has), and where there is no /proc. */
+/**
+ * Reads `/proc/<pid>/stat`. Undefined for a process that has ended, and where there is no /proc. A zombie has ended, unless
+ * only its first thread has: its others go on (pthread_exit in `main`).
+ */
 export function readStat(pid: number): ProcessStat | undefined {
   let text: string
   try {
@@ -36,8 +39,9 @@ export function readStat(pid: number): ProcessStat | undefined {
   // proc(5): pid (name) state ppid pgrp session tty_nr tpgid flags …; the name may hold blanks and brackets.
   const [state, ...fields] = text.slice(text.lastIndexOf(')') + 2).split(' ')
   const [parent, group, session, , , flags] = fields.map(Number)
-  const start = Number(fields[18])
-  if (state === undefined || state === 'Z' || state === 'X' || !Number.isInteger(start)) return undefined
+  const [threads, start] = [Number(fields[16]), Number(fields[18])]
+  const hasEnded = state === 'X' || (state === 'Z' && !(threads > 1))
+  if (state === undefined || hasEnded || !Number.isInteger(start)) return undefined
   return { pid, state, parent: parent!, group: group!, session: session!, flags: flags!, start }
 }
 

@@ -38,6 +38,8 @@ export interface SessionProcess {
   /** The pipe that is its standard input, and those that are its standard output or error. */
   readonly reads: string | undefined
   readonly writes: readonly string[]
+  /** Bytes that it has read in all, of anything: 0 for one that reads no pipe, and where that is not told. */
+  readonly readBytes: number
 }
 
 /** Flag of a kernel thread (include/linux/sched.h): often more than half of what is in /proc. */
@@ -87,7 +89,9 @@ export class ProcessList {
   #describe({ pid, parent, start, state }: ProcessStat): SessionProcess {
     const writes = [pipeOf(pid, 1), pipeOf(pid, 2)].filter((pipe) => pipe !== undefined)
     const waits = this.#waitsForChild(state, readText(pid, 'wchan')) || (state !== 'R' && isShellProgram(pid))
-    return { pid, parent, start, ...readSignals(readText(pid, 'status')), waits, reads: pipeOf(pid, 0), writes }
+    const reads = pipeOf(pid, 0)
+    const readBytes = reads === undefined ? 0 : readBytesOf(pid)
+    return { pid, parent, start, ...readSignals(pid), waits, reads, writes, readBytes }
   }
 
   /**
@@ -171,14 +175,23 @@ function programOf(pid: number): string {
 
 const { SIGTERM, SIGTTOU } = constants.signals
 
-/** How a process takes SIGTERM, from its `/proc/<pid>/status`. One that blocks it waits for it in its own way. */
-function readSignals(status: string): Pick<SessionProcess, 'onTerm' | 'isShell'> {
+/**
+ * How a process takes SIGTERM. One that blocks it waits for it in its own way, but for a shell, which blocks it for the
+ * moment in which it starts a program.
+ */
+function readSignals(pid: number): Pick<SessionProcess, 'onTerm' | 'isShell'> {
+  const status = readText(pid, 'status')
   const has = (set: string, signal: number): boolean => {
     const mask = BigInt(`0x${new RegExp(`^${set}:\\s*([0-9a-f]+)$`, 'm').exec(status)?.[1] ?? '0'}`)
     return ((mask >> BigInt(signal - 1)) & 1n) === 1n
   }
   if (has('SigIgn', SIGTERM)) return { onTerm: 'ignores', isShell: has('SigIgn', SIGTTOU) }
-  return { onTerm: has('SigCgt', SIGTERM) || has('SigBlk', SIGTERM) ? 'handles' : 'ends', isShell: false }
+  const handles = has('SigCgt', SIGTERM) || (has('SigBlk', SIGTERM) && !isShellProgram(pid))
+  return { onTerm: handles ? 'handles' : 'ends', isShell: false }
+}
+
+function readBytesOf(pid: number): number {
+  return Number(/^rchar: (\d+)$/m.exec(readText(pid, 'io'))?.[1] ?? 0)
 }
 
 function pipeOf(pid: number, fd: number): string | undefined {
@@ -226,6 +239,7 @@ function findByPs(target: SessionProcesses): Promise<SessionProcess[]> {
             waits: true,
             reads: undefined,
             writes: [],
+            readBytes: 0,
           })),
       )
     })

@@ -14,6 +14,7 @@ function one(pid: number, rest: Partial<SessionProcess> = {}): SessionProcess {
     waits: true,
     reads: undefined,
     writes: [],
+    readBytes: 0,
     ...rest,
   }
 }
@@ -108,14 +109,43 @@ describe('the order of a stop', () => {
     expect(steps(order, [trap, ...cleanUp], 1000)).toEqual([])
   })
 
-  test('lets a reader end after the process that it reads from, and signals it when only readers are left', () => {
-    const order = new StopOrder(TIMES)
+  describe('what reads the output of another', () => {
     const node = one(11, { parent: 10, onTerm: 'handles', writes: ['a'] })
     const tee = one(12, { parent: 10, reads: 'a', writes: ['b'] })
     const cat = one(13, { parent: 10, reads: 'b' })
-    expect(steps(order, [one(10), node, tee, cat])).toEqual(['10 SIGSTOP', `11 ${ASKED}`])
-    expect(steps(order, [one(10), tee, cat])).toEqual([`12 ${ASKED}`])
-    expect(steps(order, [one(10), cat])).toEqual([`13 ${ASKED}`])
+
+    test('ends after it, and is asked once it reads no more', () => {
+      const order = new StopOrder(TIMES)
+      expect(steps(order, [one(10), node, tee, cat], 10)).toEqual(['10 SIGSTOP', `11 ${ASKED}`])
+      expect(steps(order, [one(10), tee, cat], 209)).toEqual([])
+      expect(steps(order, [one(10), { ...tee, readBytes: 5 }, cat], 209)).toEqual([])
+      expect(steps(order, [one(10), { ...tee, readBytes: 5 }, cat], 408)).toEqual([])
+      expect(steps(order, [one(10), { ...tee, readBytes: 5 }, cat], 409)).toEqual([`12 ${ASKED}`])
+      expect(steps(order, [one(10), cat], 410)).toEqual([])
+      expect(steps(order, [one(10), cat], 610)).toEqual([`13 ${ASKED}`])
+    })
+
+    test('is asked when only such are left', () => {
+      const order = new StopOrder(TIMES)
+      expect(steps(order, [one(12, { reads: 'a', writes: ['b'] }), one(13, { reads: 'b', writes: ['a'] })])).toEqual([
+        `12 ${ASKED}`,
+        `13 ${ASKED}`,
+      ])
+    })
+
+    test('may run something for a moment with what it has read, and is not held meanwhile', () => {
+      const order = new StopOrder(TIMES)
+      const date = one(14, { parent: 12, start: 150 })
+      expect(steps(order, [one(10), node, tee, date], 200)).toEqual(['10 SIGSTOP', `11 ${ASKED}`])
+      expect(steps(order, [one(10), tee, date], 249)).toEqual([])
+      expect(steps(order, [one(10), tee, date], 250)).toEqual(['12 SIGSTOP', `14 ${ASKED}`])
+    })
+
+    test('is no mere reader when it had nobody to read from, or what it reads comes from below it', () => {
+      expect(steps(new StopOrder(TIMES), [tee])).toEqual([`12 ${ASKED}`])
+      const below = one(11, { parent: 12, writes: ['a'] })
+      expect(steps(new StopOrder(TIMES), [tee, below])).toEqual(['12 SIGSTOP', `11 ${ASKED}`])
+    })
   })
 
   test('hangs up on an interactive shell when its jobs are gone', () => {

@@ -5,6 +5,11 @@ export interface SignalTo {
   readonly signals: readonly NodeJS.Signals[]
 }
 
+/** So long a reader may read nothing after its writers have ended: it works on what it has read. */
+const QUIET_TICKS = 200
+/** What runs for longer than this is work of its own, and no part of reading. */
+const MOMENT_TICKS = 100
+
 /**
  * Decides who of a session is asked to end, and when, so that each gets to do what it does at SIGTERM: nobody's parent,
  * terminal or reader goes first.
@@ -16,7 +21,9 @@ export interface SignalTo {
  *   pass the signal on, and a program that is asked twice often ends at the second; or it finishes what it does with the
  *   help of those below. They come when it does nothing but wait for them, when it is gone, or after half of the grace. All
  *   in one line share that half: after it, each further one has a moment before the next.
- * - What reads the output of another (`node x | tee log`) ends by itself after it; it is asked when only such are left.
+ * - What reads the output of another (`node x | tee log`) ends by itself when it has read all of it. It is asked when only
+ *   such are left, or when it has read nothing for a while after the other has ended. What runs something for longer than a
+ *   moment (`producer | while read job; do long $job; done`) is no mere reader.
  * - What is started after its parent was asked is a part of the parent's clean-up, and left alone.
  * - Interactive shells ignore SIGTERM: they get SIGHUP, as from a window that closes. Other programs that ignore SIGTERM
  *   mean it, and have the whole grace.
@@ -31,6 +38,8 @@ export class StopOrder {
   readonly #left = new Set<string>()
   /** Whether each handled SIGTERM when it was seen first: `once` takes its handler away with the first signal. */
   readonly #known = new Map<string, boolean>()
+  /** Of those whose writers lived at an earlier look: how much each had read when it was last seen reading. */
+  readonly #read = new Map<string, { readonly bytes: number; readonly at: number }>()
 
   /** What one that was asked has to pass the signal on, and to finish with those below it. */
   constructor({ headStartTicks, patienceTicks }: { headStartTicks: number; patienceTicks: number }) {
@@ -45,14 +54,32 @@ export class StopOrder {
     for (const one of alive) if (!this.#known.has(key(one))) this.#known.set(key(one), one.onTerm === 'handles')
     const meant = alive.filter((one) => !this.#left.has(key(one)))
     const family = new Family(meant)
-    const held = family.held()
-    const readers = meant.filter((one) => !held.has(one) && waitsForInput(one, meant))
-    const others = meant.filter((one) => !held.has(one) && !readers.includes(one))
+    const { fed, draining } = this.#readers(meant, family, now)
+    const spared = family.withBelow([...fed, ...draining])
+    const held = new Set([...family.held()].filter((one) => !spared.has(one)))
+    const others = meant.filter((one) => !held.has(one) && !spared.has(one))
+    const toAsk = others.length > 0 || draining.length > 0 ? others : fed
     return [
       ...this.#hold(held),
       // The highest first: what is below waits for it.
-      ...family.fromTop(others.length > 0 ? others : readers).flatMap((one) => this.#ask(one, family, held, now)),
+      ...family.fromTop(toAsk).flatMap((one) => this.#ask(one, family, held, now)),
     ]
+  }
+
+  /** What reads others' output: of those that live, and of those that lived at an earlier look. */
+  #readers(meant: readonly SessionProcess[], family: Family, now: number) {
+    const readers = meant.filter((one) => isReader(one, family, now))
+    const fed = readers.filter((one) => isFed(one, meant, family))
+    for (const one of fed) this.#read.set(key(one), { bytes: one.readBytes, at: now })
+    const draining = readers.filter((one) => !fed.includes(one) && this.#isDraining(one, now))
+    return { fed, draining }
+  }
+
+  #isDraining(one: SessionProcess, now: number): boolean {
+    const seen = this.#read.get(key(one))
+    if (seen === undefined || this.#asked.has(key(one))) return false
+    if (seen.bytes !== one.readBytes) this.#read.set(key(one), { bytes: one.readBytes, at: now })
+    return now - this.#read.get(key(one))!.at < QUIET_TICKS
   }
 
   #isPartOfCleanUp(one: SessionProcess, family: Family): boolean {
@@ -95,18 +122,30 @@ export class StopOrder {
   }
 }
 
-function waitsForInput({ onTerm, reads, pid }: SessionProcess, alive: readonly SessionProcess[]): boolean {
-  return onTerm === 'ends' && reads !== undefined && alive.some((q) => q.pid !== pid && q.writes.includes(reads))
+/** One that reads a pipe and runs nothing for longer than a moment. */
+function isReader(one: SessionProcess, family: Family, now: number): boolean {
+  if (one.onTerm !== 'ends' || one.reads === undefined) return false
+  return [...family.withBelow([one])].every((below) => below === one || now - below.start < MOMENT_TICKS)
+}
+
+/** Whether one that lives writes what it reads. */
+function isFed(one: SessionProcess, alive: readonly SessionProcess[], family: Family): boolean {
+  const below = family.withBelow([one])
+  return alive.some((other) => !below.has(other) && other.writes.includes(one.reads!))
 }
 
 /** Who started whom. */
 class Family {
   readonly #alive: readonly SessionProcess[]
   readonly #byPid: ReadonlyMap<number, SessionProcess>
+  readonly #children: ReadonlyMap<number, readonly SessionProcess[]>
 
   constructor(alive: readonly SessionProcess[]) {
     this.#alive = alive
     this.#byPid = new Map(alive.map((one) => [one.pid, one]))
+    const children = new Map<number, SessionProcess[]>()
+    for (const one of alive) children.set(one.parent, [...(children.get(one.parent) ?? []), one])
+    this.#children = children
   }
 
   /** Its parent, that one's parent and so on, the highest last. */
@@ -122,6 +161,13 @@ class Family {
 
   fromTop(some: readonly SessionProcess[]): SessionProcess[] {
     return some.toSorted((a, b) => this.above(a).length - this.above(b).length)
+  }
+
+  /** These and all below them. */
+  withBelow(some: readonly SessionProcess[]): Set<SessionProcess> {
+    const found = new Set(some)
+    for (const one of found) for (const child of this.#children.get(one.pid) ?? []) found.add(child)
+    return found
   }
 
   /** The highest first. */
