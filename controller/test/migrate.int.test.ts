@@ -56,6 +56,17 @@ describe('migrations', () => {
     expect(await tables(database)).toEqual(TABLES)
   })
 
+  test('refuse to be undone where an open session would move to another backend', async () => {
+    await using database = await createTestDatabase(async (url) => void (await migrate(url)))
+    const insert = "insert into sessions (id, owner, timeout_seconds, backend) values (gen_random_uuid(), 'a', 60, 'b')"
+    await database.query(insert)
+    const steps = MIGRATIONS.slice(0, MIGRATIONS.findIndex(({ name }) => name === '0007-backends') + 1)
+    const undo = () => migrate(database.url, 'rollback', { migrations: steps })
+    await expect(undo()).rejects.toThrow('rollback refused: open sessions name the backend')
+    await database.query("update sessions set status = 'lost', ended_at = now()")
+    expect(await undo()).toEqual(['0007-backends'])
+  })
+
   test('get past a lock that a killed migrator left behind', async () => {
     await using database = await createTestDatabase(async (url) => void (await migrate(url)))
     await database.query('update knex_migrations_lock set is_locked = 1')

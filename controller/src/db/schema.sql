@@ -100,6 +100,7 @@ create table sessions (
   image text,
   wait_reason text,
   wait_detail text,
+  backend text,
   constraint sessions_kind_check CHECK ((kind = ANY (ARRAY['runner'::text, 'ttyd'::text]))),
   constraint sessions_pkey PRIMARY KEY (id),
   constraint sessions_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'scheduling'::text, 'starting'::text, 'running'::text, 'succeeded'::text, 'failed'::text, 'stopped'::text, 'expired'::text, 'lost'::text])))

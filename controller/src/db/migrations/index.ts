@@ -5,6 +5,7 @@ import * as m0003 from './0003-session-states.ts'
 import * as m0004 from './0004-session-events.ts'
 import * as m0005 from './0005-ended-session-events.ts'
 import * as m0006 from './0006-output-times.ts'
+import * as m0007 from './0007-backends.ts'
 
 /** A step of the schema. `breaking`: the previous release cannot work with it, and refuses to. */
 export interface Migration {
@@ -24,4 +25,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: '0004-session-events', breaking: m0004.breaking, up: m0004.up, down: m0004.down },
   { name: '0005-ended-session-events', breaking: m0005.breaking, up: m0005.up, down: m0005.down },
   { name: '0006-output-times', breaking: m0006.breaking, up: m0006.up, down: m0006.down },
+  { name: '0007-backends', breaking: m0007.breaking, up: m0007.up, down: m0007.down },
 ]
