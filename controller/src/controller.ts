@@ -13,7 +13,8 @@ import { adoptSessions } from './identity/owner-store.ts'
 import type { WatchStats } from './launch/kubernetes/resource-watch.ts'
 import type { Launcher } from './launch/launcher.ts'
 import { countCreations, countLaunches, createControllerMetrics, NO_METRICS } from './metrics.ts'
-import { createReconciler, type ReconcilerTimings } from './reconcile/reconciler.ts'
+import type { ReconcilerTimings } from './reconcile/reconciler.ts'
+import { createReconcilers } from './reconcile/reconcilers.ts'
 import { openOrder } from './sessions/order-box.ts'
 import { createSessions } from './sessions/service.ts'
 import { createSessionSignals } from './sessions/signals.ts'
@@ -68,9 +69,9 @@ export function createController(deps: ControllerDeps): Controller {
   const retentionSeconds = settings.retentionHours * 3600
   let isDraining = false
   const signals = createSessionSignals({ databaseUrl: deps.databaseUrl, logger })
-  const reconciler = createReconciler({
+  const reconciler = createReconcilers({
     pool,
-    launcher,
+    launchers: new Map([[null, launcher]]),
     logger,
     queueLimitSeconds: settings.queueLimitSeconds,
     retentionSeconds,

@@ -2,7 +2,7 @@
 import { FINAL_STATUSES, type FinalStatus, OPEN_STATUSES, type Reason, REASON_NAMES } from '@cliscale/contract'
 import type { Metrics } from '@cliscale/service-kit/metrics'
 import type { WatchStats } from './launch/kubernetes/resource-watch.ts'
-import type { Launcher } from './launch/launcher.ts'
+import type { BackendName, Launcher } from './launch/launcher.ts'
 import type { Sessions } from './sessions/service.ts'
 
 /** Templates of every route that the controller can answer, public and internal. */
@@ -46,11 +46,11 @@ export interface ControllerMetrics {
   launched(result: LaunchResult, seconds: number): void
   /** Something ran that belongs to no open session, and was removed. */
   orphanRemoved(): void
-  passed(pass: Pass): void
-  /** The open sessions that the last pass found, by status. */
-  saw(statuses: Iterable<string>): void
-  /** Why launches wait, as the last pass found it: one reason for each that does. */
-  sawWaits(reasons: Iterable<Reason>): void
+  passed(backend: BackendName, pass: Pass): void
+  /** The open sessions of a backend that its last pass found, by status. */
+  saw(backend: BackendName, statuses: Iterable<string>): void
+  /** Why launches of a backend wait, as its last pass found it: one reason for each that does. */
+  sawWaits(backend: BackendName, reasons: Iterable<Reason>): void
 }
 
 /** For a controller whose metrics nobody asks for. */
@@ -69,6 +69,8 @@ const START_SECONDS = [0.5, 1, 2, 3, 5, 8, 13, 20, 30, 60, 120, 300, 600] as con
 const WORK_SECONDS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30] as const
 
 export interface ControllerMetricsSources {
+  /** All that there are: one that never gets through a pass counts from the start. Only the default one when absent. */
+  readonly backends?: Iterable<BackendName>
   /** How many signing keys are published. */
   readonly signingKeys: () => number
   /** undefined: the launcher watches nothing. */
@@ -78,7 +80,7 @@ export interface ControllerMetricsSources {
 
 export function createControllerMetrics(metrics: Metrics, sources: ControllerMetricsSources): ControllerMetrics {
   const sessions = sessionMetrics(metrics)
-  const reconciler = reconcilerMetrics(metrics, sources.now ?? Date.now)
+  const reconciler = reconcilerMetrics(metrics, sources.backends ?? [null], sources.now ?? Date.now)
   watchMetrics(metrics, sources.watch ?? (() => undefined))
   metrics.gauge(
     {
@@ -111,14 +113,18 @@ function sessionMetrics(metrics: Metrics): Pick<ControllerMetrics, SessionPart> 
     },
     WORK_SECONDS,
   )
-  let [open, waits] = [new Map<string, number>(), new Map<string, number>()]
+  const open = new Map<BackendName, string[]>()
+  const waits = new Map<BackendName, Reason[]>()
   metrics.gauge(
     {
       name: 'cliscale_sessions_open',
       help: 'Open sessions by status, of the whole system, as the last pass of this controller found them',
       labels: { status: OPEN_STATUSES },
     },
-    () => OPEN_STATUSES.map((status) => [{ status }, open.get(status) ?? 0]),
+    () => {
+      const counts = tally(open.values())
+      return OPEN_STATUSES.map((status) => [{ status }, counts.get(status) ?? 0])
+    },
   )
   metrics.gauge(
     {
@@ -126,27 +132,34 @@ function sessionMetrics(metrics: Metrics): Pick<ControllerMetrics, SessionPart> 
       help: 'Open sessions whose launch is stuck, by reason, as the last pass of this controller found them',
       labels: { reason: REASON_NAMES },
     },
-    () => [...waits].map(([reason, n]) => [{ reason: reason as Reason }, n]),
+    () => [...tally(waits.values())].map(([reason, n]) => [{ reason }, n]),
   )
   return {
     sessionCreated: () => created.add({}),
     sessionEnded: (status, reason) => ended.add({ status, reason: reason ?? 'none' }),
     sessionStarted: (seconds) => started.observe({}, seconds),
     launched: (result, seconds) => launches.observe({ result }, seconds),
-    saw: (statuses) => void (open = tally(statuses)),
-    sawWaits: (reasons) => void (waits = tally(reasons)),
+    saw: (backend, statuses) => void open.set(backend, [...statuses]),
+    sawWaits: (backend, reasons) => void waits.set(backend, [...reasons]),
   }
 }
 
-function tally(words: Iterable<string>): Map<string, number> {
-  const counts = new Map<string, number>()
-  for (const word of words) counts.set(word, (counts.get(word) ?? 0) + 1)
+/** How often each word is in any of the lists. */
+function tally<Word extends string>(lists: Iterable<readonly Word[]>): Map<Word, number> {
+  const counts = new Map<Word, number>()
+  for (const word of [...lists].flat()) counts.set(word, (counts.get(word) ?? 0) + 1)
   return counts
 }
 
-function reconcilerMetrics(metrics: Metrics, now: () => number): Pick<ControllerMetrics, 'passed' | 'orphanRemoved'> {
-  let lastOkAt = now()
-  let isFailing = false
+/** Of several backends the one that is worst off is shown: it must not hide behind one that is well. */
+function reconcilerMetrics(
+  metrics: Metrics,
+  backends: Iterable<BackendName>,
+  now: () => number,
+): Pick<ControllerMetrics, 'passed' | 'orphanRemoved'> {
+  const startedAt = now()
+  const lastOkAt = new Map([...backends].map((backend) => [backend, startedAt]))
+  const failing = new Set<BackendName>()
   const passes = metrics.histogram(
     { name: 'cliscale_reconcile_seconds', help: 'Duration of one pass of the reconciler' },
     WORK_SECONDS,
@@ -156,21 +169,22 @@ function reconcilerMetrics(metrics: Metrics, now: () => number): Pick<Controller
       name: 'cliscale_reconcile_lag_seconds',
       help: 'Time since the last successful pass of the reconciler; passes are seconds apart',
     },
-    () => [[{}, (now() - lastOkAt) / 1000]],
+    () => [[{}, (now() - Math.min(...lastOkAt.values())) / 1000]],
   )
   metrics.gauge(
     { name: 'cliscale_reconcile_failing', help: '1 while the last pass of the reconciler failed, else 0' },
-    () => [[{}, isFailing ? 1 : 0]],
+    () => [[{}, failing.size > 0 ? 1 : 0]],
   )
   const orphans = metrics.counter({
     name: 'cliscale_orphans_removed_total',
     help: 'Launches removed because they belong to no open session',
   })
   return {
-    passed: ({ seconds, isOk }) => {
+    passed: (backend, { seconds, isOk }) => {
       passes.observe({}, seconds)
-      isFailing = !isOk
-      if (isOk) lastOkAt = now()
+      if (!isOk) return void failing.add(backend)
+      failing.delete(backend)
+      lastOkAt.set(backend, now())
     },
     orphanRemoved: () => orphans.add({}),
   }
@@ -209,7 +223,7 @@ export function countCreations(sessions: Sessions, metrics: ControllerMetrics): 
   }
 }
 
-/** The same launcher; each launch is counted and timed, and each list tells what waits. */
+/** The same launcher; each launch is counted and timed. */
 export function countLaunches(launcher: Launcher, metrics: ControllerMetrics): Launcher {
   return {
     launch: async (request) => {
@@ -223,11 +237,7 @@ export function countLaunches(launcher: Launcher, metrics: ControllerMetrics): L
         throw error
       }
     },
-    list: async () => {
-      const launches = await launcher.list()
-      metrics.sawWaits(launches.flatMap(({ sessionId, wait }) => (sessionId === undefined ? [] : (wait?.reason ?? []))))
-      return launches
-    },
+    list: () => launcher.list(),
     refresh: () => launcher.refresh(),
     identify: (token) => launcher.identify(token),
     remove: (sessionId, launchId) => launcher.remove(sessionId, launchId),

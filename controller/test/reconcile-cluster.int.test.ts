@@ -4,7 +4,8 @@ import type { FinalReport } from '@cliscale/contract'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { type Launched, type LaunchFault, LauncherUnavailable, LaunchRefused } from '../src/launch/launcher.ts'
 import { NO_METRICS } from '../src/metrics.ts'
-import type { Reconciler, ReconcilerDeps } from '../src/reconcile/reconciler.ts'
+import type { Reconciler } from '../src/reconcile/reconciler.ts'
+import type { ReconcilersDeps } from '../src/reconcile/reconcilers.ts'
 import { createStore, type Store, type TestRow } from './host-api-system.ts'
 import { expectEventually } from './launch-contract.ts'
 import { reconcilerOf, TIMINGS } from './reconcile-system.ts'
@@ -24,13 +25,13 @@ afterEach(async () => {
   await store[Symbol.asyncDispose]()
 })
 
-function start(extra: Partial<ReconcilerDeps> = {}): Reconciler {
+function start(extra: Partial<ReconcilersDeps> = {}): Reconciler {
   const one = reconcilerOf(store, launcher, extra)
   one.start()
   reconcilers.push(one)
   return one
 }
-async function restart(extra: Partial<ReconcilerDeps>): Promise<void> {
+async function restart(extra: Partial<ReconcilersDeps>): Promise<void> {
   for (const one of reconcilers.splice(0)) await one.close()
   start(extra)
 }

@@ -1,7 +1,8 @@
 import { ClaimResponse } from '@cliscale/contract'
 import type { TestPostgres } from '@cliscale/test-kit'
 import type { Launcher } from '../src/launch/launcher.ts'
-import { createReconciler, type Reconciler, type ReconcilerDeps } from '../src/reconcile/reconciler.ts'
+import type { Reconciler } from '../src/reconcile/reconciler.ts'
+import { createReconcilers, type ReconcilersDeps } from '../src/reconcile/reconcilers.ts'
 import {
   call,
   createInternalServer,
@@ -38,10 +39,10 @@ export interface ReconcileSystem extends AsyncDisposable {
 }
 
 /** Another reconciler on the same database; the caller starts and closes it. */
-export function reconcilerOf(store: Store, launcher: Launcher, extra: Partial<ReconcilerDeps> = {}): Reconciler {
-  return createReconciler({
+export function reconcilerOf(store: Store, launcher: Launcher, extra: Partial<ReconcilersDeps> = {}): Reconciler {
+  return createReconcilers({
     pool: store.pool,
-    launcher,
+    launchers: new Map([[null, launcher]]),
     logger,
     queueLimitSeconds: 60,
     retentionSeconds: 3600,
@@ -53,7 +54,7 @@ export function reconcilerOf(store: Store, launcher: Launcher, extra: Partial<Re
 
 /** Database, launcher with small programs, internal API and a reconciler that runs. */
 export async function createReconcileSystem(
-  extra: Partial<ReconcilerDeps> & { wrap?: (launcher: Launcher) => Launcher; postgres?: TestPostgres } = {},
+  extra: Partial<ReconcilersDeps> & { wrap?: (launcher: Launcher) => Launcher; postgres?: TestPostgres } = {},
 ): Promise<ReconcileSystem> {
   const { wrap = (launcher: Launcher) => launcher, postgres, ...deps } = extra
   const store = await createStore(postgres)

@@ -93,7 +93,7 @@ const LIFE = [
 /** A session from its creation to its end; each step also comes late, or twice. */
 async function live(): Promise<string> {
   const id = await store.createSession()
-  await takeQueued(store.pool, { limit: 10, maxAgeSeconds: 60 })
+  await takeQueued(store.pool, null, { limit: 10, maxAgeSeconds: 60 })
   for (let i = 0; i < 2; i++) {
     await noteProgress(store.pool, id, { pulling: false, wait: { reason: 'unschedulable', detail: 'No room.' } })
   }

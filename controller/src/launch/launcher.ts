@@ -53,6 +53,11 @@ export interface LaunchRequest {
   readonly image?: string
 }
 
+/** Names one of several launchers, as `sessions.backend` does; null is the default one. */
+export type BackendName = string | null
+
+export type Launchers = ReadonlyMap<BackendName, Launcher>
+
 /** The system that runs launches did not answer, or asked to wait: nothing is known, and the same call may work later. */
 export class LauncherUnavailable extends Error {
   override readonly name = 'LauncherUnavailable'

@@ -1,7 +1,7 @@
 import { END_LIMITS, POD_LIMITS, type Reason, STOP_LIMITS } from '@cliscale/contract'
 import { isStoreUnavailable, type Logger } from '@cliscale/service-kit'
 import type pg from 'pg'
-import type { Launched, Launcher, LaunchRequest } from '../launch/launcher.ts'
+import type { BackendName, Launched, Launcher, LaunchRequest } from '../launch/launcher.ts'
 import { type ControllerMetrics, NO_METRICS } from '../metrics.ts'
 import { takeQueued } from '../sessions/lifecycle.ts'
 import { findEndAges, findOpenSessions, type OpenSession } from '../sessions/open-sessions.ts'
@@ -11,6 +11,8 @@ import { stopAll } from './stop-all.ts'
 
 export interface ReconcilerDeps {
   readonly pool: pg.Pool
+  /** It looks after the sessions whose rows name this backend, and no others. */
+  readonly backend: BackendName
   readonly launcher: Launcher
   readonly logger: Logger
   /** How long a session may wait to be claimed. */
@@ -69,8 +71,8 @@ export interface Reconciler {
 }
 
 /**
- * A reconciler; several processes may each have one. A pass that fails (the database is away, say) changes nothing and
- * is repeated; what a pass does may be repeated.
+ * A reconciler of one backend; several processes may each have one. A pass that fails (the database is away, say) changes
+ * nothing and is repeated; what a pass does may be repeated.
  */
 export function createReconciler(deps: ReconcilerDeps): Reconciler {
   return new LoopingReconciler(deps)
@@ -137,7 +139,7 @@ class LoopingReconciler implements Reconciler {
     this.#woken = false
     const startedAt = performance.now()
     this.#running = this.#pass().then((ok) => {
-      this.#metrics.passed({ seconds: (performance.now() - startedAt) / 1000, isOk: ok })
+      this.#metrics.passed(this.#deps.backend, { seconds: (performance.now() - startedAt) / 1000, isOk: ok })
       this.#running = undefined
       if (this.#state !== 'started') return
       if (this.#woken && ok) return this.#run()
@@ -173,7 +175,7 @@ class LoopingReconciler implements Reconciler {
     const options = { limit: LAUNCHES_AT_ONCE, maxAgeSeconds: this.#deps.queueLimitSeconds }
     // While the launcher is away the rest stays queued.
     while (this.#state !== 'closed' && !this.#attempts.paused) {
-      const requests = await takeQueued(this.#deps.pool, options)
+      const requests = await takeQueued(this.#deps.pool, this.#deps.backend, options)
       await Promise.all(requests.map((request) => this.#launch(request)))
       if (requests.length < LAUNCHES_AT_ONCE) return
     }
@@ -207,8 +209,12 @@ class LoopingReconciler implements Reconciler {
   }
 
   async #compare(): Promise<void> {
-    const open = await findOpenSessions(this.#deps.pool)
-    this.#metrics.saw(open.map((session) => session.status))
+    const { backend, pool } = this.#deps
+    const open = await findOpenSessions(pool, backend)
+    this.#metrics.saw(
+      backend,
+      open.map((session) => session.status),
+    )
     const ids = new Set(open.map((session) => session.id))
     this.#attempts.forgetAllBut(ids)
     this.#checks.beginPass(ids)
@@ -241,17 +247,22 @@ class LoopingReconciler implements Reconciler {
 
   async #list(): Promise<Map<string, Launched[]>> {
     const groups = new Map<string, Launched[]>()
+    const waits: Reason[] = []
     for (const entry of await this.#deps.launcher.list()) {
       const id = entry.sessionId
       // One that waits for its session is the launcher's own.
-      if (id !== undefined) groups.set(id, [...(groups.get(id) ?? []), entry])
+      if (id === undefined) continue
+      groups.set(id, [...(groups.get(id) ?? []), entry])
+      if (entry.wait) waits.push(entry.wait.reason)
     }
+    this.#metrics.sawWaits(this.#deps.backend, waits)
     return groups
   }
 
   /**
    * Launches of sessions that are not open. After the end they may linger, unless nothing of them runs any more. A session
    * is written before it is launched, so one without a row has none any more; it has to be so in two passes all the same.
+   * What is open with another backend is not this one's to judge, and stays.
    */
   async #removeOrphans(launches: ReadonlyMap<string, readonly Launched[]>): Promise<void> {
     const ages = await findEndAges(this.#deps.pool, [...launches.keys()])

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Reason, STOP_LIMITS } from '@cliscale/contract'
 import type { Logger } from '@cliscale/service-kit'
 import type pg from 'pg'
-import type { Launcher } from '../launch/launcher.ts'
+import type { BackendName, Launcher } from '../launch/launcher.ts'
 import { endSession, requestStopOfAll } from '../sessions/lifecycle.ts'
 import { findOpenSessions } from '../sessions/open-sessions.ts'
 
@@ -11,13 +11,14 @@ const GRACE_SHARE = STOP_LIMITS.machineMs / STOP_LIMITS.allMs
 const CHECK_EVERY_MS = 100
 
 /**
- * Ends all sessions: asks for it, ends those that nobody claimed, gives hosts a moment, then removes every launch and
- * ends what is still open. Nothing is launched meanwhile. The database may be away: processes are removed all the same,
- * and the next start finds out.
+ * Ends all sessions of a backend: asks for it, ends those that nobody claimed, gives hosts a moment, then removes every
+ * launch and ends what is still open. Nothing is launched meanwhile. The database may be away: processes are removed all
+ * the same, and the next start finds out.
  */
 export async function stopAll(
   deps: {
     readonly pool: pg.Pool
+    readonly backend: BackendName
     readonly launcher: Launcher
     readonly logger: Logger
     readonly retentionSeconds: number
@@ -25,19 +26,19 @@ export async function stopAll(
   reason: Reason,
   limitMs: number,
 ): Promise<void> {
-  const { pool, launcher, logger, retentionSeconds } = deps
+  const { pool, backend, launcher, logger, retentionSeconds } = deps
   const graceUntil = Date.now() + limitMs * GRACE_SHARE
   const end = (id: string, unclaimedOnly: boolean): Promise<boolean> =>
     endSession(pool, id, { status: 'stopped', reason, unclaimedOnly }, retentionSeconds)
 
   await attempt(logger, graceUntil, async () => {
-    await requestStopOfAll(pool, reason)
-    for (const { id, kind, launchId } of await findOpenSessions(pool)) {
+    await requestStopOfAll(pool, backend, reason)
+    for (const { id, kind, launchId } of await findOpenSessions(pool, backend)) {
       // A terminal of its own has no host that would end it.
       if (launchId === null || kind === 'ttyd') await end(id, kind === 'runner')
       else launcher.expectEnd(id)
     }
-    while (Date.now() < graceUntil && (await findOpenSessions(pool)).length > 0) await sleep(CHECK_EVERY_MS)
+    while (Date.now() < graceUntil && (await findOpenSessions(pool, backend)).length > 0) await sleep(CHECK_EVERY_MS)
   })
   const launches = await launcher.list()
   const ids = new Set(launches.flatMap(({ sessionId }) => sessionId ?? []))
@@ -47,7 +48,7 @@ export async function stopAll(
   for (const result of results)
     if (result.status === 'rejected') logger.error({ err: result.reason }, 'a session could not be removed')
   await attempt(logger, until, async () => {
-    for (const { id } of await findOpenSessions(pool)) await end(id, false)
+    for (const { id } of await findOpenSessions(pool, backend)) await end(id, false)
   })
 }
 

@@ -13,7 +13,7 @@ import {
 } from '@cliscale/contract'
 import type pg from 'pg'
 import { type Queryable, withTransaction } from '../db/database.ts'
-import type { Identified, LaunchFault, LaunchRequest } from '../launch/launcher.ts'
+import type { BackendName, Identified, LaunchFault, LaunchRequest } from '../launch/launcher.ts'
 import { upsertEndpoint } from './endpoints.ts'
 import { launchRequest, type OpenSession } from './open-sessions.ts'
 import { lockRow, stateOf } from './row.ts'
@@ -70,11 +70,12 @@ async function finish(
 }
 
 /**
- * Takes queued sessions, oldest first, for this process to launch; another process takes others. One that has waited
- * for longer than it may is left: it ends as it is.
+ * Takes queued sessions of a backend, oldest first, for this process to launch; another process takes others. One that
+ * has waited for longer than it may is left: it ends as it is.
  */
 export async function takeQueued(
   pool: pg.Pool,
+  backend: BackendName,
   options: { readonly limit: number; readonly maxAgeSeconds: number },
 ): Promise<LaunchRequest[]> {
   return withTransaction(pool, async (trx) => {
@@ -86,8 +87,9 @@ export async function takeQueued(
     }>(
       `select id, stages, timeout_seconds, image from sessions
        where status = 'queued' and stop_requested_at is null and created_at > now() - make_interval(secs => $2)
+         and backend is not distinct from $3
        order by created_at limit $1 for update skip locked`,
-      [options.limit, options.maxAgeSeconds],
+      [options.limit, options.maxAgeSeconds, backend],
     )
     for (const row of rows) {
       const stages = JSON.stringify(advance(row.stages, new Date(), 'scheduling'))
@@ -200,12 +202,12 @@ export async function requestStop(db: Queryable, owner: string, id: string): Pro
   )
 }
 
-/** Asks all open sessions to stop, and notes why: their hosts only know that they are to stop. */
-export async function requestStopOfAll(pool: pg.Pool, reason: Reason): Promise<void> {
+/** Asks all open sessions of a backend to stop, and notes why: their hosts only know that they are to stop. */
+export async function requestStopOfAll(pool: pg.Pool, backend: BackendName, reason: Reason): Promise<void> {
   await pool.query(
     `update sessions set stop_requested_at = coalesce(stop_requested_at, now()), updated_at = now(),
        reason = case when stop_requested_at is null then $2 else reason end
-     where status = any($1)`,
-    [OPEN_STATUSES, reason],
+     where status = any($1) and backend is not distinct from $3`,
+    [OPEN_STATUSES, reason, backend],
   )
 }

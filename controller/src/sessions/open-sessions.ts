@@ -1,7 +1,7 @@
 import { OPEN_STATUSES, type Reason, type SessionStatus } from '@cliscale/contract'
 import type pg from 'pg'
 import type { Queryable } from '../db/database.ts'
-import type { LaunchFault, LaunchRequest } from '../launch/launcher.ts'
+import type { BackendName, LaunchFault, LaunchRequest } from '../launch/launcher.ts'
 
 /** What the reconciler reads of an open session. */
 export interface OpenSession {
@@ -45,8 +45,8 @@ interface OpenRow {
   endpoint_uid: string | null
 }
 
-/** All open sessions with what is written down about where they listen. */
-export async function findOpenSessions(pool: pg.Pool): Promise<OpenSession[]> {
+/** All open sessions of a backend with what is written down about where they listen. */
+export async function findOpenSessions(pool: pg.Pool, backend: BackendName): Promise<OpenSession[]> {
   const { rows } = await pool.query<OpenRow>(
     `select s.id, s.kind, s.status, s.pod_uid, s.launched_at::text, s.stop_requested_at,
        extract(epoch from now() - s.created_at)::float8 as age,
@@ -55,8 +55,8 @@ export async function findOpenSessions(pool: pg.Pool): Promise<OpenSession[]> {
        extract(epoch from now() - s.claimed_at)::float8 as claim_age, s.timeout_seconds, s.image,
        s.wait_reason, s.wait_detail, e.pod_ip, e.port, e.pod_uid as endpoint_uid
      from sessions s left join session_endpoints e on e.session_id = s.id
-     where s.status = any($1) order by s.created_at`,
-    [OPEN_STATUSES],
+     where s.status = any($1) and s.backend is not distinct from $2 order by s.created_at`,
+    [OPEN_STATUSES, backend],
   )
   return rows.map((row) => ({
     id: row.id,
@@ -76,9 +76,18 @@ export async function findOpenSessions(pool: pg.Pool): Promise<OpenSession[]> {
   }))
 }
 
+/** How many sessions are open, for each backend that has any. */
+export async function countOpenByBackend(pool: pg.Pool): Promise<{ backend: BackendName; sessions: number }[]> {
+  const { rows } = await pool.query<{ backend: BackendName; sessions: number }>(
+    'select backend, count(*)::int as sessions from sessions where status = any($1) group by backend order by backend',
+    [OPEN_STATUSES],
+  )
+  return rows
+}
+
 /**
  * What is known of sessions that run but were not open: seconds since their end. A row that is absent is not in it; one
- * that has no end is open again, or still, and has the age 0.
+ * that has no end is open again, or still, or open with another backend, and has the age 0.
  */
 export async function findEndAges(
   pool: pg.Pool,
