@@ -91,6 +91,26 @@ describe('claim', () => {
     }
   })
 
+  test.each([
+    ['of a session of another backend', 'other', undefined],
+    ['by a pod of another cluster of a session of the default backend', null, 'other'],
+    ['of a backend whose name differs in case', 'Other', 'other'],
+  ])('is refused %s, and gives nothing away', async (_, backend, served) => {
+    const { id, token } = await launched({ backend })
+    await using server = await createInternalServer(system.store, system.local.launcher, { backend: served ?? null })
+    const before = await system.store.session(id)
+    const response = await call(`${server.url}/internal/claim`, token, { json: { nonce: NONCE } })
+    expect([response.status, await response.json()]).toMatchObject([409, { code: 'claim_conflict' }])
+    expect(await system.store.session(id)).toEqual(before)
+    expect(await system.store.count('session_orders', id)).toBe(1)
+    expect(await system.store.count('session_endpoints', id)).toBe(0)
+    // Its own backend's API gives it to the same pod.
+    await using own = await createInternalServer(system.store, system.local.launcher, { backend })
+    expect((await call(`${own.url}/internal/claim`, token, { json: { nonce: NONCE } })).status).toBe(200)
+    // With the pod's own name and nonce it is refused all the same.
+    expect((await call(`${server.url}/internal/claim`, token, { json: { nonce: NONCE } })).status).toBe(409)
+  })
+
   test('refuses a pod that is being deleted, because it could not finish the session', async () => {
     const { id } = await launched()
     const launchId = randomUUID()

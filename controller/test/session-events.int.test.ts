@@ -58,7 +58,7 @@ async function timeline(id: string, db?: Queries): Promise<object[]> {
 const launched = (sessionId: string): Identified => ({ sessionId, launchId: 'pod', progress: 'running' })
 const sha256 = (text: string): Buffer => createHash('sha256').update(text).digest()
 const HASHES = { nonce: sha256('nonce'), credential: sha256('credential') }
-const claim = (id: string) => claimSession(store.pool, launched(id), HASHES)
+const claim = (id: string) => claimSession(store.pool, null, launched(id), HASHES)
 const ENDED = {
   type: 'ended',
   status: 'failed',

@@ -10,7 +10,7 @@ import {
 } from '@cliscale/contract'
 import type { Logger } from '@cliscale/service-kit'
 import type pg from 'pg'
-import type { Identified, Launcher } from '../launch/launcher.ts'
+import type { BackendName, Identified, Launcher } from '../launch/launcher.ts'
 import type { ControllerMetrics } from '../metrics.ts'
 import { claimSession, markStarted } from '../sessions/claim.ts'
 import { applyReport } from '../sessions/lifecycle.ts'
@@ -24,7 +24,13 @@ import { bearer, outputHeaders, outputTimes, readBody, readJson, sendEmpty, send
 
 export interface InternalAppDeps {
   readonly pool: pg.Pool
+  /**
+   * Says who a token's holder is. Each launcher has an internal API of its own: a token that was shown to several could be
+   * used by any of them.
+   */
   readonly launcher: Launcher
+  /** Only sessions of this one, the launcher's own, can be claimed; the default one when absent. */
+  readonly backend?: BackendName
   readonly signals: SessionSignals
   readonly logger: Logger
   /** Opens a work order. Throws when it was not sealed for this session. */
@@ -98,7 +104,8 @@ async function claim(deps: InternalAppDeps, request: IncomingMessage, response: 
   const launched = await identify(deps, token)
   if (launched === undefined) throw unauthorized('The launch identity is not known.')
   const { credential, hash } = createReportCredential(launched.sessionId)
-  const result = await claimSession(deps.pool, launched, { nonce: sha256(nonce), credential: hash })
+  const hashes = { nonce: sha256(nonce), credential: hash }
+  const result = await claimSession(deps.pool, deps.backend ?? null, launched, hashes)
   if (result.outcome === 'nothing') throw nothingToRun()
   if (result.outcome === 'conflict')
     throw new AppError('claim_conflict', { detail: 'Another launch holds this session.' })

@@ -1,7 +1,7 @@
 import { type ClaimResponse, isFinal, OPEN_STATUSES } from '@cliscale/contract'
 import type pg from 'pg'
 import { withTransaction } from '../db/database.ts'
-import type { Identified } from '../launch/launcher.ts'
+import type { BackendName, Identified } from '../launch/launcher.ts'
 import { upsertEndpoint } from './endpoints.ts'
 import { lockRow, type SessionRow } from './row.ts'
 import { advance } from './state.ts'
@@ -17,19 +17,24 @@ export type ClaimResult =
    * before it began, or another life of the same launch holds it.
    */
   | { readonly outcome: 'nothing' }
-  /** Another launch holds it, or is to have it. */
+  /** Another launch holds it, or is to have it; or it runs with another backend than this launch. */
   | { readonly outcome: 'conflict' }
 
-/** Gives a session to one launch. The same launch with the same nonce may repeat it; each time the credential is replaced. */
+/**
+ * Gives a session to one launch of its own backend: whoever can make pods in one cluster must not get the order of a
+ * session of another by naming it. The same launch with the same nonce may repeat it; each time the credential is
+ * replaced.
+ */
 export async function claimSession(
   pool: pg.Pool,
+  backend: BackendName,
   launched: Identified,
   hashes: { readonly nonce: Buffer; readonly credential: Buffer },
 ): Promise<ClaimResult> {
   return withTransaction(pool, async (trx) => {
     const row = await lockRow(trx, launched.sessionId)
     if (row === undefined) return { outcome: 'nothing' }
-    const refusal = refusalOf(row, launched, hashes.nonce)
+    const refusal = row.backend === backend ? refusalOf(row, launched, hashes.nonce) : 'conflict'
     if (refusal !== undefined) return { outcome: refusal }
     const fresh = row.pod_uid === null
     const stages = fresh ? advance(row.stages, new Date()) : row.stages

@@ -1,12 +1,14 @@
 import type { Reason, SessionStatus, Stage } from '@cliscale/contract'
 import type pg from 'pg'
 import type { Queryable } from '../db/database.ts'
+import type { BackendName } from '../launch/launcher.ts'
 import type { SessionState, TimelineEntry } from './state.ts'
 
 /** A row of `sessions` as those read it who change a session's state. */
 export interface SessionRow {
   readonly id: string
   readonly kind: 'runner' | 'ttyd'
+  readonly backend: BackendName
   readonly status: SessionStatus
   readonly stage: Stage | null
   readonly stages: readonly TimelineEntry[]
@@ -26,8 +28,8 @@ export interface SessionRow {
   readonly output_bytes: string
 }
 
-const COLUMNS = `id, kind, status, stage, stages, reason, timeout_seconds, pod_uid, claim_nonce_hash, report_credential_hash,
-  order_started_at, stop_requested_at, started_at, ended_at, created_at, wait_reason, wait_detail, output_bytes`
+const COLUMNS = `id, kind, backend, status, stage, stages, reason, timeout_seconds, pod_uid, claim_nonce_hash,
+  report_credential_hash, order_started_at, stop_requested_at, started_at, ended_at, created_at, wait_reason, wait_detail, output_bytes`
 
 /** The row of a session; undefined when there is none. */
 export async function findRow(db: Queryable, id: string): Promise<SessionRow | undefined> {
