@@ -34,6 +34,11 @@ export const ACK_EVERY_BYTES = 32 * 1024
 export const INPUT_WINDOW_BYTES = 64 * 1024
 /** The session host says something at least this often, in milliseconds; HELLO names it. */
 export const HEARTBEAT_MS = 4_000
+/**
+ * Switches off what makes a terminal report or hold back on behalf of a program: application cursor keys, the mouse in
+ * all its ways, focus, marks around pastes, synchronized output and changes of colour. For when the program is gone.
+ */
+export const REPORTS_OFF = '\x1b[?1;9;1000;1002;1003;1004;1005;1006;1015;1016;2004;2026;2031l'
 export const DEFAULT_SIZE: TerminalSize = { columns: 120, rows: 40 }
 export const MAX_COLUMNS = 1000
 export const MAX_ROWS = 500

@@ -196,6 +196,46 @@ describePage('a page of an ended session', (t) => {
     expect((last?.y ?? 0) + (last?.height ?? 0)).toBeLessThanOrEqual(panel?.y ?? 0)
   })
 
+  test.each([
+    ['with mouse reports on', ''],
+    ['within a sequence', '\x1b]0;half a tit'],
+  ])('of a program that died %s can be scrolled and selected in', async (_, rest) => {
+    await t.withoutWebgl()
+    const lines = Array.from({ length: 200 }, (__, line) => `line ${line}\r\n`).join('')
+    t.session.print(`\x1b[?1003h\x1b[?1006h\x1b[?1004h\x1b[?2004h${lines}${rest}`)
+    await t.openLive()
+    t.session.end({ status: 'failed', signal: 'SIGKILL', reason: 'killed_by_signal' })
+    for (let visit = 0; visit < 2; visit++) {
+      await t.state('ended')
+      await until('the last line', async () => (await t.rows()).includes('line 199'))
+      const reports = t.input
+      await t.page.mouse.move(40, 100)
+      await t.page.mouse.wheel(0, -600)
+      await until('older lines', async () => !(await t.rows()).includes('line 199'))
+      await t.page.mouse.down()
+      await t.page.mouse.move(200, 180, { steps: 4 })
+      await t.page.mouse.up()
+      await t.page.locator('.xterm-selection div').first().waitFor({ state: 'attached' })
+      expect(t.input).toBe(reports)
+      if (visit === 0) await t.page.reload()
+    }
+  })
+
+  test('keeps the last picture of a full-screen program that died, and the wheel types nothing into it', async () => {
+    await t.withoutWebgl()
+    t.session.print('before\r\n\x1b[?1049h\x1b[?1h\x1b[?1003h\x1b[?1006h\x1b[2J\x1b[Hlast picture')
+    await t.openLive()
+    t.session.end({ status: 'failed', signal: 'SIGKILL', reason: 'killed_by_signal' })
+    await t.state('ended')
+    await until('the picture', async () => (await t.rows()).includes('last picture'))
+    const typed = t.input
+    await t.page.mouse.move(40, 100)
+    await t.page.mouse.wheel(0, -600)
+    await t.page.waitForTimeout(200)
+    expect(await t.rows()).toContain('last picture')
+    expect(t.input).toBe(typed)
+  })
+
   test('shows what a server says as text, never as HTML', async () => {
     await t.openLive()
     t.session.end({ status: 'failed', detail: '<img src=x onerror=alert(1)>', hint: '<script>1</script>' })

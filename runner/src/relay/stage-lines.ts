@@ -1,4 +1,5 @@
 /** The dim lines that tell in the terminal what happened before the command (never within a bare command's output). */
+import { REPORTS_OFF } from '@cliscale/contract/terminal'
 
 const NAMES = {
   fetching_code: 'code fetched',
@@ -13,8 +14,7 @@ export type LineStage = keyof typeof NAMES
  * mouse, focus or pastes. On the normal screen, leaving the alternate one moves the cursor to where it was saved: ESC 7
  * saves it where it is.
  */
-export const TERMINAL_RESET =
-  '\x18\x1b7\x1b[?1049l\x1b[!p\x1b[0 q\x1b[?7h\x1b[?9;1000;1002;1003;1004;1006;1016;2004;2026;2031l'
+export const TERMINAL_RESET = `\x18\x1b7\x1b[?1049l\x1b[!p\x1b[0 q\x1b[?7h${REPORTS_OFF}`
 
 /** Whether a program's output may change more than the text of the terminal. C2 begins the controls that are not ASCII. */
 export function mayLeaveState(output: Buffer): boolean {

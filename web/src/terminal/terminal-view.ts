@@ -3,7 +3,7 @@ import { SearchAddon } from '@xterm/addon-search'
 import { Terminal } from '@xterm/xterm'
 import { guardTerminal } from '@cliscale/contract/terminal-guard'
 import { useUnicode16 } from '@cliscale/contract/terminal-widths'
-import { DEFAULT_SIZE, type Mode, type TerminalSize } from '@cliscale/contract/terminal'
+import { DEFAULT_SIZE, REPORTS_OFF, type Mode, type TerminalSize } from '@cliscale/contract/terminal'
 import { encodeBinary, encodeText } from '../input.ts'
 import { cleanPaste } from '../paste.ts'
 import type { Settings } from '../settings-store.ts'
@@ -21,6 +21,11 @@ const RESIZE_PAUSE_MS = 100
 const SETTLE_PAUSE_MS = 500
 /** How long the terminal parses before it lets the browser draw, in milliseconds. */
 const YIELD_MS = 12
+/**
+ * Out of a sequence that a program that died left without an end; then the mouse is the page's again, to scroll and to
+ * select. The alternate screen stays: the last picture of a full-screen program is what tells how it ended.
+ */
+const AT_END = `\u0018${REPORTS_OFF}\u001b[?25l`
 const FONTS =
   'ui-monospace, "SF Mono", "Cascadia Mono", "JetBrains Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace'
 
@@ -105,7 +110,7 @@ export class TerminalView {
     this.terminal.options.disableStdin = true
     this.terminal.options.cursorBlink = false
     // The output that is still to be drawn was laid out for the present size.
-    this.queue.write(encodeText('\u001b[?25l'), () => {
+    this.queue.write(encodeText(AT_END), () => {
       this.#ended = true
       this.#measure()
     })
