@@ -54,6 +54,43 @@ describePage('a page that everyone can read', (t) => {
   })
 
   test.each(['light', 'dark'] as const)(
+    'shows how a session is or ended with a contrast of 4.5, %s',
+    async (scheme) => {
+      await t.page.emulateMedia({ colorScheme: scheme })
+      await t.openLive()
+      const contrasts = await t.page.evaluate(() => {
+        const context = document.createElement('canvas').getContext('2d')
+        const pill = document.getElementById('pill')
+        const bar = pill?.closest('header')
+        if (!context || !pill || !bar) return {}
+        // Any colour that CSS can name, over what was painted before.
+        const paint = (css: string): number[] => {
+          context.fillStyle = css
+          context.fillRect(0, 0, 1, 1)
+          return Array.from(context.getImageData(0, 0, 1, 1).data.slice(0, 3))
+        }
+        const luminance = (channels: number[]): number => {
+          const [x, y, z] = channels.map((value) =>
+            value / 255 <= 0.03928 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4,
+          )
+          return 0.2126 * (x ?? 0) + 0.7152 * (y ?? 0) + 0.0722 * (z ?? 0)
+        }
+        const of = (tone: string): [string, number] => {
+          pill.dataset['tone'] = tone
+          const { color, backgroundColor } = getComputedStyle(pill)
+          paint(getComputedStyle(bar).backgroundColor)
+          const ground = luminance(paint(backgroundColor))
+          const [a, b] = [ground, luminance(paint(color))].sort((p, q) => q - p) as [number, number]
+          return [tone, (a + 0.05) / (b + 0.05)]
+        }
+        return Object.fromEntries(['busy', 'live', 'good', 'bad', 'warn', 'off'].map(of))
+      })
+      expect(Object.keys(contrasts)).toHaveLength(6)
+      expect(Object.entries(contrasts).filter(([, contrast]) => contrast < 4.5)).toEqual([])
+    },
+  )
+
+  test.each(['light', 'dark'] as const)(
     'shows every colour of a program with a contrast of 4.5, dim ones too, %s',
     async (scheme) => {
       await t.page.emulateMedia({ colorScheme: scheme })
@@ -62,7 +99,11 @@ describePage('a page that everyone can read', (t) => {
       const codes = [39, ...Array.from({ length: 16 }, (_, i) => (i < 8 ? 30 + i : 82 + i))]
       const styles = codes.flatMap((code) => [`\x1b[0;${code}m`, `\x1b[0;2;${code}m`])
       const mixed = ['\x1b[0;2;38;2;120;120;120m', '\x1b[0;2;38;5;244m', '\x1b[0;2;33;47m', '\x1b[0;2;7m']
-      await t.drawn('end', `${[...styles, ...mixed].map((style) => `${style}text`).join(' ')}\x1b[0m\r\n`)
+      const afterLines = ['\x1b[0;2m── ', '\x1b[0;33m│ ', '\x1b[0;2;90m▌']
+      await t.drawn(
+        'end',
+        `${[...styles, ...mixed, ...afterLines].map((style) => `${style}text`).join(' ')}\x1b[0m\r\n`,
+      )
       const contrasts = await t.page.evaluate(() => {
         const channels = (css: string): number[] => (css.match(/[\d.]+/g) ?? []).map(Number)
         const luminance = ([r = 0, g = 0, b = 0]: number[]): number => {
