@@ -49,6 +49,7 @@ export type CodeUrl =
  */
 export function parseCodeUrl(text: string, policy: FetchPolicy): CodeUrl {
   const trimmed = text.trim()
+  if (trimmed === '') throw invalid('must not be empty; leave it out to run in an empty folder.')
   if (trimmed.length > LIMITS.urlChars)
     throw new AppError('url_too_long', {
       detail: `code_url has ${trimmed.length} characters; at most ${LIMITS.urlChars} are allowed.`,

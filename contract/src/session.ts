@@ -83,7 +83,7 @@ export const REASONS = {
     status: 'lost',
     ofPlace: true,
     retryable: true,
-    hint: 'The cluster evicted the session: its node ran out of resources or was taken away. Start it again.',
+    hint: 'The cluster evicted the session: its node ran out of resources or was taken away. Start the session again.',
   },
   node_lost: {
     status: 'lost',
@@ -95,10 +95,13 @@ export const REASONS = {
     status: 'lost',
     ofPlace: true,
     retryable: true,
-    hint: 'The processes that ran the session disappeared. Its log is kept up to that point. Start it again.',
+    hint: 'The processes that ran the session disappeared. Its log is kept up to that point. Start the session again.',
   },
   stopped_by_user: { retryable: false, hint: 'The session was stopped on request.' },
-  server_stopped: { retryable: true, hint: 'The server was shut down while the session was open. Start it again.' },
+  server_stopped: {
+    retryable: true,
+    hint: 'The server was shut down while the session was open. Start the session again.',
+  },
   internal: { retryable: true, hint: 'Something failed inside CLI Scale. Try again.' },
 } as const satisfies Record<string, ReasonFacts>
 export type Reason = keyof typeof REASONS

@@ -192,6 +192,12 @@ describe('an invalid field', () => {
     expect(answer.json.errors[0]?.message).toBe('must not be empty')
   })
 
+  test('A11 code_url is empty', async () => {
+    const answer = await post({ command: 'true', code_url: '' })
+    expectProblem(answer, 400, 'url_invalid')
+    expect(answer.json.detail).toBe('code_url must not be empty; leave it out to run in an empty folder.')
+  })
+
   test.each(['command', 'prompt', 'install_cmd'])('A11 %s is one byte too long', async (field) => {
     const answer = await post({ command: 'true', [field]: 'ü'.repeat(32 * 1024) + 'x' })
     expectProblem(answer, 400, 'invalid_field')
@@ -437,7 +443,10 @@ describe('an invalid credential', () => {
     const detailOf = async (Authorization: string): Promise<string> =>
       (await api.call('GET', '/api/sessions', undefined, { Authorization })).json.detail as string
     expect(await detailOf(KEY_A)).toMatch(/^The header Authorization does not begin with "Bearer "\. Send the header /)
-    expect(await detailOf(`Bearer ${KEY_A}x`)).toMatch(/^The credential is not an API key of this server\. Send /)
+    expect(await detailOf(`Bearer ${KEY_A}x`)).toMatch(/^This server does not know this API key\. Send /)
+    for (const empty of ['Bearer', 'Bearer ', 'bearer  ']) {
+      expect(await detailOf(empty)).toMatch(/^The key after "Bearer " is empty\. Send /)
+    }
   })
 
   test('A21 no Authorization at all', async () => {

@@ -136,7 +136,7 @@ describePage('a view-only page', (t) => {
     t.session.follows = false
     t.session.size = { columns: 140, rows: 33 }
     await t.openLive('ro')
-    await t.page.locator('#size-note', { hasText: '140 × 33' }).waitFor()
+    await t.page.locator('#size-note', { hasText: '140 columns × 33 rows' }).waitFor()
     const screen = await t.page.locator('.xterm-screen').boundingBox()
     expect(screen?.width).toBeLessThanOrEqual(900)
     expect(screen?.height).toBeLessThanOrEqual(520)

@@ -80,7 +80,7 @@ test('prints plain text without a terminal and a key, shows the prompt, and exit
   expect(code).toBe(7)
   expect(output).toContain('Count the primes below 2,000,000: 148,933')
   expect(output).toContain('There is no terminal here')
-  expect(output).toContain('There is no ANTHROPIC_API_KEY here, so Claude is not asked.')
+  expect(output).toContain('ANTHROPIC_API_KEY is not set, so Claude is not asked.')
   expect(output).toContain('say hello (2 words)')
   expect(output).not.toContain('\u001b[3')
 })

@@ -49,7 +49,7 @@ test.each([
   const first = await serverOf()
   await hang()
   await eventually(async () => (printed.includes('The server is back.') ? true : undefined))
-  expect(printed).toContain('The server has ended (it did not answer for 3 s); starting it again. Sessions go on.\n')
+  expect(printed).toContain('The server died (it did not answer for 3 s). Restarting it; sessions keep running.\n')
   const second = await serverOf()
   expect(second).not.toBe(first)
   await sleep(4_000)

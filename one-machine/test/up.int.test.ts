@@ -238,11 +238,11 @@ test('a server and a PostgreSQL that are killed start again on the same address'
     )
   const [server] = (await processesOf(root)).filter(({ command }) => command.includes('postgres -D'))
   process.kill(server?.pid ?? 0, 'SIGKILL')
-  await up.printed(/PostgreSQL has ended; starting it again\. Sessions go on\.[\s\S]*PostgreSQL is back\./)
+  await up.printed(/PostgreSQL died\. Restarting it; sessions keep running\.[\s\S]*PostgreSQL is back\./)
   await eventually(ready)
 
   process.kill(await serverPid(dataDir), 'SIGKILL')
-  await up.printed(/The server has ended \(SIGKILL\); starting it again\. Sessions go on\.[\s\S]*The server is back\./)
+  await up.printed(/The server died \(SIGKILL\)\. Restarting it; sessions keep running\.[\s\S]*The server is back\./)
   expect(await eventually(ready)).toBe(true)
 
   // A log that cannot be opened, as on a full disk, keeps the server away for as long as that lasts, and ends nothing.

@@ -34,7 +34,7 @@ export async function answer(prompt, facts) {
 }
 
 function withoutKey(prompt, facts) {
-  console.log(yellow('There is no ANTHROPIC_API_KEY here, so Claude is not asked.'))
+  console.log(yellow('ANTHROPIC_API_KEY is not set, so Claude is not asked.'))
   console.log(dim('To have the prompt answered, start the session with "env": {"ANTHROPIC_API_KEY": "…"}.'))
   console.log(`\n${bold('What this program was given')}`)
   const words = prompt.split(/\s+/).filter((word) => word !== '')

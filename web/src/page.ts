@@ -329,7 +329,9 @@ export class Page {
     if (size === undefined) return
     const isOthers = this.#mode === 'rw' && this.#drives === false
     byId('take-size').hidden = !isOthers
-    const what = isOthers ? 'Another window decides the size' : `The session is ${size.columns} × ${size.rows}`
+    const what = isOthers
+      ? 'Another window decides the size'
+      : `The session has ${size.columns} columns × ${size.rows} rows`
     setText(byId('size-text'), what)
   }
 

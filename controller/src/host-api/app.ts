@@ -133,7 +133,7 @@ async function unseal(deps: InternalAppDeps, sessionId: string, ciphertext: Buff
     return deps.openOrder(sessionId, ciphertext)
   } catch (err) {
     deps.logger.error({ err, sessionId }, 'the work order cannot be decrypted')
-    const detail = 'What the session was to run can no longer be read. Start it again.'
+    const detail = 'What the session was to run can no longer be read. Start the session again.'
     const end = { type: 'ended', status: 'failed', reason: 'internal', detail, exitCode: null, signal: null } as const
     const now = deps.now?.() ?? new Date()
     await report(deps, sessionId, { ...end, at: now.toISOString() }, now)

@@ -17,12 +17,16 @@ export function authenticate(keys: readonly ApiKey[]): RequestHandler {
 
 function unauthorized(credential: string | undefined): AppError {
   const challenge = 'Bearer realm="cliscale"'
-  const what = credential === undefined ? '' : /^bearer /i.test(credential) ? NOT_A_KEY : NOT_BEARER
+  const what = credential === undefined ? '' : refusalOf(credential)
   return new AppError('unauthorized', {
     detail: `${what}Send the header "Authorization: Bearer <API key>".`,
     headers: { 'WWW-Authenticate': what === '' ? challenge : `${challenge}, error="invalid_token"` },
   })
 }
 
-const NOT_A_KEY = 'The credential is not an API key of this server. '
-const NOT_BEARER = 'The header Authorization does not begin with "Bearer ". '
+/** What is wrong with a credential. Node takes the blanks off the end of a header. */
+function refusalOf(credential: string): string {
+  if (/^bearer *$/i.test(credential)) return 'The key after "Bearer " is empty. '
+  if (/^bearer /i.test(credential)) return 'This server does not know this API key. '
+  return 'The header Authorization does not begin with "Bearer ". '
+}

@@ -29,7 +29,7 @@ export async function keepPostgres(options: {
     for (;;) {
       await current.exited
       if (isStopping) return
-      options.printer.line('PostgreSQL has ended; starting it again. Sessions go on.')
+      options.printer.line('PostgreSQL died. Restarting it; sessions keep running.')
       const restarted = await startUntilItStands(start, () => isStopping, options.printer)
       if (restarted === undefined) return
       current = restarted

@@ -122,7 +122,7 @@ class Keeper implements ServerKeeper {
         this.#hung === child ? `it did not answer for ${(this.#options.hungAfterMs ?? HUNG_AFTER_MS) / 1000} s` : gone
       if (this.#isStopping) return
       pauseMs = Date.now() - began > WELL_MS ? FIRST_PAUSE_MS : Math.min(pauseMs * 2, LONGEST_PAUSE_MS)
-      this.#options.printer.line(`The server has ended (${how}); starting it again. Sessions go on.`)
+      this.#options.printer.line(`The server died (${how}). Restarting it; sessions keep running.`)
       await sleep(pauseMs)
       if (this.#isStopping) return
       const next = await this.#spawn().catch((error: Error) => {

@@ -61,7 +61,7 @@ export async function up(deps: UpDeps): Promise<number> {
       }),
     )
     await shutdown.requested
-    printer.line('\nEnding. Ctrl-C again kills everything at once.')
+    printer.line('\nShutting down. Press Ctrl-C again to kill everything immediately.')
   } catch (error) {
     if (!shutdown.isRequested) throw error
   } finally {
