@@ -9,7 +9,7 @@ const MAX_REPEAT_CELLS = 32_768
 /** Code points that may join one cell, such as accents or the parts of an emoji. */
 const MAX_JOINED = 32
 const MAX_TITLE = 4_096
-/** Longest OSC or DCS that is carried out. The clipboard's (OSC 52) may be longer. */
+/** Longest OSC or DCS that is carried out. The clipboard's (OSC 52) may be longer, and is cut: the page tells of it. */
 const MAX_STRING = 8_192
 const MAX_CLIPBOARD_STRING = 128 * 1024
 const CLIPBOARD = 52
@@ -185,7 +185,7 @@ function limitJoined(core: Core): void {
   }
 }
 
-/** A string's payload counts only up to a limit: more is not kept, and what it was for is not done. Titles are cut. */
+/** A string's payload counts only up to a limit: more is not kept, and what it was for is not done, or done with less. */
 function limitStrings(parser: InputHandler['_parser']): void {
   const osc = parser._oscParser
   const dcs = parser._dcsParser
@@ -212,7 +212,8 @@ function limitStrings(parser: InputHandler['_parser']): void {
     length += end - start
     if (most > head) base.put(data, head, most)
   }
-  osc.end = (success, promiseResult) => base.end(success && (length <= room() || TITLES.has(osc._id)), promiseResult)
+  const mayBeCut = (): boolean => TITLES.has(osc._id) || osc._id === CLIPBOARD
+  osc.end = (success, promiseResult) => base.end(success && (length <= room() || mayBeCut()), promiseResult)
   dcs.hook = (ident, params) => {
     length = 0
     base.hook(ident, params)

@@ -115,6 +115,17 @@ describePage('an attached page', (t) => {
     expect(t.input).toBe('a')
   })
 
+  test.each([80, 1_000])('tells that %i KB are too much to copy, and copies nothing', async (kilobytes) => {
+    await t.context.grantPermissions(['clipboard-read', 'clipboard-write'])
+    await t.openLive()
+    await t.page.evaluate(() => navigator.clipboard.writeText('from before'))
+    // What was printed before the page came copies nothing.
+    await t.page.waitForTimeout(3_000)
+    t.session.print(`\x1b]52;c;${Buffer.alloc(kilobytes * 1024, 'x').toString('base64')}\x07`)
+    await t.page.locator('.toast', { hasText: 'wants to copy more than 75 KB' }).waitFor()
+    expect(await t.page.evaluate(() => navigator.clipboard.readText())).toBe('from before')
+  })
+
   test('shows what the session runs beside its state and above its stages, and not in the tab’s title', async () => {
     const command = 'npm run build -- --mode <b>production</b>'
     t.session.setStatus({ status: 'running', stage: 'running', command })

@@ -1,5 +1,5 @@
 import type { Terminal } from '@xterm/xterm'
-import { parseOsc52 } from '../osc52.ts'
+import { MAX_COPIED_BYTES, parseOsc52 } from '../osc52.ts'
 import { copyText } from './clipboard.ts'
 import { toast } from './toast.ts'
 
@@ -17,13 +17,15 @@ export interface ClipboardRules {
 export function takeProgramClipboard(terminal: Terminal, rules: ClipboardRules): void {
   terminal.parser.registerOscHandler(52, (body) => {
     const request = parseOsc52(body)
-    if (request.kind === 'copy' && !rules.replaying()) offer(request.text, rules.allowed())
+    if (request.kind === 'ignored' || rules.replaying() || !rules.allowed()) return true
+    if (request.kind === 'copy') offer(request.text)
+    else
+      toast(`The program wants to copy more than ${MAX_COPIED_BYTES / 1024} KB; that is too much, so nothing is copied`)
     return true
   })
 }
 
-function offer(text: string, allowed: boolean): void {
-  if (!allowed) return
+function offer(text: string): void {
   const count = `${text.length} character${text.length === 1 ? '' : 's'}`
   const copy = (done: string): void => {
     void copyText(text).then((copied) => toast(copied ? done : 'The browser does not allow this page to copy'))
