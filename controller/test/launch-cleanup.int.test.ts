@@ -45,7 +45,7 @@ const isThere = (file: string): Promise<boolean> =>
     () => false,
   )
 
-test.each(['workspace', 'home', 'root', 'spool', 'state'] as const)(
+test.each(['workspace', 'home', 'root', 'tmp', 'spool', 'state'] as const)(
   'removes a link that a session put in place of its %s, and nothing behind it',
   async (part) => {
     const id = await launched()
@@ -55,6 +55,7 @@ test.each(['workspace', 'home', 'root', 'spool', 'state'] as const)(
     await system.launcher.remove(id)
     expect(await isThere(folder.root)).toBe(false)
     expect(await isThere(folder.state)).toBe(false)
+    expect(await isThere(folder.tmp)).toBe(false)
     expect(await system.launcher.list()).toEqual([])
   },
 )
@@ -79,7 +80,8 @@ else {
       expect(await readdir(root)).toEqual(['workspace'])
       expect(logged).toMatchObject([{ message: 'files of a session could not be removed' }])
       expect(logged[0]!.why).toContain(`${workspace}/d/link cannot be removed: it is immutable`)
-      expect(logged[0]!.advice).toContain(`chattr -R -i '${root}'; rm -rf '${root}'`)
+      const { tmp } = system.folder(id)
+      expect(logged[0]!.advice).toContain(`chattr -R -i '${root}' '${tmp}'; rm -rf '${root}' '${tmp}'`)
       await system.launcher.close()
     } finally {
       execFileSync('chattr', ['-i', path.join(workspace, 'd')])

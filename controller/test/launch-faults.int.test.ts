@@ -36,10 +36,15 @@ describe('what a session is given', () => {
     delete process.env['CLISCALE_API_KEY']
     const { options } = system
     const read = async (file: string) => JSON.parse(await readFile(file, 'utf8')) as Record<string, string>
-    const { state, spool, home, workspace, identity, endpoint, workSocket } = system.folder(id)
+    const { state, spool, home, tmp, workspace, identity, endpoint, workSocket } = system.folder(id)
     const both = { PATH: options.environment.PATH, CLISCALE_SESSION_ID: id }
     const shared = { ...both, CLISCALE_WORK_SOCKET: workSocket, CLISCALE_WORKSPACE_DIR: workspace }
-    expect(await read(path.join(home, 'environment.json'))).toEqual({ ...shared, HOME: home, CLISCALE_HOME_DIR: home })
+    expect(await read(path.join(home, 'environment.json'))).toEqual({
+      ...shared,
+      HOME: home,
+      CLISCALE_HOME_DIR: home,
+      CLISCALE_TMP_DIR: tmp,
+    })
     expect(await read(path.join(spool, 'environment.json'))).toEqual({
       ...shared,
       HOME: state,
@@ -142,7 +147,8 @@ describe('a launcher that is killed', () => {
     const launcher = await system.restart()
     expect(await launcher.list()).toEqual([])
     expect(await system.running(id)).toEqual([])
-    await expect(stat(system.folder(id).root)).rejects.toThrow('ENOENT')
+    for (const gone of [system.folder(id).root, system.folder(id).tmp])
+      await expect(stat(gone)).rejects.toThrow('ENOENT')
   })
 
   test('before the launch was recorded leaves a folder that the next launcher removes', async () => {

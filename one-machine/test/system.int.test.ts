@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals'
@@ -122,6 +123,20 @@ test('a session gets the search path and version managers of the user who starte
   expect(lines).toContain('RUSTUP_HOME=/opt/rustup')
   expect(lines.filter((line) => /^(npm_|CARGO_)/.test(line))).toEqual([])
 })
+
+test('a program can make a Unix socket two folders down in its TMPDIR, of which nothing is left after the session', async () => {
+  const long = path.join(root, 'd'.repeat(Math.max(1, 60 - root.length - 1)))
+  await using up = new Up({ CLISCALE_DATA_DIR: long })
+  const api = await apiOf(await up.ready(), long)
+  // Node would cut the path short; where Python is, it is Python that failed.
+  const script = `const dir = process.env.TMPDIR + '/pymp-abcdefgh'; require('fs').mkdirSync(dir)
+    require('net').createServer().listen(dir + '/listener-abcdefgh', () => {
+      console.log(require('fs').readdirSync(dir) + ' in ' + process.env.TMPDIR); process.exit(0) })`
+  const { sessionId } = await create(api, { command: 'exec node -e "$SCRIPT"', env: { SCRIPT: script } })
+  expect(await ended(api, sessionId)).toMatchObject({ status: 'succeeded' })
+  const [, tmp] = /listener-abcdefgh in (\S+)/.exec(await api.text(`/api/sessions/${sessionId}/logs`))!
+  await eventually(async () => (existsSync(tmp!) ? undefined : true))
+}, 60_000)
 
 test('sessions keep running when the server is killed, and when PostgreSQL is killed', async () => {
   await using up = new Up({ CLISCALE_DATA_DIR: dataDir })

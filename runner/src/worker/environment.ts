@@ -26,6 +26,7 @@ function userName(): string {
 export function commandEnvironment(options: {
   readonly order: PreparedOrder
   readonly homeDir: string
+  readonly tmpDir: string
   readonly bash: string
   readonly ownPath: string | undefined
   /** work's own NODE_EXTRA_CA_CERTS. */
@@ -42,7 +43,7 @@ export function commandEnvironment(options: {
     SHELL: options.bash,
     TERM: 'xterm-256color',
     COLORTERM: 'truecolor',
-    TMPDIR: path.join(options.homeDir, 'tmp'),
+    TMPDIR: options.tmpDir,
     ...(options.extraCaCerts ? { NODE_EXTRA_CA_CERTS: options.extraCaCerts } : {}),
     ...options.toolHomes,
     ...order.env,

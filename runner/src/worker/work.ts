@@ -1,7 +1,6 @@
 import { timingSafeEqual } from 'node:crypto'
 import { mkdir, stat } from 'node:fs/promises'
 import type { Socket } from 'node:net'
-import path from 'node:path'
 import { DEFAULT_SIZE, STOP_LIMITS, type TerminalSize } from '@cliscale/contract'
 import type { Logger } from '@cliscale/service-kit'
 import { FlightWindow } from '../relay/flight-window.ts'
@@ -30,6 +29,7 @@ const MAX_RAN_CHARS = 200
 export interface WorkOptions {
   readonly workspaceDir: string
   readonly homeDir: string
+  readonly tmpDir: string
   readonly socketPath: string
   /** Where another user put the code that is to be copied into the workspace. */
   readonly codeDir?: string | undefined
@@ -243,12 +243,13 @@ export class Work {
   }
 
   private async runOrder(order: PreparedOrder): Promise<Ended> {
-    const { workspaceDir, homeDir, extraCaCerts, toolHomes } = this.options
+    const { workspaceDir, homeDir, tmpDir, extraCaCerts, toolHomes } = this.options
     if (!(await this.takeCode())) return this.stoppedBefore('command')
     await stat(workspaceDir)
-    await mkdir(path.join(homeDir, 'tmp'), { recursive: true, mode: 0o700 })
+    await mkdir(tmpDir, { recursive: true, mode: 0o700 })
     const bash = await findBash()
-    const env = commandEnvironment({ order, homeDir, bash, ownPath: this.options.path, extraCaCerts, toolHomes })
+    const ownPath = this.options.path
+    const env = commandEnvironment({ order, homeDir, tmpDir, bash, ownPath, extraCaCerts, toolHomes })
     const plan = await planInstall(order.installCmd, workspaceDir, env)
     const planned = withPlan(env, plan)
     const failed = await this.install(plan, bash, installEnvironment(planned))

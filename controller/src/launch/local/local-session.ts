@@ -291,7 +291,7 @@ export class LocalSession {
       this.#removeAt = Date.now() + waitMs
       return
     }
-    const advice = `It is tried again when the server starts. To remove it yourself: chattr -R -i '${folder.root}'; rm -rf '${folder.root}'`
+    const advice = `It is tried again when the server starts. To remove it yourself: chattr -R -i '${folder.root}' '${folder.tmp}'; rm -rf '${folder.root}' '${folder.tmp}'`
     this.#deps.options.logger.error(
       { sessionId, why: error.message, advice },
       'files of a session could not be removed',
@@ -358,11 +358,13 @@ export class LocalSession {
   }
 
   async #removeFiles(): Promise<void> {
+    const { root, tmp, state } = this.folder
     try {
-      await removeTree(this.folder.root)
+      await removeTree(root)
     } finally {
-      // Where its files are known by their name alone, they are found by the next start all the same.
-      await removeTree(this.folder.state)
+      // Where its files are known by their name alone, they are found by the next start all the same; tmp's is not one.
+      await removeTree(tmp)
+      await removeTree(state)
     }
   }
 

@@ -17,6 +17,8 @@ export interface SessionFolder {
   readonly root: string
   readonly workspace: string
   readonly home: string
+  /** The command's TMPDIR; elsewhere and short, because programs make Unix sockets in it, some of them two folders down. */
+  readonly tmp: string
   readonly state: string
   readonly record: string
   readonly identity: string
@@ -53,6 +55,8 @@ export function sessionFolder(dataDir: string, runDir: string, sessionId: string
     root,
     workspace: path.join(root, 'workspace'),
     home: path.join(root, 'home'),
+    // 44 random bits of the id in nine characters at most, so that 32 of a socket's path are left to the program.
+    tmp: path.join(runDir, parseInt(sessionId.slice(-11), 16).toString(36)),
     state,
     record: path.join(state, 'launch.json'),
     identity: path.join(state, 'identity'),
@@ -64,7 +68,7 @@ export function sessionFolder(dataDir: string, runDir: string, sessionId: string
 
 /** Makes the folders of a session; those that are there stay. */
 export async function makeSessionFolder(folder: SessionFolder): Promise<void> {
-  for (const dir of [folder.state, folder.spool, folder.root, folder.workspace, folder.home]) {
+  for (const dir of [folder.state, folder.spool, folder.root, folder.workspace, folder.home, folder.tmp]) {
     await mkdir(dir, { recursive: true, mode: 0o700 })
   }
 }

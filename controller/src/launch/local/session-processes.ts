@@ -150,7 +150,8 @@ export class SessionProcesses {
       CLISCALE_WORK_SOCKET: folder.workSocket,
       CLISCALE_WORKSPACE_DIR: folder.workspace,
     }
-    if (program === 'work') return { ...both, HOME: folder.home, CLISCALE_HOME_DIR: folder.home }
+    if (program === 'work')
+      return { ...both, HOME: folder.home, CLISCALE_HOME_DIR: folder.home, CLISCALE_TMP_DIR: folder.tmp }
     return {
       ...both,
       HOME: folder.state,
