@@ -188,6 +188,27 @@ describe('a host that hangs', () => {
     }
   })
 
+  test('in a stop is restarted after four seconds, also if it hangs later, and is left alone for less', async () => {
+    const patient = await createLocalSystem()
+    try {
+      const id = randomUUID()
+      await patient.launcher.launch(request(id))
+      await expectEventually(() => patient.hostGeneration(id))
+      const { host } = await patient.record(id)
+      patient.launcher.expectEnd(id)
+      await sleep(500)
+      process.kill(host!.pid, 'SIGSTOP')
+      await sleep(2_500)
+      process.kill(host!.pid, 'SIGCONT')
+      await sleep(1_500)
+      expect((await patient.record(id)).host).toEqual(host)
+      process.kill(host!.pid, 'SIGSTOP')
+      await expectEventually(async () => ![null, undefined, host!.pid].includes((await patient.record(id)).host?.pid))
+    } finally {
+      await patient.dispose()
+    }
+  })
+
   test('is restarted even if an earlier launcher started it', async () => {
     const id = await launch()
     const first = await hostOf(id)

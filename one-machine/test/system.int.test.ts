@@ -195,6 +195,23 @@ test('a stop while the host hangs lets the program finish, and tells how it ende
   expect(await log()).toMatch(/^up\r\n(Terminated\r\n)?bye\r\n$/)
 })
 
+test('a host that hangs after it has passed a stop on loses neither the last output nor the exit code', async () => {
+  await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
+  const api = await apiOf(await up.ready(), dataDir)
+  const command = `trap 'echo asked; sleep 2; echo cleaned; exit 6' TERM; echo up; while :; do sleep 0.1; done`
+  const { sessionId } = await create(api, { command })
+  const log = (): Promise<string> => api.text(`/api/sessions/${sessionId}/logs`)
+  await eventually(async () => ((await log()).includes('up') ? true : undefined))
+  const [host] = (await processesOf(sessionId)).filter(({ command: line }) => /host(\/main)?\.js/.test(line))
+  const since = performance.now()
+  await api.call('DELETE', `/api/sessions/${sessionId}`)
+  await eventually(async () => ((await log()).includes('asked') ? true : undefined))
+  process.kill(host!.pid, 'SIGSTOP')
+  expect(await ended(api, sessionId)).toMatchObject({ status: 'stopped', reason: 'stopped_by_user', exitCode: 6 })
+  expect(performance.now() - since).toBeLessThan(STOP_LIMITS.machineMs)
+  expect(await log()).toMatch(/asked\r\ncleaned\r\n$/)
+})
+
 /** A session sees nothing of our environment; behind a proxy with a certificate of its own npm has to be told of it. */
 function trust(): { env?: Record<string, string> } {
   const file = process.env['NODE_EXTRA_CA_CERTS']

@@ -22,10 +22,13 @@ export class HostProbe {
     return this.#answered
   }
 
-  /** To be called each `everyMs`; returns whether the host hangs. `address`: where it says that it listens, if it has. */
-  look(address: Address | undefined): boolean {
+  /**
+   * To be called each `everyMs`; returns whether the host hangs. `address`: where it says that it listens, if it has.
+   * `heldUpMs`: for how much of this time it waited for a processor.
+   */
+  look(address: Address | undefined, heldUpMs = 0): boolean {
     if (address !== undefined && this.#request === undefined) this.#ask(address)
-    return this.#watchdog.tick()
+    return this.#watchdog.tick(heldUpMs)
   }
 
   close(): void {

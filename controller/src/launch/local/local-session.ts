@@ -200,6 +200,7 @@ export class LocalSession {
     if (this.#stopWatch !== undefined || this.#isRemoving || this.gone) return
     this.#stopWatch = new StopWatch({
       address: () => this.#address,
+      pid: () => this.record?.host?.pid,
       askWork: () => void this.#processes.tellToStop(this.record?.work ?? null),
       killHost: () => void this.#killHost().catch(() => undefined),
     })
