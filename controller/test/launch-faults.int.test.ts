@@ -193,6 +193,23 @@ describe('processes', () => {
     await expect(stat(system.folder(id).workSocket)).rejects.toThrow('ENOENT')
   })
 
+  test('a program whose work hangs is asked to end before it is killed', async () => {
+    const heard = path.join(system.options.dataDir, 'heard')
+    const workProgram = path.join(programs, 'hanging-work.mjs')
+    const environment = { ...system.options.environment, HEARD: heard }
+    const hung = await createLocalSystem({ workProgram, environment })
+    try {
+      const id = randomUUID()
+      await hung.launcher.launch(request(id))
+      await expectEventually(async () => (await lines(heard)).includes('up'))
+      await hung.launcher.remove(id)
+      expect(await lines(heard)).toEqual(['up', 'asked'])
+      expect(await hung.running(id)).toEqual([])
+    } finally {
+      await hung.dispose()
+    }
+  })
+
   test('work that dies is not started again', async () => {
     const id = await launched()
     process.kill((await system.record(id)).work!.pid, 'SIGKILL')

@@ -212,6 +212,20 @@ test('a host that hangs after it has passed a stop on loses neither the last out
   expect(await log()).toMatch(/asked\r\ncleaned\r\n$/)
 })
 
+test('a stop of a session whose work is suspended lets its program finish, and tells how it ended', async () => {
+  await using up = new Up({ CLISCALE_DATA_DIR: dataDir })
+  const api = await apiOf(await up.ready(), dataDir)
+  const command = `trap 'echo cleaned; exit 6' TERM; echo up; while :; do sleep 0.1; done`
+  const { sessionId } = await create(api, { command })
+  const log = (): Promise<string> => api.text(`/api/sessions/${sessionId}/logs`)
+  await eventually(async () => ((await log()).includes('up') ? true : undefined))
+  const [work] = (await processesOf(sessionId)).filter(({ command: line }) => /work(er)?(\/main)?\.js/.test(line))
+  process.kill(work!.pid, 'SIGSTOP')
+  await api.call('DELETE', `/api/sessions/${sessionId}`)
+  expect(await ended(api, sessionId)).toMatchObject({ status: 'stopped', reason: 'stopped_by_user', exitCode: 6 })
+  expect(await log()).toMatch(/cleaned\r\n$/)
+})
+
 /** A session sees nothing of our environment; behind a proxy with a certificate of its own npm has to be told of it. */
 function trust(): { env?: Record<string, string> } {
   const file = process.env['NODE_EXTRA_CA_CERTS']

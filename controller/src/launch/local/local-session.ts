@@ -198,6 +198,8 @@ export class LocalSession {
   /** The session is to stop, and its host was told. */
   expectEnd(): void {
     if (this.#stopWatch !== undefined || this.#isRemoving || this.gone) return
+    // A work that is stopped could neither hear of it nor ask its program. A host in its place is replaced.
+    void this.#processes.letGoOn(this.record?.work ?? null)
     this.#stopWatch = new StopWatch({
       address: () => this.#address,
       pid: () => this.record?.host?.pid,
@@ -352,7 +354,11 @@ export class LocalSession {
     const group = this.#group
     // Seen before work ends: a child with another environment is known by its parents only.
     const family = await this.#processes.family()
-    await this.#processes.terminate(this.marks())
+    const own = this.marks()
+    await this.#processes.terminate(own)
+    // A work that hangs has asked nobody. One that does not has ended, and its programs with it, or has asked them.
+    const isOwn = (pid: number): boolean => own.some((mark) => mark.pid === pid)
+    await this.#processes.terminate(family.filter(({ pid }) => !isOwn(pid)))
     await this.#processes.killEverything([...family, ...this.marks()], group)
     if (group !== null) await this.#deps.groups?.remove(group)
     await rm(folder.workSocket, { force: true })

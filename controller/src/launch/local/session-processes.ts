@@ -84,6 +84,11 @@ export class SessionProcesses {
     if (work !== null) await signalProcess(this.#deps.processes, work, WORK_STOP_SIGNAL).catch(() => false)
   }
 
+  /** A process that somebody stopped goes on. If that fails, the end by force is left. */
+  async letGoOn(mark: ProcessMark | null): Promise<void> {
+    if (mark !== null) await signalProcess(this.#deps.processes, mark, 'SIGCONT').catch(() => false)
+  }
+
   /** SIGTERM, and time to end by themselves. */
   async terminate(marks: readonly ProcessMark[]): Promise<void> {
     const { processes, options } = this.#deps
