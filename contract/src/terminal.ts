@@ -157,6 +157,8 @@ export interface StatusMessage {
   readonly hint: string | null
   /** The first line of the command, shortened, without control characters and values of variables. Absent: the sender does not know it. */
   readonly command?: string
+  /** A stop was requested, and the session is ending. Absent: none was, or the sender does not know. */
+  readonly stopping?: true
   /** How often the sender says something at least. Absent: as before. */
   readonly heartbeatMs?: number
 }

@@ -124,6 +124,13 @@ describe('a session', () => {
     expect([first.status, second.status]).toEqual([202, 202])
     expect(first.json.sessionId).toBe(json.sessionId)
     expect(at).toBeInstanceOf(Date)
+    const { json: shown } = await api.call('GET', `/api/sessions/${json.sessionId}`)
+    expect(shown).toMatchObject({
+      status: 'queued',
+      reason: null,
+      detail: expect.stringContaining('stop was requested'),
+    })
+    expect(first.json).toEqual(shown)
     expect(await stopAt()).toEqual(at)
   })
 

@@ -33,6 +33,8 @@ describe('viewers of a host', () => {
     expect(reader.closed).toBeUndefined()
     controller.control({ type: 'stop' })
     await reader.untilClosed(15_000)
+    const told = reader.messages.flatMap((message) => (message.type === 'status' ? [message.status] : []))
+    expect(told.at(-1)).toMatchObject({ status: 'running', stopping: true })
     expect(reader.exit).toMatchObject({ status: 'stopped', reason: 'stopped_by_user' })
     expect(reader.closed!.code).toBe(CLOSE.normal)
   })

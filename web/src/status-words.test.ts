@@ -26,6 +26,7 @@ describe('statusWords', () => {
     ['connecting', { kind: 'connecting' }],
     ['installing · 7 s', { kind: 'waiting', status: waiting }],
     ['live', { kind: 'live', status: undefined }],
+    ['stopping', { kind: 'live', status: { ...waiting, status: 'running', stopping: true } }],
     ['reconnecting in 3 s', { kind: 'reconnecting', at: 12_900, cause: 'network' }],
     ['ended · exit code 0', { kind: 'ended', exit: exit({ status: 'succeeded', exitCode: 0 }) }],
     ['ended · exit code 3', { kind: 'ended', exit: exit({ exitCode: 3 }) }],

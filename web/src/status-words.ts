@@ -40,6 +40,7 @@ export function statusWords(state: ConnectionState, now: number, stageSince: num
       return { tone: 'busy', text: `${word}${seconds}`, spoken: `waiting: ${word}` }
     }
     case 'live':
+      if (state.status?.stopping === true) return { tone: 'busy', text: 'stopping', spoken: 'stopping' }
       return { tone: 'live', text: 'live', spoken: 'live' }
     case 'reconnecting': {
       const seconds = Math.max(1, Math.ceil((state.at - now) / 1000))

@@ -24,9 +24,13 @@ interface SessionRow {
   readonly started_at: Date | null
   readonly ended_at: Date | null
   readonly expires_at: Date | null
+  readonly is_to_stop: boolean
 }
 
-const COLUMNS = 'id, status, reason, detail, exit_code, signal, stages, created_at, started_at, ended_at, expires_at'
+const COLUMNS = `id, status, reason, detail, exit_code, signal, stages, created_at, started_at, ended_at, expires_at,
+  exists (select from sessions s where s.id = session_states.id and s.stop_requested_at is not null) as is_to_stop`
+
+const STOPPING = 'A stop was requested. The session is ending; its command may have some seconds to finish.'
 
 export interface SessionInsert {
   readonly id: string
@@ -116,13 +120,17 @@ export async function listSessions(
   return { sessions: page.map(view), next }
 }
 
+function isStopping(row: SessionRow): boolean {
+  return row.is_to_stop && !isFinal(row.status)
+}
+
 function view(row: SessionRow): SessionView {
   const reason = row.reason === null ? undefined : factsOf(row.reason)
   return {
     sessionId: row.id,
     status: row.status,
     reason: row.reason,
-    detail: row.detail ?? reason?.hint ?? null,
+    detail: row.detail ?? reason?.hint ?? (isStopping(row) ? STOPPING : null),
     retryable: isFinal(row.status) ? (reason?.retryable ?? null) : null,
     exitCode: row.exit_code,
     signal: row.signal,

@@ -102,6 +102,7 @@ async function runClaimed(deps: HostDeps, claimed: Claimed): Promise<void> {
   const renewCredential = (): Promise<boolean> => credential.renew()
   const reporter = new Reporter({ ...shared, renewCredential, terminal, events: state.events })
   const timeline = new Timeline(state, terminal, () => reporter.wake(), claim.order?.command)
+  stop.onRequest(() => timeline.stopping())
   const control = followControl({
     ...shared,
     renewCredential,

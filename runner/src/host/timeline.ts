@@ -10,6 +10,8 @@ export class Timeline {
   private readonly terminal: SessionTerminal
   private readonly changed: () => void
   private readonly command: Pick<StatusMessage, 'command'>
+  private shown: Pick<StatusMessage, 'status' | 'stage' | 'since'> | undefined
+  private isStopping = false
 
   /** @param command undefined in a life that began after `started`: the order is deleted by then, but not what is shown. */
   constructor(state: HostState, terminal: SessionTerminal, changed: () => void, command: string | undefined) {
@@ -50,6 +52,12 @@ export class Timeline {
     this.show({ status: 'running', stage: 'running', since: this.runningAt ?? at })
   }
 
+  /** The session is told to end. */
+  stopping(): void {
+    this.isStopping = true
+    if (this.shown !== undefined && this.ended === undefined) this.show(this.shown)
+  }
+
   /** The end; only the first one counts, also when an earlier life of the host wrote it. */
   end(ended: EndedEvent): void {
     this.add(ended)
@@ -62,7 +70,9 @@ export class Timeline {
   }
 
   private show(status: Pick<StatusMessage, 'status' | 'stage' | 'since'>): void {
-    this.terminal.setStatus({ ...status, reason: null, hint: null, ...this.command })
+    this.shown = status
+    const stopping = this.isStopping ? { stopping: true as const } : {}
+    this.terminal.setStatus({ ...status, reason: null, hint: null, ...this.command, ...stopping })
   }
 }
 
