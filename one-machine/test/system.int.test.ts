@@ -136,6 +136,8 @@ test('a program can make a Unix socket two folders down in its TMPDIR, of which 
   expect(await ended(api, sessionId)).toMatchObject({ status: 'succeeded' })
   const [, tmp] = /listener-abcdefgh in (\S+)/.exec(await api.text(`/api/sessions/${sessionId}/logs`))!
   await eventually(async () => (existsSync(tmp!) ? undefined : true))
+  expect(await up.stop()).toBe(0)
+  await removeFolder(path.dirname(tmp!))
 }, 60_000)
 
 test('sessions keep running when the server is killed, and when PostgreSQL is killed', async () => {
