@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 /** Where cgroup v2 is mounted: alone, or beside v1. */
 const V2_MOUNTS = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified']
-/** Before a group without processes is taken for one that was left: a session's first process follows its group at once. */
+/** A group without processes counts as left behind after this time; a session's first process follows its group at once. */
 const LEFT_AFTER_MS = 60 * 60 * 1000
 const PREFIX = 'cliscale-'
 /** How many groups within a session's are looked at in one go: whoever may make them may make many. */

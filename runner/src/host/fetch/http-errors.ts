@@ -13,7 +13,7 @@ const STATUS_HINTS: Partial<Record<number, string>> = {
 
 /** Of the server's own trouble, which may be over in a moment. */
 const OVERLOADED = [500, 502, 503, 504]
-/** Before a server that said so is asked again; what asks for more than the most is not. */
+/** How long to wait before a server that said so is asked again. One that asks for a longer wait is not asked again. */
 const ASK_AGAIN_MS = { least: 1_000, most: 10_000 }
 
 /** The cause of a failure by an answer that may be another soon. */
