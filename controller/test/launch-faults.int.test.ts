@@ -5,7 +5,7 @@ import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals'
 import { createLocalLauncher } from '../src/launch/local/local-launcher.ts'
 import { findSessionGroups } from '../src/launch/local/session-group.ts'
 import { type ProcessTable, signalProcess } from '../src/launch/local/process-table.ts'
@@ -208,6 +208,26 @@ describe('processes', () => {
     } finally {
       await hung.dispose()
     }
+  })
+
+  test('a program that it may not signal keeps none of the others alive', async () => {
+    const id = await launched()
+    const foreign = spawn('sleep', ['60'], { env: { ...process.env, CLISCALE_SESSION_ID: id } })
+    const kill = process.kill.bind(process)
+    const refused = jest.spyOn(process, 'kill').mockImplementation((pid, signal) => {
+      if (pid === foreign.pid) throw Object.assign(new Error('kill EPERM'), { code: 'EPERM' })
+      return kill(pid, signal)
+    })
+    try {
+      await expect(system.launcher.remove(id)).rejects.toThrow('EPERM')
+      expect(await system.running(id)).toEqual([foreign.pid])
+    } finally {
+      refused.mockRestore()
+      foreign.kill('SIGKILL')
+    }
+    await once(foreign, 'exit')
+    await system.launcher.remove(id)
+    await expect(stat(system.folder(id).root)).rejects.toThrow('ENOENT')
   })
 
   test('work that dies is not started again', async () => {

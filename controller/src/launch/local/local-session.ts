@@ -356,7 +356,7 @@ export class LocalSession {
     const family = await this.#processes.family()
     const own = this.marks()
     await this.#processes.terminate(own)
-    // A work that hangs has asked nobody. One that does not has ended, and its programs with it, or has asked them.
+    // If work hangs, its programs have not been asked yet.
     const isOwn = (pid: number): boolean => own.some((mark) => mark.pid === pid)
     await this.#processes.terminate(family.filter(({ pid }) => !isOwn(pid)))
     await this.#processes.killEverything([...family, ...this.marks()], group)
@@ -369,7 +369,7 @@ export class LocalSession {
     try {
       await removeTree(root)
     } finally {
-      // Where its files are known by their name alone, they are found by the next start all the same; tmp's is not one.
+      // `root` is found again by its name, a session's id; `tmp` is not, so it goes before `state`, which tells of it.
       await removeTree(tmp)
       await removeTree(state)
     }

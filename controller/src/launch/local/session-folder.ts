@@ -10,8 +10,8 @@ export const SESSIONS = 'sessions'
 export const LAUNCHES = 'launches'
 
 /**
- * Where a session's files lie, all for the owner only. Its program runs as the same user: it is shown `root` alone, and
- * what we go by lies in `state`, of which it is told nothing.
+ * Where a session's files lie, all for the owner only. Its program runs as the same user: it is shown `root` and `tmp`,
+ * and what we go by lies in `state`, of which it is told nothing.
  */
 export interface SessionFolder {
   readonly root: string

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { STOP_LIMITS, WORK_STOP_SIGNAL } from '@cliscale/contract'
 import type { ProcessMark } from '@cliscale/service-kit/process-mark'
-import type { LocalLauncherOptions } from './local-launcher.ts'
+import type { LocalLauncherOptions } from './launcher-options.ts'
 import { type ProcessTable, type SessionMark, signalProcess } from './process-table.ts'
 import type { SessionFolder } from './session-folder.ts'
 import type { SessionGroups } from './session-group.ts'
@@ -92,9 +92,12 @@ export class SessionProcesses {
   /** SIGTERM, and time to end by themselves. */
   async terminate(marks: readonly ProcessMark[]): Promise<void> {
     const { processes, options } = this.#deps
-    const told = await Promise.all(marks.map((mark) => signalProcess(processes, mark, 'SIGTERM')))
+    // What may not be signalled, such as a program of another user, is left to the end by force.
+    const tell = (signal: NodeJS.Signals) =>
+      Promise.all(marks.map((mark) => signalProcess(processes, mark, signal).catch(() => false)))
+    const told = await tell('SIGTERM')
     // One that is stopped hears it only then.
-    await Promise.all(marks.map((mark) => signalProcess(processes, mark, 'SIGCONT')))
+    await tell('SIGCONT')
     const deadline = Date.now() + (options.termGraceMs ?? STOP_LIMITS.leaveMs)
     for (let left = marks.filter((_, i) => told[i]); left.length > 0 && Date.now() < deadline;) {
       await sleep(20)
@@ -119,7 +122,10 @@ export class SessionProcesses {
       const alive = await processes.alive(found)
       const left = found.filter((mark) => alive.has(mark.pid))
       if (left.length === 0) return
-      for (const mark of left) await signalProcess(processes, mark, 'SIGKILL')
+      const faults: unknown[] = []
+      for (const mark of left) await signalProcess(processes, mark, 'SIGKILL').catch((error) => faults.push(error))
+      // Those that it may not signal hold up nothing but themselves.
+      if (faults.length === left.length && attempt >= 10) throw faults[0]
       await sleep(Math.min(10 * attempt, 100))
     }
     throw new Error(complaint)

@@ -6,7 +6,7 @@ import { HostProbe } from './host-probe.ts'
 /** How often a host is looked at that has not answered since it is to stop, and one that has. */
 const LOOK_EVERY_MS = 250
 const LOOK_AGAIN_EVERY_MS = 1_000
-/** Looks at a silent host before work is asked in its place: half a second of the grace is left for the end by force. */
+/** Looks at a silent host before work is asked in its place: after the grace, half a second is left before the end by force. */
 const ASK_AFTER_LOOKS = 2
 /** Silence after which a host is killed, so that the next one has the time to report. */
 const KILL_AFTER_MS = 4_000
