@@ -21,7 +21,11 @@ export async function findSessionProcesses(target: SessionProcesses): Promise<nu
 export async function endSessionProcesses(target: SessionProcesses, killAtMs: () => number): Promise<number> {
   const list = new ProcessList(target)
   const graceTicks = Math.max(0, killAtMs() - Date.now()) / 10
-  const order = new StopOrder({ headStartTicks: graceTicks / 10, patienceTicks: graceTicks / 2 })
+  const order = new StopOrder({
+    headStartTicks: graceTicks / 10,
+    patienceTicks: graceTicks / 2,
+    quietTicks: graceTicks / 5,
+  })
   let left = await list.find(true)
   while (left.length > 0 && Date.now() < killAtMs()) {
     for (const { process: one, signals } of order.next(left, nowTicks())) signal(one, signals)

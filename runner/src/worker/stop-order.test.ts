@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals'
 import type { SessionProcess } from './process-list.ts'
 import { StopOrder } from './stop-order.ts'
 
-const TIMES = { headStartTicks: 100, patienceTicks: 500 }
+const TIMES = { headStartTicks: 100, patienceTicks: 500, quietTicks: 200 }
 
 function one(pid: number, rest: Partial<SessionProcess> = {}): SessionProcess {
   return {
@@ -36,6 +36,14 @@ describe('the order of a stop', () => {
     expect(steps(order, [node, shell, npm])).toEqual(['10 SIGSTOP', '11 SIGSTOP', `12 ${ASKED}`])
     expect(steps(order, [node, shell, npm])).toEqual([])
     expect(steps(order, [shell, npm])).toEqual([`10 ${ASKED}`, `11 ${ASKED}`])
+  })
+
+  test('asks a shell that it stopped as soon as its children are gone, whatever the package manager above it does', () => {
+    const order = new StopOrder(TIMES)
+    const npm = one(10, { onTerm: 'handles', waits: false })
+    const shell = one(11, { parent: 10 })
+    expect(steps(order, [npm, shell, one(12, { parent: 11 })])).toEqual(['10 SIGSTOP', '11 SIGSTOP', `12 ${ASKED}`])
+    expect(steps(order, [npm, shell])).toEqual([`10 ${ASKED}`, `11 ${ASKED}`])
   })
 
   test('gives a parent that handles SIGTERM a moment to pass it on', () => {
@@ -117,28 +125,38 @@ describe('the order of a stop', () => {
     test('ends after it, and is asked once it reads no more', () => {
       const order = new StopOrder(TIMES)
       expect(steps(order, [one(10), node, tee, cat], 10)).toEqual(['10 SIGSTOP', `11 ${ASKED}`])
-      expect(steps(order, [one(10), tee, cat], 209)).toEqual([])
-      expect(steps(order, [one(10), { ...tee, readBytes: 5 }, cat], 209)).toEqual([])
-      expect(steps(order, [one(10), { ...tee, readBytes: 5 }, cat], 408)).toEqual([])
-      expect(steps(order, [one(10), { ...tee, readBytes: 5 }, cat], 409)).toEqual([`12 ${ASKED}`])
-      expect(steps(order, [one(10), cat], 410)).toEqual([])
-      expect(steps(order, [one(10), cat], 610)).toEqual([`13 ${ASKED}`])
+      expect(steps(order, [one(10), tee, cat], 300)).toEqual([])
+      expect(steps(order, [one(10), { ...tee, readBytes: 5 }, cat], 499)).toEqual([])
+      expect(steps(order, [one(10), { ...tee, readBytes: 5 }, cat], 698)).toEqual([])
+      expect(steps(order, [one(10), { ...tee, readBytes: 5 }, cat], 699)).toEqual([`12 ${ASKED}`])
+      expect(steps(order, [one(10), cat], 700)).toEqual([])
+      expect(steps(order, [one(10), cat], 900)).toEqual([`13 ${ASKED}`])
     })
 
-    test('is asked when only such are left', () => {
+    test('is asked after half of the grace, however much it reads of other things', () => {
       const order = new StopOrder(TIMES)
-      expect(steps(order, [one(12, { reads: 'a', writes: ['b'] }), one(13, { reads: 'b', writes: ['a'] })])).toEqual([
-        `12 ${ASKED}`,
-        `13 ${ASKED}`,
-      ])
+      steps(order, [node, tee], 0)
+      const asked = Array.from({ length: 60 }, (_, i) => 10 * i + 10).find(
+        (now) => steps(order, [{ ...tee, readBytes: now }], now).length > 0,
+      )
+      expect(asked).toBe(510)
     })
 
-    test('may run something for a moment with what it has read, and is not held meanwhile', () => {
+    test('is asked when only such are left, and read no more', () => {
+      const order = new StopOrder(TIMES)
+      const ring = [one(12, { reads: 'a', writes: ['b'] }), one(13, { reads: 'b', writes: ['a'] })]
+      expect(steps(order, ring, 10)).toEqual([])
+      expect(steps(order, ring, 209)).toEqual([])
+      expect(steps(order, ring, 210)).toEqual([`12 ${ASKED}`, `13 ${ASKED}`])
+    })
+
+    test('may run something for a moment with what it has read, but begins nothing after a longer job', () => {
       const order = new StopOrder(TIMES)
       const date = one(14, { parent: 12, start: 150 })
       expect(steps(order, [one(10), node, tee, date], 200)).toEqual(['10 SIGSTOP', `11 ${ASKED}`])
       expect(steps(order, [one(10), tee, date], 249)).toEqual([])
       expect(steps(order, [one(10), tee, date], 250)).toEqual(['12 SIGSTOP', `14 ${ASKED}`])
+      expect(steps(order, [one(10), tee], 260)).toEqual([`12 ${ASKED}`])
     })
 
     test('is no mere reader when it had nobody to read from, or what it reads comes from below it', () => {

@@ -5,10 +5,15 @@ export interface SignalTo {
   readonly signals: readonly NodeJS.Signals[]
 }
 
-/** So long a reader may read nothing after its writers have ended: it works on what it has read. */
-const QUIET_TICKS = 200
-/** What runs for longer than this is work of its own, and no part of reading. */
-const MOMENT_TICKS = 100
+/** How long each may take, in the ticks of processes' starts. */
+export interface StopTimes {
+  /** For one that was asked, to pass the signal on. What runs for longer below a reader is no part of its reading. */
+  readonly headStartTicks: number
+  /** For all in one line that were asked, to finish with the help of those below. */
+  readonly patienceTicks: number
+  /** So long a reader may read nothing after its writers have ended: it works on what it has read. */
+  readonly quietTicks: number
+}
 
 /**
  * Decides who of a session is asked to end, and when, so that each gets to do what it does at SIGTERM: nobody's parent,
@@ -29,8 +34,7 @@ const MOMENT_TICKS = 100
  *   mean it, and have the whole grace.
  */
 export class StopOrder {
-  readonly #headStartTicks: number
-  readonly #patienceTicks: number
+  readonly #times: StopTimes
   /** When each was asked, by pid and start; on the clock of processes' starts. */
   readonly #asked = new Map<string, number>()
   readonly #held = new Set<string>()
@@ -38,13 +42,14 @@ export class StopOrder {
   readonly #left = new Set<string>()
   /** Whether each handled SIGTERM when it was seen first: `once` takes its handler away with the first signal. */
   readonly #known = new Map<string, boolean>()
-  /** Of those whose writers lived at an earlier look: how much each had read when it was last seen reading. */
-  readonly #read = new Map<string, { readonly bytes: number; readonly at: number }>()
+  /** What reads others' output: how much it has read, since when no more, and since when its writers have ended. */
+  readonly #reading = new Map<
+    string,
+    { readonly bytes: number; readonly at: number; readonly endedAt: number | undefined }
+  >()
 
-  /** What one that was asked has to pass the signal on, and to finish with those below it. */
-  constructor({ headStartTicks, patienceTicks }: { headStartTicks: number; patienceTicks: number }) {
-    this.#headStartTicks = headStartTicks
-    this.#patienceTicks = patienceTicks
+  constructor(times: StopTimes) {
+    this.#times = times
   }
 
   /** What to send now, to be carried out in this order, given all that was found alive. */
@@ -58,28 +63,44 @@ export class StopOrder {
     const spared = family.withBelow([...fed, ...draining])
     const held = new Set([...family.held()].filter((one) => !spared.has(one)))
     const others = meant.filter((one) => !held.has(one) && !spared.has(one))
-    const toAsk = others.length > 0 || draining.length > 0 ? others : fed
+    const left = others.length > 0 || draining.length > 0 ? others : fed.filter((one) => this.#isQuiet(one, now))
     return [
       ...this.#hold(held),
       // The highest first: what is below waits for it.
-      ...family.fromTop(toAsk).flatMap((one) => this.#ask(one, family, held, now)),
+      ...family.fromTop(left).flatMap((one) => this.#ask(one, family, held, now)),
     ]
   }
 
   /** What reads others' output: of those that live, and of those that lived at an earlier look. */
   #readers(meant: readonly SessionProcess[], family: Family, now: number) {
-    const readers = meant.filter((one) => isReader(one, family, now))
+    const since = now - this.#times.headStartTicks
+    // One that was held for a long job would begin the next one.
+    const readers = meant.filter((one) => !this.#held.has(key(one)) && isReader(one, family, since))
     const fed = readers.filter((one) => isFed(one, meant, family))
-    for (const one of fed) this.#read.set(key(one), { bytes: one.readBytes, at: now })
+    for (const one of readers) this.#noteReading(one, fed.includes(one), now)
     const draining = readers.filter((one) => !fed.includes(one) && this.#isDraining(one, now))
     return { fed, draining }
   }
 
+  #noteReading(one: SessionProcess, isFed: boolean, now: number): void {
+    const seen = this.#reading.get(key(one))
+    if (seen === undefined && !isFed) return
+    const reading = seen ?? { bytes: one.readBytes, at: now, endedAt: undefined }
+    const hasRead = reading.bytes !== one.readBytes
+    // What had nothing to read while its writers lived has not been quiet.
+    const at = hasRead || (!isFed && reading.endedAt === undefined) ? now : reading.at
+    this.#reading.set(key(one), { bytes: one.readBytes, at, endedAt: isFed ? undefined : (reading.endedAt ?? now) })
+  }
+
+  #isQuiet(one: SessionProcess, now: number): boolean {
+    return now - (this.#reading.get(key(one))?.at ?? -Infinity) >= this.#times.quietTicks
+  }
+
+  /** It reads on after its writers have ended; what reads other things too is not waited for without end. */
   #isDraining(one: SessionProcess, now: number): boolean {
-    const seen = this.#read.get(key(one))
-    if (seen === undefined || this.#asked.has(key(one))) return false
-    if (seen.bytes !== one.readBytes) this.#read.set(key(one), { bytes: one.readBytes, at: now })
-    return now - this.#read.get(key(one))!.at < QUIET_TICKS
+    const endedAt = this.#reading.get(key(one))?.endedAt
+    if (endedAt === undefined || this.#asked.has(key(one))) return false
+    return !this.#isQuiet(one, now) && now - endedAt < this.#times.patienceTicks
   }
 
   #isPartOfCleanUp(one: SessionProcess, family: Family): boolean {
@@ -96,21 +117,24 @@ export class StopOrder {
   }
 
   #isDue(one: SessionProcess, family: Family, held: ReadonlySet<SessionProcess>, now: number): boolean {
+    const { headStartTicks, patienceTicks } = this.#times
     if (this.#asked.has(key(one))) return false
+    // One that was held helps nobody above it, and could not hear what is passed on.
+    if (this.#held.has(key(one)) && !this.#known.get(key(one))) return true
     // One that is held waits for those below it, and is asked last.
     const handling = family
       .above(one)
       .filter((above) => this.#known.get(key(above)) && (this.#asked.has(key(above)) || !held.has(above)))
     const asked = handling.map((above) => this.#asked.get(key(above)))
     const first = Math.min(...asked.map((at) => at ?? Infinity))
-    const isPatienceOver = now - first >= this.#patienceTicks
+    const isPatienceOver = now - first >= patienceTicks
     // One without a handler hears nothing twice.
-    const headStart = this.#known.get(key(one)) ? this.#headStartTicks : 0
+    const headStart = this.#known.get(key(one)) ? headStartTicks : 0
     return handling.every((above, i) => {
       const at = asked[i]
       if (at === undefined) return false // its turn comes first
       if (above.waits) return now - at >= headStart
-      return now - at >= (isPatienceOver && at > first ? this.#headStartTicks : this.#patienceTicks)
+      return now - at >= (isPatienceOver && at > first ? headStartTicks : patienceTicks)
     })
   }
 
@@ -122,10 +146,10 @@ export class StopOrder {
   }
 }
 
-/** One that reads a pipe and runs nothing for longer than a moment. */
-function isReader(one: SessionProcess, family: Family, now: number): boolean {
+/** One that reads a pipe and runs nothing that began before `since`: a child that runs longer is a job of its own. */
+function isReader(one: SessionProcess, family: Family, since: number): boolean {
   if (one.onTerm !== 'ends' || one.reads === undefined) return false
-  return [...family.withBelow([one])].every((below) => below === one || now - below.start < MOMENT_TICKS)
+  return [...family.withBelow([one])].every((below) => below === one || below.start > since)
 }
 
 /** Whether one that lives writes what it reads. */
@@ -144,7 +168,11 @@ class Family {
     this.#alive = alive
     this.#byPid = new Map(alive.map((one) => [one.pid, one]))
     const children = new Map<number, SessionProcess[]>()
-    for (const one of alive) children.set(one.parent, [...(children.get(one.parent) ?? []), one])
+    for (const one of alive) {
+      const siblings = children.get(one.parent)
+      if (siblings === undefined) children.set(one.parent, [one])
+      else siblings.push(one)
+    }
     this.#children = children
   }
 
