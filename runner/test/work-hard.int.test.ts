@@ -244,6 +244,8 @@ describe('a signal to work', () => {
     ['SIGTERM', 'system'],
     ['SIGINT', 'system'],
     ['SIGQUIT', 'system'],
+    ['SIGWINCH', 'system'],
+    ['SIGUSR1', 'system'],
     [WORK_STOP_SIGNAL, 'user'],
   ] as const)('(%s) lets the command end, and is told as a stop of the %s', async (signal, stopped) => {
     await using work = startWork()

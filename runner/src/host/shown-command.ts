@@ -5,7 +5,10 @@ const MAX_CHARS = 200
 /** A shell's word up to its end; what is open at the end of the line, such as a quote, goes that far. */
 const WORD = [
   String.raw`\\.?`,
+  String.raw`\$'(?:\\.|[^'\\])*'?`,
   String.raw`'[^']*'?`,
+  // What is called in quotes may have quotes of its own.
+  String.raw`"[^"]*\$\(.*`,
   String.raw`"(?:\\.|[^"\\])*"?`,
   '`[^`]*`?',
   String.raw`\$?\((?:[^()]|\([^()]*\))*(?:\)|$)`,
@@ -13,7 +16,7 @@ const WORD = [
   String.raw`[^\s;&|()<>'"\\` + '`]',
 ].join('|')
 const NAME = String.raw`[A-Za-z_]\w*(?:\[[^\]\s]*\])?\+?=`
-const ASSIGNMENT = new RegExp(String.raw`(?<=^|[\s;&|({])(${NAME})(?:${WORD})+`, 'g')
+const ASSIGNMENT = new RegExp(String.raw`(?<=^|[\s;&|({]|\s-e|\s--env=)(${NAME})(?:${WORD})+`, 'g')
 /** As in `-e "NAME=some words"`. */
 const QUOTED_ASSIGNMENT = new RegExp(`(["'\`])(${NAME})(?:\\\\.|(?!\\1).)+(\\1|$)`, 'g')
 

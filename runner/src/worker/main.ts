@@ -7,6 +7,8 @@ import { listenOnSocket } from './listen.ts'
 import { Work } from './work.ts'
 
 const SWEEP_TERM_MS = 500
+/** A container runtime sends what the image names as STOPSIGNAL; these are all that images name. */
+const STOP_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGWINCH', 'SIGUSR1', 'SIGUSR2'] as const
 
 const logger = createLogger({ service: 'work' })
 
@@ -26,8 +28,7 @@ async function main(): Promise<void> {
     setTimeout(() => void work.quit(), STOP_LIMITS.workMs)
     void work.endWithin(STOP_LIMITS.graceMs)
   }
-  // A container runtime sends what the image names as STOPSIGNAL.
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const) process.on(signal, end)
+  for (const signal of STOP_SIGNALS) process.on(signal, end)
   process.on(WORK_STOP_SIGNAL, () => work.stop('user', STOP_LIMITS.graceMs))
   await listenOnSocket(config.socketPath, (socket) => work.accept(socket))
   setInterval(() => {
