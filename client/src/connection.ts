@@ -377,7 +377,7 @@ export class Connection {
     this.#retryLater(code === 1006 ? 'network' : 'server')
   }
 
-  /** Asks whether this browser is still let in. Refused: `why`; let in or no answer: `goOn`, as a rule another attempt. */
+  /** Asks whether this browser is still let in. Refused: `why`; let in or no answer: `goOn`, by default, another attempt. */
   async #check(
     why: Stop,
     goOn = (cause: DropCause, _status?: StatusMessage): void => this.#retryLater(cause),

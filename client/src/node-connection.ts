@@ -22,7 +22,7 @@ export interface NodeConnectionOptions extends Partial<Pick<ConnectionDeps, 'onS
     protocol: string,
     options: { readonly headers: Record<string, string>; readonly perMessageDeflate: false },
   ) => NodeSocket
-  /** What it leaves out is not looked at. */
+  /** Methods it leaves out are ignored. */
   readonly screen: Partial<Screen>
 }
 
@@ -30,7 +30,7 @@ const nothing = (): void => {}
 
 /**
  * The page's connection for a Node program without a window: what a browser does by itself (the cookie, the origin) is
- * done here. Starts nothing; `start` and `close` are the caller's.
+ * done here. Returned unstarted: the caller calls `start` and `close`.
  */
 export function createNodeConnection({ base, sessionId, token, screen, ...given }: NodeConnectionOptions): Connection {
   const { origin } = new URL(base)

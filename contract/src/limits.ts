@@ -24,8 +24,8 @@ export const STOP_LIMITS = {
 } as const
 
 /**
- * By this the launcher on one machine asks work to stop its command in place of a host that does not answer. Work of a
- * release that does not know it ignores it, and no image has it as its STOPSIGNAL.
+ * The signal with which the launcher on one machine asks work to stop its command when the host does not answer. Work of
+ * an earlier release ignores it, and no image has it as its STOPSIGNAL.
  */
 export const WORK_STOP_SIGNAL = 'SIGURG'
 

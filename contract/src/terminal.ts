@@ -155,9 +155,9 @@ export interface StatusMessage {
   readonly since: string
   readonly reason: Reason | null
   readonly hint: string | null
-  /** The first line of the command, shortened, without control characters and values of variables. Absent: the sender does not know it. */
+  /** The first line of the command, shortened, without control characters or the values of variables. Absent: the sender does not know it. */
   readonly command?: string
-  /** A stop was requested, and the session is ending. Absent: none was, or the sender does not know. */
+  /** The session is being ended. Absent: it is not, or the sender does not know. */
   readonly stopping?: true
   /** How often the sender says something at least. Absent: as before. */
   readonly heartbeatMs?: number

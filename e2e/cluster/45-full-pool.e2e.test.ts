@@ -98,6 +98,7 @@ async function attach({ sessionId, sessionJWT }: Created): Promise<number> {
   await using viewer = new CollectingViewer(state.address, sessionId)
   viewer.start(sessionJWT)
   await eventually(`a new viewer of ${sessionId} sees output`, async () => viewer.have > 0)
+  expect(viewer.losses).toBe(0)
   return Date.now() - began
 }
 

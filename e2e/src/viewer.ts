@@ -5,7 +5,7 @@ import WebSocket from 'ws'
 
 /**
  * A viewer that puts the output together from its bytes, over as many connections as it takes. It connects as the page
- * does, but again at once after each drop, and fails on what the page would show by starting over.
+ * does, but again at once after each drop, and fails where the page would start over.
  */
 export class CollectingViewer implements AsyncDisposable {
   readonly #base: string

@@ -122,7 +122,7 @@ describePage('an attached page', (t) => {
     // What was printed before the page came copies nothing.
     await t.page.waitForTimeout(3_000)
     t.session.print(`\x1b]52;c;${Buffer.alloc(kilobytes * 1024, 'x').toString('base64')}\x07`)
-    await t.page.locator('.toast', { hasText: 'wants to copy more than 75 KB' }).waitFor()
+    await t.page.locator('.toast', { hasText: 'tried to copy more than 75 KB' }).waitFor()
     expect(await t.page.evaluate(() => navigator.clipboard.readText())).toBe('from before')
   })
 

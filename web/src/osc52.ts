@@ -1,4 +1,7 @@
-/** How much text a program may put on the clipboard, in bytes of UTF-8. */
+/**
+ * How much text a program may put on the clipboard, in bytes of UTF-8. The guard cuts what is longer than its
+ * MAX_CLIPBOARD_STRING, which has to be more than this is as base64.
+ */
 export const MAX_COPIED_BYTES = 75 * 1024
 /** The same as base64, which is a third longer. */
 const MAX_OSC52_BYTES = (MAX_COPIED_BYTES / 3) * 4

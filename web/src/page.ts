@@ -255,6 +255,8 @@ export class Page {
     if (state.kind === 'ended' && before.kind !== 'ended') this.#onEnd(state)
     else if (state.kind === 'stopped' && this.#hasOutput) {
       showStopPanel(stopCard(state.why, this.#options.newLink, () => this.#connection.resume()))
+      // What can go on as it was keeps its modes.
+      if (state.why !== 'protocol') this.#view.endReports()
     } else if (before.kind === 'stopped') hideEndPanel()
     this.#showSize()
     const look = tabLook(state)

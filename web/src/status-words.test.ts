@@ -25,6 +25,7 @@ describe('statusWords', () => {
   const cases: [string, ConnectionState][] = [
     ['connecting', { kind: 'connecting' }],
     ['installing · 7 s', { kind: 'waiting', status: waiting }],
+    ['stopping', { kind: 'waiting', status: { ...waiting, stopping: true } }],
     ['live', { kind: 'live', status: undefined }],
     ['stopping', { kind: 'live', status: { ...waiting, status: 'running', stopping: true } }],
     ['reconnecting in 3 s', { kind: 'reconnecting', at: 12_900, cause: 'network' }],

@@ -26,6 +26,8 @@ const STOP_WORDS: Readonly<Record<Stop, string>> = {
   program_over: 'program ended',
 }
 
+const STOPPING: StatusWords = { tone: 'busy', text: 'stopping', spoken: 'stopping' }
+
 /** The words for a state at a time (ms since 1970); `stageSince` is when the current stage began. */
 export function statusWords(state: ConnectionState, now: number, stageSince: number | undefined): StatusWords {
   switch (state.kind) {
@@ -34,13 +36,14 @@ export function statusWords(state: ConnectionState, now: number, stageSince: num
         ? { tone: 'warn', text: 'reconnecting', spoken: 'connection lost, reconnecting' }
         : { tone: 'busy', text: 'connecting', spoken: 'connecting' }
     case 'waiting': {
+      if (state.status?.stopping === true) return STOPPING
       const stage = stageOf(state.status)
       const word = stage === undefined ? 'starting' : STAGE_WORDS[stage]
       const seconds = stageSince === undefined ? '' : ` · ${Math.max(0, Math.floor((now - stageSince) / 1000))} s`
       return { tone: 'busy', text: `${word}${seconds}`, spoken: `waiting: ${word}` }
     }
     case 'live':
-      if (state.status?.stopping === true) return { tone: 'busy', text: 'stopping', spoken: 'stopping' }
+      if (state.status?.stopping === true) return STOPPING
       return { tone: 'live', text: 'live', spoken: 'live' }
     case 'reconnecting': {
       const seconds = Math.max(1, Math.ceil((state.at - now) / 1000))

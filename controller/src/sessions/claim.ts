@@ -34,7 +34,7 @@ export async function claimSession(
   return withTransaction(pool, async (trx) => {
     const row = await lockRow(trx, launched.sessionId)
     if (row === undefined) return { outcome: 'nothing' }
-    const refusal = row.backend === backend ? refusalOf(row, launched, hashes.nonce) : 'conflict'
+    const refusal = refusalOf(row, backend, launched, hashes.nonce)
     if (refusal !== undefined) return { outcome: refusal }
     const fresh = row.pod_uid === null
     const stages = fresh ? advance(row.stages, new Date()) : row.stages
@@ -59,9 +59,15 @@ export async function claimSession(
 }
 
 /** Why this launch may not have the session; undefined when it may. */
-function refusalOf(row: SessionRow, launched: Identified, nonceHash: Buffer): 'nothing' | 'conflict' | undefined {
+function refusalOf(
+  row: SessionRow,
+  backend: BackendName,
+  launched: Identified,
+  nonceHash: Buffer,
+): 'nothing' | 'conflict' | undefined {
   // A terminal that brings its own ttyd has no host that could claim it.
   if (isFinal(row.status) || row.kind === 'ttyd') return 'nothing'
+  if (row.backend !== backend) return 'conflict'
   if (row.pod_uid === launched.launchId) return row.claim_nonce_hash?.equals(nonceHash) === true ? undefined : 'nothing'
   if (row.pod_uid !== null) return 'conflict'
   if (row.stop_requested_at !== null) return 'nothing'

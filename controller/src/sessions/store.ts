@@ -30,7 +30,7 @@ interface SessionRow {
 const COLUMNS = `id, status, reason, detail, exit_code, signal, stages, created_at, started_at, ended_at, expires_at,
   exists (select from sessions s where s.id = session_states.id and s.stop_requested_at is not null) as is_to_stop`
 
-const STOPPING = 'A stop was requested. The session is ending; its command may have some seconds to finish.'
+const STOPPING = 'A stop was requested. The session is ending, which can take some seconds.'
 
 export interface SessionInsert {
   readonly id: string
@@ -130,7 +130,7 @@ function view(row: SessionRow): SessionView {
     sessionId: row.id,
     status: row.status,
     reason: row.reason,
-    detail: row.detail ?? reason?.hint ?? (isStopping(row) ? STOPPING : null),
+    detail: isStopping(row) ? STOPPING : (row.detail ?? reason?.hint ?? null),
     retryable: isFinal(row.status) ? (reason?.retryable ?? null) : null,
     exitCode: row.exit_code,
     signal: row.signal,

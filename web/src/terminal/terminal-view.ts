@@ -25,7 +25,8 @@ const YIELD_MS = 12
  * Out of a sequence that a program that died left without an end; then the mouse is the page's again, to scroll and to
  * select. The alternate screen stays: the last picture of a full-screen program is what tells how it ended.
  */
-const AT_END = `\u0018${REPORTS_OFF}\u001b[?25l`
+const REPORTS_END = `\u0018${REPORTS_OFF}`
+const AT_END = `${REPORTS_END}\u001b[?25l`
 const FONTS =
   'ui-monospace, "SF Mono", "Cascadia Mono", "JetBrains Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace'
 
@@ -103,6 +104,11 @@ export class TerminalView {
     this.#readOnly = mode === 'ro'
     this.terminal.options.disableStdin = this.#readOnly
     this.terminal.options.cursorInactiveStyle = this.#readOnly ? 'none' : 'outline'
+  }
+
+  /** No program hears of this screen any more: the mouse is the page's. */
+  endReports(): void {
+    this.queue.write(encodeText(REPORTS_END), () => {})
   }
 
   /** After the end, no program lays out this screen any more: it takes the size of the window. */

@@ -19,8 +19,7 @@ export function takeProgramClipboard(terminal: Terminal, rules: ClipboardRules):
     const request = parseOsc52(body)
     if (request.kind === 'ignored' || rules.replaying() || !rules.allowed()) return true
     if (request.kind === 'copy') offer(request.text)
-    else
-      toast(`The program wants to copy more than ${MAX_COPIED_BYTES / 1024} KB; that is too much, so nothing is copied`)
+    else toast(`The program tried to copy more than ${MAX_COPIED_BYTES / 1024} KB, the limit. Nothing was copied.`)
     return true
   })
 }
