@@ -11,7 +11,7 @@ export interface StopTimes {
   readonly headStartTicks: number
   /** For all in one line that were asked, to finish with the help of those below. */
   readonly patienceTicks: number
-  /** So long a reader may read nothing after its writers have ended: it works on what it has read. */
+  /** For a reader that reads nothing and has nobody left to read from: it may still work on what it has. */
   readonly quietTicks: number
 }
 
@@ -26,9 +26,10 @@ export interface StopTimes {
  *   pass the signal on, and a program that is asked twice often ends at the second; or it finishes what it does with the
  *   help of those below. They come when it does nothing but wait for them, when it is gone, or after half of the grace. All
  *   in one line share that half: after it, each further one has a moment before the next.
- * - What reads the output of another (`node x | tee log`) ends by itself when it has read all of it. It is asked when only
- *   such are left, or when it has read nothing for a while after the other has ended. What runs something for longer than a
- *   moment (`producer | while read job; do long $job; done`) is no mere reader.
+ * - What reads the output of another (`node x | tee log`) ends by itself when it has read all of it. It is asked when it
+ *   has read nothing for a while and the other has ended, or only such are left; at the latest half of the grace after the
+ *   other's end. What runs something for longer than a moment (`producer | while read job; do long $job; done`) is no mere
+ *   reader.
  * - What is started after its parent was asked is a part of the parent's clean-up, and left alone.
  * - Interactive shells ignore SIGTERM: they get SIGHUP, as from a window that closes. Other programs that ignore SIGTERM
  *   mean it, and have the whole grace.
@@ -82,14 +83,15 @@ export class StopOrder {
     return { fed, draining }
   }
 
-  #noteReading(one: SessionProcess, isFed: boolean, now: number): void {
+  #noteReading(one: SessionProcess, hasWriter: boolean, now: number): void {
     const seen = this.#reading.get(key(one))
-    if (seen === undefined && !isFed) return
+    if (seen === undefined && !hasWriter) return
     const reading = seen ?? { bytes: one.readBytes, at: now, endedAt: undefined }
     const hasRead = reading.bytes !== one.readBytes
     // What had nothing to read while its writers lived has not been quiet.
-    const at = hasRead || (!isFed && reading.endedAt === undefined) ? now : reading.at
-    this.#reading.set(key(one), { bytes: one.readBytes, at, endedAt: isFed ? undefined : (reading.endedAt ?? now) })
+    const at = hasRead || (!hasWriter && reading.endedAt === undefined) ? now : reading.at
+    const endedAt = hasWriter ? undefined : (reading.endedAt ?? now)
+    this.#reading.set(key(one), { bytes: one.readBytes, at, endedAt })
   }
 
   #isQuiet(one: SessionProcess, now: number): boolean {
